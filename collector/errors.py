@@ -1,0 +1,99 @@
+"""The exceptions of tagstitch: what a broken machine looks like. A bad event is no exception, see `event.Rejected`.
+
+    TagstitchError
+    ├── ConfigError          a setting is wrong; `setting`, `source`
+    ├── InstanceError        the data folder is not ours, too new, or in use; `path`
+    │   └── InstanceBusy     another process holds it
+    ├── PortTaken            something else listens there; `host`, `port`, `setting`
+    ├── StoreError           ClickHouse refused or did not answer; `code` is ClickHouse's own, 0 where it has none
+    │   ├── StoreUnavailable no answer: try again with the same bytes
+    │   └── SchemaError      tables or views are missing, older or newer than this program
+    ├── SpoolError           the disk said no
+    │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
+    ├── KeyringError         secrets are missing or unreadable
+    └── RoleFailed           a role keeps dying; `role`, `reason`
+
+Every message is one line: what failed, and how to mend it. `cli` prints it and ends with status 1.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TagstitchError(Exception):
+    """The root. `str(error)` is one line that names the cause and the fix."""
+
+
+class ConfigError(TagstitchError):
+    """A setting cannot be used."""
+
+    def __init__(self, setting: str, source: str, reason: str) -> None:
+        super().__init__(f"setting {setting} ({source}): {reason}")
+        self.setting = setting
+        self.source = source
+
+
+class InstanceError(TagstitchError):
+    """The data folder cannot be used as an instance of tagstitch."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"data folder {path}: {reason}")
+        self.path = path
+
+
+class InstanceBusy(InstanceError):
+    """Another process owns the data folder."""
+
+
+class PortTaken(TagstitchError):
+    """Something else listens where we should."""
+
+    def __init__(self, host: str, port: int, setting: str) -> None:
+        super().__init__(
+            f"port {port} on {host} is taken by another program: stop it, or choose another port with {setting}"
+        )
+        self.host = host
+        self.port = port
+        self.setting = setting
+
+
+class StoreError(TagstitchError):
+    """ClickHouse refused: a definite answer, the statement did not happen."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreUnavailable(StoreError):
+    """ClickHouse did not answer: whether the statement happened is not known."""
+
+
+class SchemaError(StoreError):
+    """The store's schema does not fit this program."""
+
+
+class SpoolError(TagstitchError):
+    """The spool's disk failed: nothing may be acknowledged."""
+
+
+class SpoolFull(SpoolError):
+    """A bound is reached: the client keeps its events and comes again."""
+
+    def __init__(self, message: str, retry_after_s: int = 30) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class KeyringError(TagstitchError):
+    """The secrets cannot be read or made."""
+
+
+class RoleFailed(TagstitchError):
+    """A role died too often to be started again."""
+
+    def __init__(self, role: str, reason: str) -> None:
+        super().__init__(f"{role} keeps dying, last reason: {reason}")
+        self.role = role
+        self.reason = reason

@@ -1,0 +1,282 @@
+"""The shapes that an event takes on its way, each once.
+
+    Envelope, WireEvent   one HTTP body, as the tag writes it: short names, see docs/wire-format.md
+    Beacon                the envelope and what the edge has learned about it; the steps fill it in
+    LandingRow            one line of the spool, one row of the table `landing`: long names
+    Context               the facts of the request, the settings and the keys that the steps may look at
+    Rejected              why a beacon or one of its events is not kept
+
+Invariants: nothing here does I/O. An Envelope is never written anywhere; only a LandingRow is, and it is made
+after the consent step. `time_ms` of an event is the tag's clock plus the tag's own offset, never a function of
+the arrival, so that a retry gives the same row key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collector.keyring import Keyring
+    from collector.sites import Site, SiteBook
+
+WIRE_VERSION = 1
+NIL_ID = "00000000-0000-0000-0000-000000000000"
+"""Stands for "no visitor" where a column is part of a sorting key."""
+
+
+class Purpose(StrEnum):
+    """What a person may consent to. The letter is its form on the wire, the name its form everywhere else."""
+
+    STORAGE = "storage"  # s: write and read ids on the device, keep events at all
+    IDENTITY = "identity"  # i: tie the visitor to a customer
+    FINGERPRINT = "fingerprint"  # f: read device signals
+    MARKETING = "marketing"  # m: use it for marketing; kept with the event
+
+
+PURPOSE_BY_LETTER = {
+    "s": Purpose.STORAGE,
+    "i": Purpose.IDENTITY,
+    "f": Purpose.FINGERPRINT,
+    "m": Purpose.MARKETING,
+}
+
+
+class Reason(StrEnum):
+    """Why something is not kept. Closed: the metrics, the answer's header and `rejected_events` use these words."""
+
+    SIZE = "size"  # body, event or string over its bound
+    ENCODING = "encoding"  # not UTF-8, or a content encoding that we do not take
+    SYNTAX = "syntax"  # not JSON
+    SHAPE = "shape"  # JSON, but not a beacon: field missing, of the wrong type
+    DEPTH = "depth"  # nested too deep, or too many keys
+    VERSION = "version"  # a wire version that we do not know
+    SITE = "site"  # no such site
+    ORIGIN = "origin"  # the page's origin is not on the site's list
+    COUNT = "count"  # too many events, or none
+    ID = "id"  # an event or visitor id that is no UUID
+    CLOCK = "clock"  # time outside what may be accepted
+    CONSENT = "consent"  # storage was not consented to
+    SIGNATURE = "signature"  # a signed identify that does not verify
+    EXPIRED = "expired"  # a signed identify whose time is over
+    UNSIGNED = "unsigned"  # the site wants signed identifies only
+    BLOCKED = "blocked"  # an identifier value that names nobody (null, undefined, guest …)
+    EXCLUDED = "excluded"  # a network that the site excludes
+    RATE = "rate"  # too many at once
+
+
+RETRYABLE = frozenset({Reason.RATE})
+"""Reasons after which the same bytes may be accepted later. All others: do not send it again."""
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A refusal: of a whole beacon, or of one event of it (`event_id` set)."""
+
+    reason: Reason
+    step: str = ""
+    field: str = ""  # path of the field, such as "e[3].p.price"; never its value
+    event_id: str = ""
+
+
+# --- the wire -----------------------------------------------------------------------------------------------
+
+
+class WireIdentifier(msgspec.Struct):
+    """An identifier as the page gave it: kind, value and, where the site signs, the signature."""
+
+    kind: str = msgspec.field(name="k")
+    value: str = msgspec.field(name="v")
+    signature: str = msgspec.field(name="g", default="")
+
+
+class WireSession(msgspec.Struct):
+    """The session as the tag counts it. `started_ms` is milliseconds since 1970 by the tag's clock."""
+
+    id: str = msgspec.field(name="i")
+    number: int = msgspec.field(name="n", default=0)
+    started_ms: int = msgspec.field(name="t", default=0)
+
+
+class WireEvent(msgspec.Struct):
+    """One event. `time_ms`: milliseconds since 1970 by the tag's clock; url, referrer and title only where they
+    differ from the envelope's."""
+
+    id: str = msgspec.field(name="i")
+    name: str = msgspec.field(name="n")
+    time_ms: int = msgspec.field(name="t")
+    url: str = msgspec.field(name="u", default="")
+    referrer: str = msgspec.field(name="r", default="")
+    title: str = msgspec.field(name="h", default="")
+    props: dict[str, Any] = msgspec.field(name="p", default_factory=dict)
+    identifiers: list[WireIdentifier] = msgspec.field(name="k", default_factory=list)
+    sequence: int = msgspec.field(name="q", default=0)
+
+
+class WireFingerprint(msgspec.Struct):
+    """Device signals: `version` of the module that read them, and value or reason by signal name."""
+
+    version: int = msgspec.field(name="v")
+    signals: dict[str, Any] = msgspec.field(name="s", default_factory=dict)
+
+
+class Envelope(msgspec.Struct):
+    """One HTTP body. Unknown fields are ignored, so that an older collector takes a newer tag's beacons."""
+
+    version: int = msgspec.field(name="v")
+    site_id: str = msgspec.field(name="s")
+    sent_at_ms: int = msgspec.field(name="st")
+    events: list[WireEvent] = msgspec.field(name="e")
+    visitor_id: str = msgspec.field(name="d", default="")
+    reset_from: str = msgspec.field(name="rf", default="")
+    clock_offset_ms: int = msgspec.field(name="o", default=0)
+    consent: str | None = msgspec.field(name="c", default=None)
+    url: str = msgspec.field(name="u", default="")
+    referrer: str = msgspec.field(name="r", default="")
+    title: str = msgspec.field(name="h", default="")
+    language: str = msgspec.field(name="l", default="")
+    time_zone: str = msgspec.field(name="z", default="")
+    viewport: str = msgspec.field(name="w", default="")
+    session: WireSession | None = msgspec.field(name="x", default=None)
+    automation: int = msgspec.field(name="b", default=0)
+    fingerprint: WireFingerprint | None = msgspec.field(name="f", default=None)
+    link_token: str = msgspec.field(name="lt", default="")
+    human: str = msgspec.field(name="hs", default="")
+
+
+# --- the row ------------------------------------------------------------------------------------------------
+
+
+class EventRow(msgspec.Struct):
+    """One event of a landing row. Times in milliseconds since 1970, UTC."""
+
+    event_id: str
+    name: str
+    time_ms: int
+    url: str = ""
+    referrer: str = ""
+    title: str = ""
+    props: str = "{}"
+    sequence: int = 0
+    customer_key: str = NIL_ID  # own person id of the customer key in force then; NIL_ID: nobody known
+    assurance: int = 0  # level in force then, 0–4
+
+
+class EvidenceRow(msgspec.Struct):
+    """One observation that two identifiers belong together. `a` is the visitor where there is one."""
+
+    evidence_id: str
+    kind: str  # identify, link, reset, server, alias
+    level: int  # 1 claimed, 2 linked, 3 signed, 4 server
+    a_kind: str
+    a_value: str
+    a_key: str  # own person id of a
+    b_kind: str
+    b_value: str
+    b_key: str
+    b_unique: int  # 1 where b's kind has at most one value per person
+    source: str  # tag, link, server, import, operator
+    proof: str  # cookie, script, server
+    time_ms: int
+    session_id: str = NIL_ID
+    session_started_ms: int = 0
+    event_id: str = NIL_ID
+    token_id: str = ""
+    campaign: str = ""
+    human: str = ""  # pointer, key, touch, dwell: the human signal behind a link
+    consent: str = ""
+    policy_version: int = 1
+    actor: str = ""
+    op: int = 1  # -1 takes back what has the same evidence_id
+
+
+class RejectedRow(msgspec.Struct):
+    """One refusal, without what was refused."""
+
+    step: str
+    reason: str
+    field: str = ""
+    body_bytes: int = 0
+    events: int = 0
+    digest: str = ""  # keyed digest of the body, to recognise a repeated one; hex
+
+
+class LandingRow(msgspec.Struct):
+    """One beacon of one visitor, as it stands in the spool and in the table `landing`.
+
+    The loader adds `batch_host` and `batch_seq` in front; everything else is final here.
+    """
+
+    received_at_ms: int
+    site_id: str
+    space_id: str
+    wire_version: int = WIRE_VERSION
+    visitor_id: str = NIL_ID
+    visitor_proof: str = "script"  # cookie, script, server, none
+    reset_from: str = NIL_ID
+    own_person_id: str = NIL_ID  # person id of the visitor (else of the first customer key) on its own
+    session_id: str = NIL_ID
+    session_number: int = 0
+    session_started_ms: int = 0
+    consent: str = ""  # purposes by name, sorted, comma between
+    country: str = ""
+    network: str = ""  # truncated address: /24 or /48
+    browser: str = ""
+    browser_version: str = ""
+    os: str = ""
+    os_version: str = ""
+    device: str = ""  # desktop, mobile, tablet, other
+    is_bot: int = 0
+    bot_reason: str = ""
+    language: str = ""
+    time_zone: str = ""
+    viewport: str = ""
+    fingerprint: str = ""
+    fingerprint_version: int = 0
+    link_status: str = ""  # "", unconfirmed, confirmed, expired, forged, bot
+    link_token_id: str = ""
+    link_campaign: str = ""
+    link_message: str = ""
+    keep_days: int = 0  # 0: for ever
+    events: list[EventRow] = msgspec.field(default_factory=list)
+    evidence: list[EvidenceRow] = msgspec.field(default_factory=list)
+    rejected: list[RejectedRow] = msgspec.field(default_factory=list)
+
+
+# --- at the edge --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, frozen=True)
+class Context:
+    """What the steps may look at besides the beacon. Made by the endpoint, once per request."""
+
+    received_at_ms: int
+    sites: SiteBook
+    keyring: Keyring
+    address: str = ""  # the client's, after trusted proxies; never written anywhere
+    origin: str = ""
+    user_agent: str = ""
+    country: str = ""  # from a trusted proxy's header or the country database
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    secure: bool = False
+    gpc: bool = False  # Sec-GPC: 1
+    prefetch: bool = False  # Sec-Purpose says prefetch or prerender
+    pixel: bool = False  # no script: GET with query parameters
+    max_events: int = 500
+
+
+@dataclass(slots=True)
+class Beacon:
+    """An envelope on its way through the steps, and what they have learned. Owned by one request."""
+
+    body: bytes
+    envelope: Envelope
+    row: LandingRow
+    site: Site
+    purposes: frozenset[Purpose] = frozenset()
+    rejected: list[Rejected] = field(default_factory=list)  # single events; the beacon goes on without them
+    set_cookie: str | None = None  # value of the visitor cookie to send back, signed
+    visitor_reply: str | None = None  # visitor id that the tag must take over, where its own was not right

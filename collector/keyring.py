@@ -1,0 +1,134 @@
+"""The secrets of an instance: made on first start, kept in one file or given by the environment, shared by all hosts.
+
+Format: JSON, mode 0600. `TAGSTITCH_SECRETS` may hold the same JSON instead of a file. A list of keys is newest first:
+the first one signs, all of them verify, so that a rotation has a grace period. Every purpose has a key of its own.
+Nothing here is ever logged or passed to the engine; the engine gets digests of its credentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from collector.errors import KeyringError
+
+FORMAT = 1
+ENVIRONMENT_NAME = "TAGSTITCH_SECRETS"
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One secret with the short id that tokens carry."""
+
+    id: str
+    secret: str
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A name and password for the store."""
+
+    user: str
+    password: str
+
+
+class Keyring(msgspec.Struct, frozen=True):
+    """All secrets of an instance."""
+
+    format: int
+    instance_id: str
+    cookie_keys: list[Key]  # the visitor cookie
+    link_keys: list[Key]  # tagged links
+    identify_key: str  # the sites' signing secrets are derived from it
+    pseudonym_key: str  # own person ids; changing it changes every person
+    digest_key: str  # digests of rejected bodies, hashes of API keys
+    operator_key: str  # /metrics and the live page from elsewhere
+    writer: Credential
+    reader: Credential
+    analyst: Credential
+
+    def derive_identify_secret(self, site_id: str, version: int) -> str:
+        """Return the secret with which the site signs identifies: 64 hexadecimal digits."""
+        text = f"identify|{site_id}|{version}".encode()
+        return hmac.new(self.identify_key.encode(), text, hashlib.sha256).hexdigest()
+
+
+def make_keyring() -> Keyring:
+    """Make fresh secrets, 256 bits each."""
+
+    def key() -> Key:
+        return Key(id=secrets.token_hex(2), secret=secrets.token_hex(32))
+
+    def credential(user: str) -> Credential:
+        return Credential(user=user, password=secrets.token_urlsafe(24))
+
+    return Keyring(
+        format=FORMAT,
+        instance_id=str(uuid.uuid4()),
+        cookie_keys=[key()],
+        link_keys=[key()],
+        identify_key=secrets.token_hex(32),
+        pseudonym_key=secrets.token_hex(32),
+        digest_key=secrets.token_hex(32),
+        operator_key=secrets.token_urlsafe(24),
+        writer=credential("writer"),
+        reader=credential("reader"),
+        analyst=credential("analyst"),
+    )
+
+
+def read_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyring:
+    """Read the secrets from the environment, else from the file.
+
+    Raises KeyringError where there are none, they are readable for others, or of an unknown format.
+    """
+    environ = os.environ if environ is None else environ
+    text = environ.get(ENVIRONMENT_NAME, "")
+    source = ENVIRONMENT_NAME if text else str(path)
+    if not text:
+        try:
+            if path.stat().st_mode & 0o077:
+                raise KeyringError(f"secrets {path} can be read by others: chmod 600 it")
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise KeyringError(
+                f"no secrets at {path}: start the instance once with `tagstitch run`, or name the folder with --data"
+            ) from error
+        except OSError as error:
+            raise KeyringError(f"secrets {path} cannot be read: {error.strerror}") from error
+    try:
+        keyring = msgspec.json.decode(text, type=Keyring)
+    except msgspec.MsgspecError as error:
+        raise KeyringError(f"secrets in {source} are damaged or of another version: restore them") from error
+    if keyring.format != FORMAT:
+        raise KeyringError(f"secrets in {source} have format {keyring.format}, this version knows {FORMAT}: update")
+    return keyring
+
+
+def open_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyring:
+    """Read the secrets, or make them where there are none yet. Atomic: two starters end with the same secrets."""
+    environ = os.environ if environ is None else environ
+    if not environ.get(ENVIRONMENT_NAME) and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(make_keyring()), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # fails where another starter was faster
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return read_keyring(path, environ)

@@ -1,0 +1,49 @@
+"""Log lines: one per thing that happened to the service, never per event, never with personal data.
+
+On a terminal they are short and coloured, elsewhere one JSON object a line. Control characters in values are
+escaped, so that nobody writes a line in our name. What an exception says is logged by its type and message.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+
+def configure_logs(role: str, level: str = "info", form: str = "auto") -> None:
+    """Set the process's logs up.
+
+    `form`: `text`, `json`, or `auto` (text where standard error is a terminal).
+    """
+    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer()
+    )
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(role=role)
+    # Libraries that log by the standard way (uvicorn above all) go through the same renderer.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+
+
+def get_logger() -> structlog.typing.FilteringBoundLogger:
+    """Return the process's logger; key-value pairs are given as keyword arguments."""
+    logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    return logger

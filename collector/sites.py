@@ -1,0 +1,85 @@
+"""Sites, spaces and keys as the edge needs them: what is allowed on which site.
+
+A site belongs to exactly one identity space; people are shared inside a space and never across. The rows live in
+the store (`sites`, `api_keys`); every web process polls them and keeps a copy on disk, so that it starts and runs
+with the store away. A SiteBook is a frozen snapshot; a poll replaces it whole.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+DEFAULT_SPACE = "main"
+
+
+class IdentifierKind(msgspec.Struct, frozen=True):
+    """A kind of identifier that a space knows.
+
+    `unique`: at most one value per person. `personal`: stored as a keyed pseudonym, never in clear.
+    `priority`: 0 is highest; it decides where one request names several people.
+    """
+
+    name: str
+    unique: bool = True
+    personal: bool = False
+    normaliser: str = "text"  # text (trimmed), email, uuid
+    priority: int = 0
+
+
+DEFAULT_KINDS = (
+    IdentifierKind(name="customer", unique=True, personal=False, normaliser="text", priority=0),
+    IdentifierKind(name="email", unique=False, personal=True, normaliser="email", priority=10),
+)
+
+
+class Site(msgspec.Struct, frozen=True):
+    """The settings of one site. Times in days, networks as CIDR."""
+
+    site_id: str
+    space_id: str = DEFAULT_SPACE
+    origins: tuple[str, ...] = ()  # exact origins, `https://shop.example`; a beacon from elsewhere is refused
+    consent: str = "required"  # required, implied or off
+    kinds: tuple[IdentifierKind, ...] = DEFAULT_KINDS
+    time_zone: str = "UTC"
+    session_minutes: int = 30
+    keep_days: int = 0  # 0: for ever
+    excluded_networks: tuple[str, ...] = ()  # offices, monitors: their beacons are refused as `excluded`
+    url_parameters: tuple[str, ...] = ()  # kept besides utm_* and click ids
+    identify: str = "any"  # any, or signed: unsigned identifies are refused
+    identify_versions: tuple[int, ...] = ()  # versions of the signing secret in force, newest first
+    count_automated: bool = False  # let automated browsers count as human; only ever for the demo and tests
+    debug: bool = False
+    version: int = 0
+    deleted: bool = False
+
+    def find_kind(self, name: str) -> IdentifierKind | None:
+        """Return the declared kind of this name."""
+        return next((kind for kind in self.kinds if kind.name == name), None)
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """A key for the API and for pages. The secret itself is never stored: `hash` is its keyed digest."""
+
+    key_id: str
+    hash: str
+    space_id: str = DEFAULT_SPACE
+    site_id: str = ""  # "": every site of the space
+    scopes: tuple[str, ...] = ()
+    name: str = ""
+    created_at_ms: int = 0
+    expires_at_ms: int = 0  # 0: never
+    revoked_at_ms: int = 0
+    version: int = 0
+
+
+class SiteBook(msgspec.Struct, frozen=True):
+    """A snapshot of all sites and keys. `read_at_ms`: when the store was last asked."""
+
+    sites: dict[str, Site] = msgspec.field(default_factory=dict)
+    keys: dict[str, ApiKey] = msgspec.field(default_factory=dict)
+    read_at_ms: int = 0
+
+    def find_site(self, site_id: str) -> Site | None:
+        """Return the site, or None where there is none or it is switched off."""
+        site = self.sites.get(site_id)
+        return None if site is None or site.deleted else site
