@@ -1,0 +1,413 @@
+"""The spool: what was accepted lies here on disk, acknowledged, until the loader has it in ClickHouse.
+
+Constraints
+    A beacon may be acknowledged only when a power cut could no longer take it. Acknowledging must not wait for the
+    store, and costs little: many beacons share one fdatasync. The loader reads frame by frame, from another process.
+
+Layout
+    spool/<writer>/                            one folder per web process; its name is stable over restarts
+        lock                                   flocked by the writer as long as it lives
+        0000000017-3fa9c1d2.v1.open            the segment that grows: frames (see `spool_frames`), nothing else
+        0000000016-90b1e07c.v1.seg             a sealed segment: never changed again, read and removed by the loader
+        0000000009-5d2f8a11.v1.seg.4711.bad    damage found at byte 4711, kept for a person to look at
+    A number is never below those of segments that are still there; the salt makes every name unique for ever.
+
+Invariants
+    1. `append` returns only after the frame, and the name of its segment, are on disk (durability `fsync`), or in
+       the system's memory (`os`: a killed process loses nothing, a power cut up to `segment_age_s`).
+    2. Only the holder of the folder's lock creates, grows, cuts or seals a segment. Only the loader removes one.
+    3. A sealed segment ends with a whole frame, or with damage that was acknowledged once.
+    4. After a failed write or sync the segment is not written to again: it is cut back to what was acknowledged and
+       sealed, exactly the waiting appends get SpoolError, and the next one opens a new segment.
+    5. Nothing is accepted beyond the bounds: size of the whole spool, free disk, bytes waiting to be written.
+
+Group commit
+    One writer thread takes whatever waits, writes and syncs it at once; what comes meanwhile is the next group. No
+    timer: a lone beacon waits for one sync, a thousand share one.
+
+Sealing
+    By size, by the age of the first frame (a timer, so that an idle writer's last events move on too) and at `close`.
+    While BACKLOG_SEGMENTS wait for the loader, age alone seals nothing: hours without a store make few big segments,
+    not many thousand small ones.
+
+Recovery
+    Whoever takes the lock of a folder with open segments seals them first: the writer when it starts again, or the
+    loader when nobody does. A torn tail is cut off: it was never acknowledged. A bad frame within is skipped by the
+    loader, copied to `*.bad` and counted; the frames after it are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector import disk
+from collector.errors import InstanceBusy, SpoolError, SpoolFull
+from collector.logs import get_logger
+from collector.spool_frames import encode_frame
+from collector.spool_segments import (
+    LOCK_NAME,
+    find_next_number,
+    list_segments,
+    make_name,
+    recover_folder,
+    seal_segment,
+)
+
+MAX_UNWRITTEN_BYTES = 33_554_432
+"""Most bytes that wait for the writer thread. More means that the disk is too slow: shed, do not queue."""
+GROUP_BYTES = 4_194_304
+"""Most bytes of one write, so that a segment overshoots its size by little."""
+LIKELY_APPEND_BYTES = 65_536
+BACKLOG_SEGMENTS = 16
+MEASURE_INTERVAL_S = 1.0
+LOCK_PATIENCE_S = 5.0
+COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+
+
+@dataclass(slots=True)
+class SpoolCounts:
+    """What a writer has done since it was opened. Written by its thread, read by anyone."""
+
+    frames: int = 0
+    bytes: int = 0
+    commits: int = 0
+    syncs: int = 0
+    failures: int = 0  # groups that were not stored
+    refusals: int = 0  # appends refused for a bound
+    sealed: int = 0
+    recovered_frames: int = 0
+    torn_bytes: int = 0
+    commit_seconds: float = 0.0
+    commit_buckets: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS_S) + 1))
+    """Commits by duration: at most COMMIT_BOUNDS_S[i] seconds, the last one longer."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    fd: int
+    size: int
+    born: float
+
+
+_Waiting = tuple[bytes, "asyncio.Future[None]"]
+
+
+class SpoolWriter:
+    """Appends lines to one folder of the spool. For one event loop; owns one thread and the folder's lock."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 25_165_824,
+        segment_age_s: float = 0.5,
+        max_spool_bytes: int = 10_737_418_240,
+        min_free_bytes: int = 268_435_456,
+        durability: str = "fsync",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the folder (`spool/<writer>`), seal what an earlier writer left open, and start.
+
+        `clock`: seconds that never go back. `max_spool_bytes` bounds all folders beside this one together.
+        Raises InstanceBusy where another process writes here, OSError where the folder cannot be used.
+        """
+        self.counts = SpoolCounts()
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._segment_age_s = segment_age_s
+        self._max_spool_bytes = max_spool_bytes
+        self._min_free_bytes = min_free_bytes
+        self._syncs = durability == "fsync"
+        self._clock = clock
+
+        disk.make_folder(folder)
+        self._lock_fd = self._take_lock()
+        try:
+            for found in recover_folder(folder):
+                self.counts.recovered_frames += found.frames
+                self.counts.torn_bytes += found.torn_bytes
+            self._next_number = find_next_number(folder)
+            self._segment: _Segment | None = None
+            self._broken: list[tuple[Path, int]] = []  # segment and the length of what was acknowledged
+            self._in_trouble = False
+            self._is_full = False
+            self._measure_at = 0.0
+            self._used_bytes = self._free_bytes = self._backlog = 0
+            self._measure()
+        except BaseException:
+            disk.close(self._lock_fd)
+            raise
+
+        # Shared with the event loop, under the condition.
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._unwritten_bytes = 0
+        self._closing = False
+        self._is_tight = False  # something was refused: measure again soon
+        self._crash: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"spool {folder.name}", daemon=True)
+        self._thread.start()
+
+    # --- the event loop's side
+
+    async def append(self, line: bytes) -> None:
+        """Store one line: a JSON object without a newline. Returns when it is durable.
+
+        Raises SpoolFull where a bound is reached (nothing was written), SpoolError where the disk failed (it may be
+        stored, but must not be acknowledged), ValueError where the line is no line.
+        """
+        frame = encode_frame(line)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            self._admit(len(frame))
+            self._waiting.append((frame, future))
+            self._unwritten_bytes += len(frame)
+            self._changed.notify()
+        await future
+
+    def close(self) -> None:
+        """Write what waits, seal the segment and give the folder free. Blocks until done; safe to repeat."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        disk.close(self._lock_fd)
+
+    @property
+    def used_bytes(self) -> int:
+        """Size of the whole spool as measured last, and what was written here since."""
+        return self._used_bytes
+
+    def is_accepting(self) -> bool:
+        """Tell whether an append of a usual size would be taken now."""
+        with self._changed:
+            return self._crash is None and not self._closing and self._find_bound(LIKELY_APPEND_BYTES) is None
+
+    def _admit(self, size: int) -> None:
+        if self._crash is not None:
+            raise SpoolError(f"spool {self._folder.name}: its thread died, restart web") from self._crash
+        if self._closing:
+            raise SpoolError(f"spool {self._folder.name} is closed")
+        bound = self._find_bound(size)
+        if bound is not None:
+            self.counts.refusals += 1
+            if not self._is_tight:
+                self._is_tight = True
+                self._changed.notify()
+            raise bound
+
+    def _find_bound(self, size: int) -> SpoolFull | None:
+        coming = self._unwritten_bytes + size
+        if coming > MAX_UNWRITTEN_BYTES:
+            return SpoolFull("the spool's disk is slower than the events come", retry_after_s=1)
+        if self._used_bytes + coming > self._max_spool_bytes:
+            return SpoolFull(f"the spool has reached max_spool_bytes ({self._max_spool_bytes}): is the store away?")
+        if self._free_bytes - coming < self._min_free_bytes:
+            return SpoolFull(f"the spool's disk has less than min_free_bytes ({self._min_free_bytes}) left")
+        return None
+
+    # --- the thread's side
+
+    def _run(self) -> None:
+        group: list[_Waiting] = []
+        try:
+            while True:
+                group, closing = self._take_group()
+                if group:
+                    self._commit(group)
+                self._keep_house()
+                if closing and not group:
+                    break
+            self._seal()
+            self._mend()
+        except BaseException as error:  # a fault of ours: nobody may wait for ever, nothing may be acknowledged
+            get_logger().error("the spool's thread died", writer=self._folder.name, error=repr(error))
+            with self._changed:
+                self._crash = error
+                group, self._waiting = group + self._waiting, []
+            _resolve(group, SpoolError(f"spool {self._folder.name}: its thread died, restart web"))
+
+    def _take_group(self) -> tuple[list[_Waiting], bool]:
+        """Wait for appends, `close` or the time to look after the house, and take what has come."""
+        with self._changed:
+            due = self._find_due()
+            while not self._waiting and not self._closing and due > 0:
+                self._changed.wait(None if due == float("inf") else due)
+                due = self._find_due()
+            size = count = 0
+            for frame, _ in self._waiting:
+                size += len(frame)
+                if count and size > GROUP_BYTES:
+                    break
+                count += 1
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
+            return group, self._closing
+
+    def _find_due(self) -> float:
+        """Return the seconds until the house needs looking after."""
+        now, times = self._clock(), []
+        if self._segment is not None:
+            sealed_at = self._segment.born + self._segment_age_s
+            times.append(sealed_at if self._backlog < BACKLOG_SEGMENTS else max(sealed_at, self._measure_at))
+        if self._is_tight or self._broken:
+            times.append(self._measure_at)
+        return max(0.0, min(times) - now) if times else float("inf")
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        began = self._clock()
+        data = b"".join([frame for frame, _ in group])
+        try:
+            segment = self._segment or self._open_segment()
+            disk.write_all(segment.fd, data)
+            if self._syncs:
+                disk.sync(segment.fd)
+                self.counts.syncs += 1
+        except OSError as error:
+            self.counts.failures += 1
+            self._abandon_segment()
+            self._say_trouble(error)
+            failure: SpoolError | None = SpoolError(f"spool {self._folder.name}: {error.strerror or error}")
+        else:
+            failure = None
+            segment.size += len(data)
+            self.counts.frames += len(group)
+            self.counts.bytes += len(data)
+            self._used_bytes += len(data)
+            self._free_bytes -= len(data)
+            if self._in_trouble and not self._broken:
+                self._in_trouble = False
+                get_logger().info("the spool can be written again", writer=self._folder.name)
+        with self._changed:
+            self._unwritten_bytes -= len(data)
+        self._count_commit(self._clock() - began)
+        _resolve(group, failure)
+
+    def _open_segment(self) -> _Segment:
+        path = self._folder / make_name(self._next_number)
+        self._next_number += 1
+        fd = disk.create_file(path)
+        self._segment = _Segment(path, fd, 0, self._clock())
+        disk.sync_folder(self._folder)  # before the first acknowledgement: a file without a name is lost
+        return self._segment
+
+    def _abandon_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            self._broken.append((segment.path, segment.size))
+            with contextlib.suppress(OSError):  # closed all the same; what counts was synced
+                disk.close(segment.fd)
+
+    def _keep_house(self) -> None:
+        now = self._clock()
+        if now >= self._measure_at and (self._is_tight or self._broken or self._segment is not None):
+            try:
+                self._measure()
+            except OSError as error:
+                self._say_trouble(error)
+            self._watch_bounds()
+            if self._broken:
+                self._mend()
+        segment = self._segment
+        if segment is not None:
+            is_old = now >= segment.born + self._segment_age_s and self._backlog < BACKLOG_SEGMENTS
+            if is_old or segment.size >= self._segment_bytes:
+                self._seal()
+
+    def _seal(self) -> None:
+        segment = self._segment
+        if segment is None:
+            return
+        self._abandon_segment()
+        self._mend()
+
+    def _mend(self) -> None:
+        """Seal what is no longer written to: at its end of life, or cut back after a failure. Tried again later."""
+        left = []
+        for path, size in self._broken:
+            try:
+                if seal_segment(path, size) is not None:
+                    self._backlog += 1
+                    self.counts.sealed += 1
+            except OSError as error:
+                left.append((path, size))
+                self._say_trouble(error)
+        self._broken = left
+
+    def _measure(self) -> None:
+        """Measure what the bounds are about. All folders of the spool count, not only ours."""
+        self._measure_at = self._clock() + MEASURE_INTERVAL_S
+        used = 0
+        for folder in self._folder.parent.iterdir():
+            if folder.is_dir():
+                for path in folder.iterdir():
+                    try:
+                        used += path.stat().st_size
+                    except FileNotFoundError:  # the loader was faster
+                        continue
+        self._used_bytes = used
+        self._free_bytes = disk.measure_free(self._folder)
+        self._backlog = len(list_segments(self._folder, is_open=False))
+
+    def _watch_bounds(self) -> None:
+        with self._changed:
+            bound = self._find_bound(LIKELY_APPEND_BYTES)
+            self._is_tight = bound is not None  # then measure on, until there is room again
+        if self._is_tight != self._is_full:
+            self._is_full = self._is_tight
+            if bound is not None:
+                get_logger().warning("the spool refuses events", writer=self._folder.name, reason=str(bound))
+            else:
+                get_logger().info("the spool takes events again", writer=self._folder.name)
+
+    def _say_trouble(self, error: OSError) -> None:
+        if not self._in_trouble:
+            self._in_trouble = True
+            get_logger().error(
+                "the spool cannot be written: nothing is acknowledged until it can",
+                writer=self._folder.name,
+                error=error.strerror or str(error),
+            )
+
+    def _count_commit(self, seconds: float) -> None:
+        self.counts.commits += 1
+        self.counts.commit_seconds += seconds
+        place = sum(seconds > bound for bound in COMMIT_BOUNDS_S)
+        self.counts.commit_buckets[place] += 1
+
+    def _take_lock(self) -> int:
+        """Take the folder's lock. The loader may hold it for a moment, while it adopts what a dead writer left."""
+        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            fd = disk.take_lock(self._folder / LOCK_NAME)
+            if fd is not None:
+                return fd
+            if time.monotonic() > give_up_at:
+                raise InstanceBusy(self._folder, "another process writes here: stop it, or use another data folder")
+            time.sleep(0.02)
+
+
+def _resolve(group: list[_Waiting], failure: SpoolError | None) -> None:
+    """Wake those who wait, in their event loop."""
+
+    def settle() -> None:
+        for _, future in group:
+            if not future.done():  # its request may have been cancelled
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+
+    if group:
+        try:
+            group[0][1].get_loop().call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
