@@ -152,8 +152,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return not self.dsn
 
 
-def describe_settings() -> list[tuple[str, str, str, str]]:
-    """Return (name, type, default, sentence) of every setting, in the order of the class."""
+class SettingRow(msgspec.Struct, frozen=True):
+    """One setting as the documentation shows it."""
+
+    name: str
+    type: str
+    default: str
+    sentence: str
+
+
+def describe_settings() -> list[SettingRow]:
+    """Return every setting, in the order of the class."""
     hints = get_type_hints(Config, include_extras=True)
     rows = []
     for item in msgspec.structs.fields(Config):
@@ -161,8 +170,16 @@ def describe_settings() -> list[tuple[str, str, str, str]]:
         while get_args(base) and hasattr(base, "__metadata__"):
             meta = next((m for m in base.__metadata__ if isinstance(m, Meta) and m.description), meta)
             base = get_args(base)[0]
-        rows.append((item.name, base.__name__, str(item.default), str(meta.description) if meta else ""))
+        sentence = str(meta.description) if meta else ""
+        rows.append(SettingRow(item.name, base.__name__, str(item.default), sentence))
     return rows
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings, and where each that is not a default was given: `flag`, a variable's or a file's name."""
+
+    config: Config
+    sources: dict[str, str]
 
 
 def load_config(
@@ -170,6 +187,15 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     file: Path | None = None,
 ) -> Config:
+    """Read the settings as `load_settings` does, without their sources."""
+    return load_settings(flags, environ, file).config
+
+
+def load_settings(
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
     """Read the settings from flags, environment and file.
 
     `file`: an explicit file must exist; without one, `tagstitch.toml` in the current folder is read if it is there.
@@ -203,7 +229,7 @@ def load_config(
             values[name], sources[name] = flag, "flag"
 
     try:
-        return msgspec.convert(values, Config, strict=False)
+        return Settings(msgspec.convert(values, Config, strict=False), sources)
     except msgspec.ValidationError as error:
         text = str(error)
         name = next((n for n in values if f"`$.{n}`" in text), "?")

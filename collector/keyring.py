@@ -115,7 +115,7 @@ def open_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyrin
     environ = os.environ if environ is None else environ
     if not environ.get(ENVIRONMENT_NAME) and not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(make_keyring()), indent=2))
             file.flush()

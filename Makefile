@@ -1,0 +1,92 @@
+# Two commands are enough: `make run` and `make test`. Both set up what is missing and are quick when nothing changed.
+
+PYTHON ?= python3
+PORT ?= 8000
+ENGINE_PORT ?= 8123
+DATA ?= ./data
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+
+.PHONY: help run test quick lint types python-tests browser-tests tag-tests docs lock clean chaos bench size
+
+help: ## Say what there is.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+
+run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
+	@exec $(BIN)/tagstitch run --demo --data "$(DATA)" --port $(PORT) --engine-port $(ENGINE_PORT)
+
+test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/browsers ## Everything: linters, types, Python, TypeScript, real engine, real browser.
+	@$(MAKE) --no-print-directory lint types
+	@$(MAKE) --no-print-directory tag-tests
+	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not chaos_long"
+
+quick: ## The contributor's loop: no browser, no install, under 90 s.
+	@$(MAKE) --no-print-directory lint types
+	@$(BIN)/pytest -q -m "not browser and not slow and not chaos_long"
+
+lint:
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types:
+	@$(BIN)/mypy
+
+tag-tests: $(STAMPS)/node
+	@cd tag_js && npm run --silent check && npm run --silent test && npm run --silent size
+
+size: $(STAMPS)/node ## Bytes of the tag, as browsers get them.
+	@cd tag_js && npm run --silent size
+
+docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
+	@$(BIN)/python -m collector.document
+
+lock: ## Write the lock files anew from pyproject.toml.
+	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dev.lock
+	@$(BIN)/uv pip compile --group dbt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dbt.lock
+
+clean: ## Remove what the set-up made; the data folder stays.
+	@rm -rf $(VENV) .venv-dbt $(STAMPS) tag_js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+# --- set-up: a stamp for each part, older than what it was made from ---
+
+$(BIN)/uv:
+	@$(PYTHON) deploy/check_python.py
+	@$(PYTHON) -m venv $(VENV)
+	@echo "setting up Python in $(VENV) …"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "uv>=0.9"
+
+$(STAMPS)/run: requirements.lock pyproject.toml | $(BIN)/uv
+	@mkdir -p $(STAMPS)
+	@test -e $(STAMPS)/dev || echo "installing tagstitch …"
+	@test -e $(STAMPS)/dev || $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation-package none -e .
+	@touch $@
+
+$(STAMPS)/dev: requirements-dev.lock pyproject.toml | $(BIN)/uv
+	@mkdir -p $(STAMPS)
+	@echo "installing tagstitch and what its tests need …"
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@ $(STAMPS)/run
+
+$(STAMPS)/dbt: requirements-dbt.lock | $(BIN)/uv
+	@mkdir -p $(STAMPS)
+	@echo "installing dbt for one test …"
+	@$(PYTHON) -m venv .venv-dbt
+	@$(BIN)/uv pip install -q --python .venv-dbt/bin/python --require-hashes -r requirements-dbt.lock
+	@touch $@
+
+$(STAMPS)/node: tag_js/package.json tag_js/package-lock.json
+	@mkdir -p $(STAMPS)
+	@command -v npm >/dev/null || { echo "the tests of the tag need node 20 or newer with npm: install them, then try again"; exit 1; }
+	@echo "installing the tag's tools …"
+	@cd tag_js && npm install --silent --no-save
+	@touch $@
+
+$(STAMPS)/browsers: deploy/install-browsers.sh
+	@mkdir -p $(STAMPS)
+	@sh deploy/install-browsers.sh
+	@touch $@

@@ -1,0 +1,59 @@
+"""The application: routes, middleware, lifespan. No logic.
+
+`create_app` puts the parts together that the process `web` runs: the accept path first, then the tag, the links,
+health and, where the settings say so, the demo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+
+from collector.config import Config
+from collector.endpoints import beacon, health, links, pixel, tag
+from collector.endpoints.edge import Edge
+from collector.keyring import Keyring
+from collector.site_poll import SitePoller
+from collector.spool import SpoolWriter
+
+
+def create_app(config: Config, keyring: Keyring, spool: SpoolWriter, poller: SitePoller, edge: Edge) -> Starlette:
+    """Return the ASGI application of one web process. It owns `spool` and `poller` while it runs."""
+    routes: list[BaseRoute] = [
+        *beacon.routes(edge),
+        *pixel.routes(edge),
+        *links.routes(edge),
+        *tag.routes(config),
+        *health.routes(config, keyring, spool, poller),
+    ]
+    if config.demo:
+        from collector.console.demo import demo_routes
+        from collector.console.live import live_routes
+
+        routes += demo_routes(config, keyring)
+        routes += live_routes(config, keyring, make_reader(config, keyring))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        poller.start()
+        try:
+            yield
+        finally:
+            poller.stop()
+            await spool.close()
+
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def make_reader(config: Config, keyring: Keyring) -> Callable[[], object]:
+    """Return what opens a reader's connection to the store."""
+
+    def open_reader() -> object:
+        from collector.store.client import open_client
+
+        return open_client(config, keyring, "reader")
+
+    return open_reader

@@ -1,0 +1,59 @@
+"""The commands of `tagstitch`, put together. Each is one function in `commands/`; here is only how they are called.
+
+A TagstitchError ends the program with one line on standard error and status 1, a wrong call with status 2.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from collector import __version__
+from collector.commands import roles
+from collector.errors import TagstitchError
+
+app = typer.Typer(
+    name="tagstitch",
+    help="Recognise your customers across web, e-mail, app, call centre and shop, in software you run yourself.",
+    epilog="Start with `tagstitch run --demo`, then open the pages that it prints. Every command explains itself "
+    "with --help; settings are in docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+RUNNING = "Run"
+app.command(rich_help_panel=RUNNING)(roles.run)
+app.command(rich_help_panel=RUNNING)(roles.web)
+app.command(rich_help_panel=RUNNING)(roles.load)
+app.command(rich_help_panel=RUNNING)(roles.stitch)
+app.command(rich_help_panel=RUNNING)(roles.engine)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tagstitch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Say the version."),
+) -> None:
+    """Take the options that stand before the command."""
+
+
+def main() -> None:
+    """Run the command line. Ends the process."""
+    if sys.version_info < (3, 11):  # noqa: UP036  pip checks it, a copied folder does not
+        sys.exit("tagstitch needs Python 3.11 or newer: install it, then run `make run` again")
+    try:
+        app()
+    except TagstitchError as error:
+        typer.echo(f"tagstitch: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""What `tagstitch …` does, one module for each kind of work. `cli` puts them together."""

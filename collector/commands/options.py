@@ -1,0 +1,54 @@
+"""Options that commands share, and how they become settings.
+
+Every command takes `--data`, `--config` and `--set NAME=VALUE`, so that any setting can be given to any command.
+A command that talks to a running instance finds its ports in the data folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from collector.config import Settings, load_settings
+from collector.errors import ConfigError
+from collector.instance import follow_running
+from collector.keyring import Keyring, read_keyring
+
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Folder of the instance. [default: ./data]")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings file. [default: ./tagstitch.toml if there]")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md; may be given several times."),
+]
+FormatOption = Annotated[str, typer.Option("--format", metavar="table|csv|json", help="How to print.")]
+
+
+def read_options(data: str | None, config: Path | None, settings: list[str] | None, **flags: object) -> Settings:
+    """Turn a command's options into settings. Raises ConfigError."""
+    given: dict[str, object] = {}
+    for item in settings or []:
+        name, sign, value = item.partition("=")
+        if not sign:
+            raise ConfigError(item, "--set", "write it as NAME=VALUE")
+        given[name.strip().replace("-", "_")] = value
+    given.update({name: value for name, value in flags.items() if value is not None})
+    if data is not None:
+        given["data"] = data
+    return load_settings(given, file=config)
+
+
+def read_running(data: str | None, config: Path | None, settings: list[str] | None, **flags: object) -> Settings:
+    """The same, with the ports of the instance that runs in the data folder."""
+    read = read_options(data, config, settings, **flags)
+    return Settings(follow_running(read.config, frozenset(read.sources)), read.sources)
+
+
+def open_secrets(settings: Settings) -> Keyring:
+    """Read the instance's secrets. Raises KeyringError that says how to make them."""
+    return read_keyring(settings.config.secrets_path)

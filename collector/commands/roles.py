@@ -1,0 +1,140 @@
+"""The roles as commands: `run` (all of them), `web`, `load`, `stitch`, `engine`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import Annotated
+
+import typer
+
+from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
+from collector.config import Config
+from collector.errors import PortTaken
+from collector.keyring import Keyring, open_keyring, read_keyring
+from collector.logs import configure_logs
+
+HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
+PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
+EnginePortOption = Annotated[
+    int | None, typer.Option("--engine-port", metavar="PORT", help="Port of the embedded ClickHouse.")
+]
+DemoOption = Annotated[
+    bool | None, typer.Option("--demo/--no-demo", help="Serve the demo shop at /demo and its live page.")
+]
+
+
+def run(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    engine_port: EnginePortOption = None,
+    demo: DemoOption = None,
+) -> None:
+    """Start everything: engine, web, load and stitch, under one supervisor.
+
+    The data folder is made on first start, with fresh secrets. Ctrl-C stops all of it and loses nothing.
+
+        tagstitch run --demo                 everything on this machine, with the demo shop
+        tagstitch run --data /srv/tagstitch  the same with a folder of your choice
+        TAGSTITCH_DSN=https://… tagstitch run   on a ClickHouse server instead of the embedded engine
+    """
+    from collector.whole import run_all  # late: `tagstitch --help` needs none of it
+
+    read = read_options(data, config, settings, host=host, port=port, engine_port=engine_port, demo=demo)
+    configure_logs("supervisor", read.config.log_level, read.config.log_form)
+    asyncio.run(run_all(read.config))
+
+
+def web(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    demo: DemoOption = None,
+    fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
+) -> None:
+    """Take beacons in and serve the tag, the API and the pages.
+
+    Needs the data folder and its secrets, and works while the store is away. Several hosts share one secrets file.
+    """
+    from collector.web import serve
+
+    read = read_options(data, config, settings, host=host, port=port, demo=demo)
+    keyring = _start_role("web", read.config)
+    listener = socket.socket(fileno=fd) if fd is not None else listen(read.config.host, read.config.port, "--port")
+    serve(read.config, keyring, listener)
+
+
+def load(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Bring what is in the spool into ClickHouse, in batches, each exactly once. One of these on each host."""
+    from collector.loader import run_loader
+
+    read = read_running(data, config, settings)
+    run_loader(read.config, _start_role("load", read.config), _stop_on_signal())
+
+
+def stitch(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Turn evidence into the identity map: who is who. One of these is enough; a second does no harm."""
+    from collector.identity.stitch import run_stitch
+
+    read = read_running(data, config, settings)
+    run_stitch(read.config, _start_role("stitch", read.config), _stop_on_signal())
+
+
+def engine(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    engine_port: EnginePortOption = None,
+) -> None:
+    """Run the embedded ClickHouse behind its HTTP interface, on loopback. `tagstitch run` does this for you."""
+    from collector.whole import make_engine_role
+
+    read = read_options(data, config, settings, engine_port=engine_port)
+    keyring = open_keyring(read.config.secrets_path)
+    role = make_engine_role(read.config, keyring)
+    # The engine's configuration goes through a pipe, so that neither its arguments nor its environment carry it.
+    receiver, sender = os.pipe()
+    os.write(sender, role.stdin)
+    os.dup2(receiver, 0)
+    os.set_inheritable(sender, True)  # stays open: the end of it would tell the engine that we are gone
+    os.execve(role.argv[0], list(role.argv), dict(role.env))  # noqa: S606  our own program
+
+
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Return a listening socket. Raises PortTaken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(host, port, setting) from error
+    listener.listen(2048)
+    return listener
+
+
+def _start_role(role: str, config: Config) -> Keyring:
+    configure_logs(role, config.log_level, config.log_form)
+    if os.environ.get("TAGSTITCH_SUPERVISED"):
+        from collector.supervisor import end_with_parent
+
+        end_with_parent()
+    return read_keyring(config.secrets_path)
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    sys.stdout.flush()
+    return stop

@@ -1,0 +1,152 @@
+"""The whole instance under one supervisor: what `tagstitch run` does, in order.
+
+Order of a start: folder and secrets, ports, then engine and web at the same time (web needs no store), then the
+schema, then load and stitch. Ready means: every role answers. What is printed is for people; logs go to standard
+error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from collector.commands.roles import listen
+from collector.config import Config
+from collector.errors import PortTaken, RoleFailed, StoreUnavailable
+from collector.instance import Instance, RunningState, open_instance
+from collector.keyring import Keyring, open_keyring
+from collector.logs import get_logger
+from collector.store.engine import engine_command
+from collector.supervisor import Role, Supervisor
+
+START_LIMIT_S = 60.0
+STOP_ORDER = ("web", "load", "stitch", "engine")
+
+
+async def run_all(config: Config) -> None:
+    """Run all roles until a signal. Raises TagstitchError where something cannot start or keeps dying."""
+    started = time.monotonic()
+    instance = open_instance(config.data_path, lock=True)
+    try:
+        keyring = open_keyring(config.secrets_path)
+        listener = listen(config.host, config.port, "PORT or --port")
+        config = _settle_ports(config, listener)
+        supervisor = Supervisor()
+        try:
+            await _start(supervisor, instance, config, keyring, listener, started)
+            await supervisor.wait()
+        finally:
+            await supervisor.stop(STOP_ORDER)
+            listener.close()
+            get_logger().info("stopped")
+    finally:
+        instance.close()
+
+
+async def _start(
+    supervisor: Supervisor,
+    instance: Instance,
+    config: Config,
+    keyring: Keyring,
+    listener: socket.socket,
+    started: float,
+) -> None:
+    environ = _role_environ(config)
+    engine = None
+    if config.is_embedded:
+        engine = await supervisor.start(make_engine_role(config, keyring))
+    instance.write_state(RunningState(os.getpid(), config.host, config.port, config.engine_host, config.engine_port))
+    command = [sys.executable, "-m", "collector"]
+    web = Role(
+        "web",
+        [*command, "web", "--fd", str(listener.fileno())],
+        environ,
+        pass_fds=[listener.fileno()],
+        stop_s=3.5,
+        announces=True,
+    )
+    web_running = await supervisor.start(web)
+    if engine is not None and await supervisor.until(engine.announced, START_LIMIT_S, "engine") is None:
+        return
+    await _migrate(config, keyring)
+    await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
+    await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
+    if await supervisor.until(web_running.announced, START_LIMIT_S, "web") is None:
+        return
+    _greet(config, keyring, time.monotonic() - started)
+
+
+def make_engine_role(config: Config, keyring: Keyring) -> Role:
+    """Return how to start the embedded engine: with an empty environment and its settings on standard input."""
+    argv, env, stdin = engine_command(config, keyring)
+    return Role("engine", argv, env, stdin=stdin, stop_s=6.0, announces=True)
+
+
+def _settle_ports(config: Config, listener: socket.socket) -> Config:
+    """Replace ports of 0 by real ones and see that the engine's is free, before anything starts."""
+    changes: dict[str, int] = {"port": listener.getsockname()[1]}
+    if config.is_embedded:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((config.engine_host, config.engine_port))
+            except OSError as error:
+                listener.close()
+                raise PortTaken(config.engine_host, config.engine_port, "ENGINE_PORT or --engine-port") from error
+            changes["engine_port"] = probe.getsockname()[1]
+    return msgspec.structs.replace(config, **changes)
+
+
+def _role_environ(config: Config) -> Mapping[str, str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("TAGSTITCH_")}
+    for name, value in msgspec.structs.asdict(config).items():
+        environ[f"TAGSTITCH_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
+    if secrets := os.environ.get("TAGSTITCH_SECRETS"):
+        environ["TAGSTITCH_SECRETS"] = secrets
+    if config.log_form == "auto" and sys.stderr.isatty():
+        environ["TAGSTITCH_LOG_FORM"] = "text"
+    environ["TAGSTITCH_SUPERVISED"] = "1"
+    return environ
+
+
+async def _migrate(config: Config, keyring: Keyring) -> None:
+    from collector.store.migrate import migrate
+
+    deadline = time.monotonic() + START_LIMIT_S
+    while True:
+        try:
+            await asyncio.to_thread(migrate, config, keyring)
+        except StoreUnavailable as error:  # a server that is still starting
+            if time.monotonic() > deadline:
+                raise RoleFailed("store", str(error)) from error
+            await asyncio.sleep(0.5)
+        else:
+            break
+    if config.demo:
+        from collector.demo_site import ensure_demo_site
+
+        await asyncio.to_thread(ensure_demo_site, config, keyring)
+
+
+def _greet(config: Config, keyring: Keyring, seconds: float) -> None:
+    base = config.public_url or f"http://{config.host}:{config.port}"
+    lines = [f"tagstitch is ready ({seconds:.1f} s). Ctrl-C stops it; nothing is lost.", ""]
+    if config.demo:
+        lines += [f"  demo shop    {base}/demo", f"  live page    {base}/demo/live"]
+    lines += [f"  the tag      {base}{config.tag_path}", f"  beacons      {base}{config.beacon_path}"]
+    if config.is_embedded:
+        store = f"http://{{}}@{config.engine_host}:{config.engine_port}/{config.database}"
+        lines += [
+            "",
+            f"  ClickHouse   {config.engine_host}:{config.engine_port}, database {config.database}",
+            "  read only    " + store.format(f"{keyring.reader.user}:{keyring.reader.password}"),
+            "  analyst      " + store.format(f"{keyring.analyst.user}:{keyring.analyst.password}"),
+        ]
+    lines += ["", f'  try          tagstitch sql --data {config.data} "select count() from v_events"', ""]  # noqa: S608  a hint to read
+    print("\n".join(lines), flush=True)  # noqa: T201  what the person at the terminal waits for

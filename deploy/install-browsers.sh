@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs the programs that the tests drive: Chromium and nginx, from Debian's packages. As root only; else it says
+# what to install. Does nothing where they are there.
+set -eu
+
+packages=""
+command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || packages="$packages chromium"
+command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$packages nginx-light"
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
+  echo "the tests need these programs: install them with  sudo apt-get install$packages  and try again" >&2
+  exit 1
+fi
+for attempt in 1 2 3; do
+  echo "installing$packages (attempt $attempt) …"
+  if apt-get -o DPkg::Lock::Timeout=600 update -q >/dev/null \
+    && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $packages >/dev/null
+  then
+    # Debian starts nginx when it is installed; the tests start their own.
+    [ -d /run/systemd/system ] && systemctl stop nginx 2>/dev/null || true
+    exit 0
+  fi
+  sleep 5
+done
+echo "apt-get could not install$packages: see above" >&2
+exit 1
