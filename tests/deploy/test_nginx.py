@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -220,3 +221,16 @@ def test_a_second_opinion_finds_no_hole(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert "No issues found" in done.stdout
+
+
+def test_bodies_never_touch_a_disk(proxy: Proxy, upstream: Upstream) -> None:
+    """Bodies up to the bound pass, with their length told or chunked, where nginx has no folder to put them in."""
+    shutil.rmtree(proxy.folder / "temp")
+    body = b"body-4711" * 116_000
+
+    def chunks() -> Iterator[bytes]:
+        yield from (body[start : start + 50_000] for start in range(0, len(body), 50_000))
+
+    assert httpx.post(f"{proxy.url}/x/b", content=body).status_code == 204
+    assert httpx.post(f"{proxy.url}/x/b", content=chunks()).status_code == 204
+    assert [seen.body for seen in upstream.seen] == [body, body]
