@@ -1,0 +1,33 @@
+// Prints what a browser has to load, brotli at its best, and fails where a bound is exceeded: bytes are exact.
+
+import { readFileSync, statSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const built = path.join(root, "../collector/static/tag");
+
+const FIGURES = [
+  { figure: "core_br", file: "t.js", against: 7000 },
+  { figure: "fingerprint_br", file: "f.js", against: 5000 },
+];
+
+const rows = FIGURES.map(({ figure, file, against }) => {
+  const value = statSync(path.join(built, `${file}.br`)).size;
+  const raw = readFileSync(path.join(built, file)).length;
+  return { figure, file, raw, value, against, ratio: Number((value / against).toFixed(3)) };
+});
+
+console.log("figure          file    raw B   brotli B   at most");
+for (const { figure, file, raw, value, against } of rows) {
+  console.log(
+    `${figure.padEnd(16)}${file.padEnd(6)}${String(raw).padStart(7)}${String(value).padStart(11)}${String(against).padStart(10)}`,
+  );
+}
+for (const { figure, value, against, ratio } of rows) {
+  console.log(JSON.stringify({ figure, value, unit: "B", against, ratio }));
+}
+if (rows.some(({ value, against }) => value >= against)) {
+  console.error("too big: see the table");
+  process.exitCode = 1;
+}

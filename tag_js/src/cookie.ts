@@ -1,0 +1,25 @@
+// One first-party cookie, by name. Never called before storage was consented to, but for `deleteCookie`.
+
+const MAX_AGE_S = 400 * 86_400; // the longest that browsers grant
+
+/** Return the cookie's value, "" where there is none. */
+export function readCookie(name: string): string {
+  for (const part of document.cookie.split("; ")) {
+    if (part.startsWith(`${name}=`)) return part.slice(name.length + 1);
+  }
+  return "";
+}
+
+/** Write the cookie for the whole site; `domain` "" keeps it to this host. The value must need no escaping. */
+export function writeCookie(name: string, value: string, domain: string, maxAgeS: number = MAX_AGE_S): void {
+  // biome-ignore lint/suspicious/noDocumentCookie: cookieStore is asynchronous; on page hide nothing would be written.
+  document.cookie =
+    `${name}=${value};path=/;max-age=${maxAgeS};samesite=lax` +
+    (domain && `;domain=${domain}`) +
+    (location.protocol === "https:" ? ";secure" : "");
+}
+
+/** Remove the cookie, whether it was there or not. */
+export function deleteCookie(name: string, domain: string): void {
+  writeCookie(name, "", domain, 0);
+}

@@ -1,0 +1,7 @@
+// WebGL renderer: model of the graphics card. Much information on desktops, very stable. Safari says "Apple GPU" for
+// all, Firefox rounds to a class of cards, resistFingerprinting says "Mozilla".
+
+import type { Source } from "../source";
+import { readRenderer } from "./webgl";
+
+export const webglRenderer: Source = { name: "webgl_renderer", read: readRenderer };

@@ -1,0 +1,26 @@
+// Which page the visitor is on, and where from.
+
+export interface Page {
+  u: string;
+  r: string;
+  h: string;
+}
+
+export interface Pages {
+  /** The page as of now: its address is the present one, its referrer that of the last page view. */
+  current(): Page;
+  /** A page view begins. In a single-page app the referrer is the page before. */
+  turn(): void;
+}
+
+export function createPages(): Pages {
+  let url = location.href;
+  let referrer = document.referrer;
+  return {
+    current: () => ({ u: location.href, r: referrer, h: document.title }),
+    turn() {
+      if (location.href !== url) referrer = url;
+      url = location.href;
+    },
+  };
+}
