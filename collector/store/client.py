@@ -1,0 +1,198 @@
+"""One way to ask ClickHouse, for every role and every store: clickhouse-connect over HTTP, with our errors.
+
+A client belongs to one thread. It connects at its first question, so that opening one costs nothing and a store
+that is away shows where it is asked for. Parameters are bound by the server (`{site:String}`), never spliced.
+No answer or an answer that leaves it open is StoreUnavailable; a refusal is StoreError with ClickHouse's code.
+What an insert is refused for is told by code and name only: ClickHouse quotes the data, and data is not for logs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from collector.config import Config
+from collector.errors import StoreError, StoreUnavailable
+from collector.keyring import Keyring
+from collector.store.dsn import Address, Role, find_address
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+CHUNK_BYTES = 65_536
+
+# ClickHouse's codes after which the same statement may succeed, or may already have been carried out.
+UNSETTLED_CODES = frozenset(
+    {
+        202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+        203,  # NO_FREE_CONNECTION
+        209,  # SOCKET_TIMEOUT
+        210,  # NETWORK_ERROR
+        242,  # TABLE_IS_READ_ONLY: a replica without its keeper
+        243,  # NOT_ENOUGH_SPACE
+        252,  # TOO_MANY_PARTS
+        279,  # ALL_CONNECTION_TRIES_FAILED
+        285,  # TOO_FEW_LIVE_REPLICAS
+        319,  # UNKNOWN_STATUS_OF_INSERT
+        999,  # KEEPER_EXCEPTION
+    }
+)
+UNSETTLED_INSERT_CODES = UNSETTLED_CODES | {
+    159,  # TIMEOUT_EXCEEDED: some views may have been filled already
+    241,  # MEMORY_LIMIT_EXCEEDED: the same
+    394,  # QUERY_WAS_CANCELLED: the same
+}
+
+
+class StoreClient:
+    """A connection to the store as one role, for one thread."""
+
+    def __init__(self, address: Address, *, cluster: str = "", timeout_s: float = 120.0) -> None:
+        self.address = address
+        self.cluster = cluster
+        self._timeout_s = timeout_s
+        self._client: Client | None = None
+
+    @property
+    def database(self) -> str:
+        """The database that unqualified names mean."""
+        return self.address.database
+
+    def query_rows(
+        self, sql: str, params: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return all rows of a question as dictionaries by column. For answers that fit into memory."""
+        with self._errors():
+            result = self._connect().query(sql, parameters=dict(params or {}), settings=dict(settings or {}))
+            return [dict(row) for row in result.named_results()]
+
+    def command(
+        self, sql: str, params: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> object:
+        """Carry out one statement that has no rows to give, or one value: that value is returned."""
+        with self._errors():
+            return self._connect().command(sql, parameters=dict(params or {}), settings=dict(settings or {}))
+
+    def insert_lines(self, table: str, data: bytes, settings: Mapping[str, Any] | None = None, token: str = "") -> None:
+        """Insert JSON lines. `table` is one of our own names, never from outside.
+
+        With a token the insert may be repeated with the same bytes: what is there already is not doubled.
+        """
+        values = dict(settings or {})
+        if token:
+            values["insert_deduplication_token"] = token
+        with self._errors(insert=True):
+            self._connect().raw_insert(table, insert_block=data, settings=values, fmt="JSONEachRow")
+
+    def stream(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        form: str = "JSONEachRow",
+        settings: Mapping[str, Any] | None = None,
+    ) -> Iterator[bytes]:
+        """Yield the answer in pieces as it comes, in one of ClickHouse's formats. Closing it cancels the question."""
+        with self._errors():
+            source: Any = self._connect().raw_stream(
+                sql, parameters=dict(params or {}), settings=dict(settings or {}), fmt=form
+            )
+        try:
+            while True:
+                with self._errors():
+                    piece = source.read(CHUNK_BYTES)
+                if not piece:
+                    return
+                yield piece
+        finally:
+            source.close()
+
+    def close(self) -> None:
+        """Give the connection back. The client may be used again and connects anew."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> StoreClient:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _connect(self) -> Client:
+        if self._client is None:
+            # Here, not at the head: the import takes a third of a second, and `tagstitch --help` must not wait.
+            import clickhouse_connect
+            from clickhouse_connect import common
+
+            common.set_setting("send_os_user", False)
+            self._client = clickhouse_connect.get_client(
+                interface=self.address.scheme,
+                host=self.address.host,
+                port=self.address.port,
+                username=self.address.user,
+                password=self.address.password,
+                database=self.address.database,
+                autogenerate_session_id=False,
+                connect_timeout=5,
+                send_receive_timeout=self._timeout_s,
+                client_name="tagstitch",
+                tz_mode="aware",  # a naive time would be taken for the machine's own
+            )
+        return self._client
+
+    @contextmanager
+    def _errors(self, *, insert: bool = False) -> Iterator[None]:
+        """Turn clickhouse-connect's and the socket's exceptions into ours."""
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except (ClickHouseError, HTTPError, OSError) as error:
+            code = getattr(error, "code", None) or 0
+            where = f"{self.address.host}:{self.address.port}"
+            if code == 0 and not isinstance(error, ValueError):
+                raise StoreUnavailable(
+                    f"ClickHouse at {where} does not answer ({_name_cause(error)}): is it running?"
+                ) from None
+            if code in (UNSETTLED_INSERT_CODES if insert else UNSETTLED_CODES):
+                raise StoreUnavailable(f"ClickHouse at {where} cannot now: {_explain(error, insert)}", code) from None
+            raise StoreError(f"ClickHouse refused: {_explain(error, insert)}", code) from None
+
+
+def open_client(config: Config, keyring: Keyring, role: Role, *, database: str | None = None) -> StoreClient:
+    """Return a client for this role; it connects at its first question. One per thread."""
+    address = find_address(config, keyring, role)
+    if database is not None:
+        address = Address(address.scheme, address.host, address.port, address.user, address.password, database)
+    timeout_s = 120.0 if role == "writer" else config.query_timeout_s + 10.0
+    return StoreClient(address, cluster=config.cluster, timeout_s=timeout_s)
+
+
+def encode_rows(rows: Sequence[object]) -> bytes:
+    """Return JSON lines of structs or dictionaries, as `insert_lines` takes them."""
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+
+
+def _explain(error: Exception, insert: bool) -> str:
+    """Return ClickHouse's own words as one line; of an insert only code and name."""
+    code, name = getattr(error, "code", 0), getattr(error, "name", None) or "error"
+    if insert:
+        return f"code {code}, {name}"
+    text = re.sub(r"\s+", " ", str(error))
+    found = re.search(r"DB::Exception: (.*)", text)
+    text = found[1] if found else text
+    text = re.sub(r"\s*\(for url [^()]*\)\s*$", "", text)
+    text = re.sub(r"\s*\(version [^()]*(\([^()]*\))?[^()]*\)\s*$", "", text)
+    return text[:600] if f"({name})" in text or name == "error" else f"{text[:600]} ({name})"
+
+
+def _name_cause(error: BaseException) -> str:
+    """Return the kind of the innermost exception: its text may hold an address with a password."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return type(error).__name__

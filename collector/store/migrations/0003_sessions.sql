@@ -1,0 +1,98 @@
+-- Sessions, kept as mergeable states: replays and retries change nothing, for events are counted by their id.
+-- The view stands behind `events`, not behind `landing`, so that the parts of an address are taken apart once.
+
+CREATE TABLE IF NOT EXISTS @local(sessions) @on_cluster
+(
+    site_id LowCardinality(String) COMMENT 'Site',
+    space_id SimpleAggregateFunction(any, String) COMMENT 'Identity space of the site',
+    visitor_id UUID COMMENT 'Visitor',
+    session_id UUID COMMENT 'Session',
+    own_person_id SimpleAggregateFunction(any, UUID) COMMENT 'Person id of the visitor taken alone',
+    day Date COMMENT 'Day of the first event of an insert; partitions only, the time is first_time',
+    keep_days SimpleAggregateFunction(max, UInt16) COMMENT 'Days that the session is kept; 0: for ever',
+    first_time SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'Time of the first event',
+    last_time SimpleAggregateFunction(max, DateTime64(3, 'UTC')) COMMENT 'Time of the last event',
+    session_number SimpleAggregateFunction(max, UInt32) COMMENT 'How many sessions this visitor has had, this one included',
+    is_bot SimpleAggregateFunction(max, UInt8) COMMENT '1: a robot, or an automated browser',
+    assurance SimpleAggregateFunction(max, UInt8) COMMENT 'Highest assurance of an event when it happened',
+    events AggregateFunction(uniqExact, UUID) COMMENT 'Ids of the events (state)',
+    page_views AggregateFunction(uniqExactIf, UUID, UInt8) COMMENT 'Ids of the page views (state)',
+    entry AggregateFunction(argMin, Tuple(url String, host String, path String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String), Tuple(DateTime64(3, 'UTC'), UInt32, UUID)) COMMENT 'Where the first event stood and came from (state)',
+    exit AggregateFunction(argMax, Tuple(url String, path String), Tuple(DateTime64(3, 'UTC'), UInt32, UUID)) COMMENT 'Where the last event stood (state)',
+    device AggregateFunction(argMin, Tuple(browser String, os String, device String, country String, language String), Tuple(DateTime64(3, 'UTC'), UInt32, UUID)) COMMENT 'Browser, system, device, country and language of the first event (state)'
+)
+ENGINE = @engine(sessions, AggregatingMergeTree)
+PARTITION BY toYYYYMM(day)
+ORDER BY (site_id, visitor_id, session_id)
+TTL day + toIntervalDay(keep_days) DELETE WHERE keep_days > 0
+SETTINGS @deduplication
+COMMENT 'Sessions as mergeable states, read through v_sessions; an event without a session is in none';
+
+@facade(sessions, cityHash64(own_person_id));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS @local(events_to_sessions) @on_cluster TO @local(sessions) AS
+SELECT
+    site_id,
+    any(e.space_id) AS space_id,
+    visitor_id,
+    session_id,
+    any(e.own_person_id) AS own_person_id,
+    toDate(min(e.time)) AS day,
+    max(e.keep_days) AS keep_days,
+    min(e.time) AS first_time,
+    max(e.time) AS last_time,
+    max(e.session_number) AS session_number,
+    max(e.is_bot) AS is_bot,
+    max(e.assurance) AS assurance,
+    uniqExactState(e.event_id) AS events,
+    uniqExactIfState(e.event_id, e.event_name = 'page_view') AS page_views,
+    argMinState(
+        CAST((e.url, e.host, e.path, e.referrer_host, e.channel, e.utm_source, e.utm_medium, e.utm_campaign, e.utm_term, e.utm_content, e.link_campaign),
+            'Tuple(url String, host String, path String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String)'),
+        (e.time, e.sequence, e.event_id)) AS entry,
+    argMaxState(CAST((e.url, e.path), 'Tuple(url String, path String)'), (e.time, e.sequence, e.event_id)) AS exit,
+    argMinState(
+        CAST((e.browser, e.os, e.device, e.country, e.language), 'Tuple(browser String, os String, device String, country String, language String)'),
+        (e.time, e.sequence, e.event_id)) AS device
+FROM @local(events) AS e
+WHERE session_id != toUUID('00000000-0000-0000-0000-000000000000')
+GROUP BY site_id, visitor_id, session_id;
+
+CREATE TABLE IF NOT EXISTS @local(rejected_events) @on_cluster
+(
+    received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it',
+    site_id LowCardinality(String) COMMENT 'Site; empty where it named none that we know',
+    step LowCardinality(String) COMMENT 'Step of the pipeline that refused it',
+    reason LowCardinality(String) COMMENT 'Why',
+    field String COMMENT 'Path of the field that it was refused for, never its value',
+    body_bytes UInt32 COMMENT 'Size of the body in bytes',
+    events UInt32 COMMENT 'How many events were refused; 0: not known',
+    digest String COMMENT 'Keyed digest of the body, to recognise a repeated one',
+    is_bot UInt8 COMMENT '1: a robot, or an automated browser',
+    batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
+    batch_seq UInt64 COMMENT 'Number of the batch on that host'
+)
+ENGINE = @engine(rejected_events, MergeTree)
+PARTITION BY toYYYYMM(received_at)
+ORDER BY (site_id, received_at)
+TTL toDateTime(received_at) + toIntervalDay(90)
+SETTINGS @deduplication
+COMMENT 'Every refusal with its reason, without what was refused; kept 90 days';
+
+@facade(rejected_events, rand());
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS @local(landing_to_rejected_events) @on_cluster TO @local(rejected_events) AS
+SELECT
+    fromUnixTimestamp64Milli(received_at_ms, 'UTC') AS received_at,
+    site_id,
+    refusal.step AS step,
+    refusal.reason AS reason,
+    refusal.field AS field,
+    refusal.body_bytes AS body_bytes,
+    refusal.events AS events,
+    refusal.digest AS digest,
+    is_bot,
+    batch_host,
+    batch_seq
+FROM @local(landing)
+ARRAY JOIN rejected AS refusal;
