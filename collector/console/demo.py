@@ -123,6 +123,7 @@ class Shop:
             shelf=product.category,
             category=catalogue.find_category(product.category),
             product=product,
+            item=describe_item(product),
             others=others,
         )
 
@@ -318,7 +319,7 @@ def _list_items(lines: dict[str, int]) -> tuple[list[dict[str, Any]], int]:
     for sku, quantity in lines.items():
         product = catalogue.find_sku(sku)
         if product is not None:
-            items.append({"product": product, "quantity": quantity})
+            items.append({"product": product, "quantity": quantity, "event": describe_item(product, quantity)})
             value_cents += product.price_cents * quantity
     return items, value_cents
 

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from collector.config import Config
 from collector.console import catalogue
-from collector.console.catalogue import CURRENCY, SITE_ID, Product, describe_item
+from collector.console.catalogue import CURRENCY, SITE_ID
 from collector.console.demo_identity import sign_customer
 from collector.console.page import Pages, make_nonce
 from collector.console.shop_consent import ask_consent, read_consent, write_consent
@@ -27,7 +27,14 @@ from collector.snippet import NONCE, make_snippet
 
 Command = tuple[object, ...]
 
-IDENTIFY_AGAIN_S = 1800  # a page says who is signed in once, and again after half an hour
+IDENTIFY_AGAIN_S = 1800  # how often a page says again who is signed in
+IDENTIFY_PAGES = 2  # how many pages say it then: the first may be left before the tag has loaded
+
+NOTICES: dict[str, tuple[str, tuple[str, str] | None, list[Command]]] = {
+    "newsletter": ("You are on the list.", ("/demo/mail", "Open the inbox"), []),
+    "signed-in": ("You are signed in.", ("/demo/live", "See what changed hands"), []),
+    "signed-out": ("You are signed out. From here on this browser is a new visitor.", None, []),
+}
 
 
 class ShopPages:
@@ -96,23 +103,26 @@ class ShopPages:
         """Return the signed identify of who is signed in, where it is due."""
         customer = catalogue.find_customer(session.customer_id)
         now_s = self._clock()
-        if customer is None or now_s - session.identified_s < IDENTIFY_AGAIN_S:
+        if customer is None:
             return []
-        # Without consent the tag holds it for this page only, or drops it: then the next page says it again.
+        if now_s - session.identified_s >= IDENTIFY_AGAIN_S:
+            session.identified_s, session.identified_pages = int(now_s), 0
+        if session.identified_pages >= IDENTIFY_PAGES:
+            return []
+        # Without consent the tag holds it for this page only, or drops it: that does not count.
         if consent is not None and consent["storage"] and consent["identity"]:
-            session.identified_s = int(now_s)
+            session.identified_pages += 1
         signature = sign_customer(self._keyring, customer, now_s)
         return [("identify", customer.customer_id, {"kind": "customer", "signature": signature})]
 
 
 def _speak(notice: str, subject: str, session: ShopSession) -> tuple[str, tuple[str, str] | None, list[Command]]:
-    """Return what a notice says, where it leads, and the events that go with it."""
-    product: Product | None = catalogue.find_sku(subject)
+    """Return what a notice says, where it leads, and the event that goes with it."""
+    product = catalogue.find_sku(subject)
     if notice == "added" and product is not None:
-        event = ("track", "add_to_cart", describe_item(product))
-        return f"{product.name} is in your basket.", ("/demo/basket", "Open the basket"), [event]
+        return f"{product.name} is in your basket.", ("/demo/basket", "Open the basket"), []
     if notice == "removed" and product is not None:
-        return f"{product.name} is back on the shelf.", None, [("track", "remove_from_cart", describe_item(product))]
+        return f"{product.name} is back on the shelf.", None, []
     if notice == "ordered" and session.order is not None:
         order = session.order
         props = {
@@ -123,10 +133,4 @@ def _speak(notice: str, subject: str, session: ShopSession) -> tuple[str, tuple[
             "sku": ",".join(order.lines),
         }
         return "", None, [("track", "purchase", props)]
-    if notice == "newsletter":
-        return "You are on the list.", ("/demo/mail", "Open the inbox"), [("track", "sign_up_newsletter", {})]
-    if notice == "signed-in":
-        return "You are signed in.", ("/demo/live", "See what changed hands"), []
-    if notice == "signed-out":
-        return "You are signed out. From here on this browser is a new visitor.", None, []
-    return "", None, []
+    return NOTICES.get(notice, ("", None, []))

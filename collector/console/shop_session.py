@@ -38,7 +38,8 @@ class ShopSession(msgspec.Struct):
 
     basket: dict[str, int] = msgspec.field(default_factory=dict)  # quantity by product number
     customer_id: str = ""
-    identified_s: int = 0  # when a page last told the tag who is signed in; seconds since 1970
+    identified_s: int = 0  # since when pages tell the tag who is signed in; seconds since 1970
+    identified_pages: int = 0  # how many did since then
     order: Order | None = None
     notice: str = ""  # what the next page says once: added, newsletter, ordered, signed-in, signed-out
     subject: str = ""  # what the notice is about, such as a product number

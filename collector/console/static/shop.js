@@ -1,5 +1,5 @@
-// The banner of the demo shop. The page itself tells the tag the answer given earlier; this file takes a new one.
-// Invariant: nothing is written to the device before somebody has pressed a button.
+// The banner of the demo shop, and the events of its forms. The page itself tells the tag the answer given earlier;
+// this file takes a new one. Invariant: nothing is written to the device before somebody has pressed a button.
 "use strict";
 
 (() => {
@@ -62,4 +62,11 @@
     if (event.key === "Escape" && banner.dataset.consent === "asked") close();
   });
   if (banner.dataset.consent === "open") open(false);
+
+  // What a form does is counted as it is sent; the tag gets it out while the page goes away.
+  for (const form of document.querySelectorAll("form[data-track]")) {
+    form.addEventListener("submit", () => {
+      window.tagstitch?.("track", form.dataset.track, JSON.parse(form.dataset.props));
+    });
+  }
 })();
