@@ -82,6 +82,23 @@ def rename(source: Path, target: Path) -> None:
     os.replace(source, target)  # noqa: PTH105
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Put the bytes into the file in one step, durably: whoever looks sees the old content or the new one.
+
+    One writer at a time: the draft has a fixed name, so that a draft left by a crash does not stay.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    unlink(draft)
+    fd = create_file(draft)
+    try:
+        write_all(fd, data)
+        sync(fd)
+    finally:
+        close(fd)
+    rename(draft, path)
+    sync_folder(path.parent)
+
+
 def unlink(path: Path) -> None:
     """Remove the file; none is fine. Durable only after `sync_folder`."""
     try:

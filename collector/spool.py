@@ -47,25 +47,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector import disk
-from collector.errors import InstanceBusy, SpoolError, SpoolFull
+from collector.errors import InstanceBusy, SpoolError
 from collector.logs import get_logger
+from collector.spool_bounds import SpoolBounds
 from collector.spool_frames import encode_frame
 from collector.spool_segments import (
     LOCK_NAME,
     find_next_number,
-    list_segments,
     make_name,
     recover_folder,
     seal_segment,
 )
 
-MAX_UNWRITTEN_BYTES = 33_554_432
-"""Most bytes that wait for the writer thread. More means that the disk is too slow: shed, do not queue."""
 GROUP_BYTES = 4_194_304
 """Most bytes of one write, so that a segment overshoots its size by little."""
-LIKELY_APPEND_BYTES = 65_536
 BACKLOG_SEGMENTS = 16
-MEASURE_INTERVAL_S = 1.0
 LOCK_PATIENCE_S = 5.0
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
@@ -122,8 +118,6 @@ class SpoolWriter:
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._segment_age_s = segment_age_s
-        self._max_spool_bytes = max_spool_bytes
-        self._min_free_bytes = min_free_bytes
         self._syncs = durability == "fsync"
         self._clock = clock
 
@@ -137,10 +131,9 @@ class SpoolWriter:
             self._segment: _Segment | None = None
             self._broken: list[tuple[Path, int]] = []  # segment and the length of what was acknowledged
             self._in_trouble = False
-            self._is_full = False
-            self._measure_at = 0.0
-            self._used_bytes = self._free_bytes = self._backlog = 0
-            self._measure()
+            self._bounds = SpoolBounds(
+                folder, max_spool_bytes=max_spool_bytes, min_free_bytes=min_free_bytes, clock=clock
+            )
         except BaseException:
             disk.close(self._lock_fd)
             raise
@@ -150,7 +143,6 @@ class SpoolWriter:
         self._waiting: list[_Waiting] = []
         self._unwritten_bytes = 0
         self._closing = False
-        self._is_tight = False  # something was refused: measure again soon
         self._crash: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"spool {folder.name}", daemon=True)
         self._thread.start()
@@ -185,35 +177,25 @@ class SpoolWriter:
     @property
     def used_bytes(self) -> int:
         """Size of the whole spool as measured last, and what was written here since."""
-        return self._used_bytes
+        return self._bounds.used_bytes
 
     def is_accepting(self) -> bool:
         """Tell whether an append of a usual size would be taken now."""
         with self._changed:
-            return self._crash is None and not self._closing and self._find_bound(LIKELY_APPEND_BYTES) is None
+            return self._crash is None and not self._closing and self._bounds.has_room()
 
     def _admit(self, size: int) -> None:
         if self._crash is not None:
             raise SpoolError(f"spool {self._folder.name}: its thread died, restart web") from self._crash
         if self._closing:
             raise SpoolError(f"spool {self._folder.name} is closed")
-        bound = self._find_bound(size)
+        bound = self._bounds.find(self._unwritten_bytes + size)
         if bound is not None:
             self.counts.refusals += 1
-            if not self._is_tight:
-                self._is_tight = True
+            if not self._bounds.is_tight:
+                self._bounds.is_tight = True
                 self._changed.notify()
             raise bound
-
-    def _find_bound(self, size: int) -> SpoolFull | None:
-        coming = self._unwritten_bytes + size
-        if coming > MAX_UNWRITTEN_BYTES:
-            return SpoolFull("the spool's disk is slower than the events come", retry_after_s=1)
-        if self._used_bytes + coming > self._max_spool_bytes:
-            return SpoolFull(f"the spool has reached max_spool_bytes ({self._max_spool_bytes}): is the store away?")
-        if self._free_bytes - coming < self._min_free_bytes:
-            return SpoolFull(f"the spool's disk has less than min_free_bytes ({self._min_free_bytes}) left")
-        return None
 
     # --- the thread's side
 
@@ -257,9 +239,11 @@ class SpoolWriter:
         now, times = self._clock(), []
         if self._segment is not None:
             sealed_at = self._segment.born + self._segment_age_s
-            times.append(sealed_at if self._backlog < BACKLOG_SEGMENTS else max(sealed_at, self._measure_at))
-        if self._is_tight or self._broken:
-            times.append(self._measure_at)
+            times.append(
+                sealed_at if self._bounds.backlog < BACKLOG_SEGMENTS else max(sealed_at, self._bounds.measure_at)
+            )
+        if self._bounds.is_tight or self._broken:
+            times.append(self._bounds.measure_at)
         return max(0.0, min(times) - now) if times else float("inf")
 
     def _commit(self, group: list[_Waiting]) -> None:
@@ -281,8 +265,7 @@ class SpoolWriter:
             segment.size += len(data)
             self.counts.frames += len(group)
             self.counts.bytes += len(data)
-            self._used_bytes += len(data)
-            self._free_bytes -= len(data)
+            self._bounds.count_written(len(data))
             if self._in_trouble and not self._broken:
                 self._in_trouble = False
                 get_logger().info("the spool can be written again", writer=self._folder.name)
@@ -308,17 +291,16 @@ class SpoolWriter:
 
     def _keep_house(self) -> None:
         now = self._clock()
-        if now >= self._measure_at and (self._is_tight or self._broken or self._segment is not None):
+        if now >= self._bounds.measure_at and (self._bounds.is_tight or self._broken or self._segment is not None):
             try:
-                self._measure()
+                self._bounds.measure()
             except OSError as error:
                 self._say_trouble(error)
-            self._watch_bounds()
             if self._broken:
                 self._mend()
         segment = self._segment
         if segment is not None:
-            is_old = now >= segment.born + self._segment_age_s and self._backlog < BACKLOG_SEGMENTS
+            is_old = now >= segment.born + self._segment_age_s and self._bounds.backlog < BACKLOG_SEGMENTS
             if is_old or segment.size >= self._segment_bytes:
                 self._seal()
 
@@ -335,38 +317,12 @@ class SpoolWriter:
         for path, size in self._broken:
             try:
                 if seal_segment(path, size) is not None:
-                    self._backlog += 1
+                    self._bounds.backlog += 1
                     self.counts.sealed += 1
             except OSError as error:
                 left.append((path, size))
                 self._say_trouble(error)
         self._broken = left
-
-    def _measure(self) -> None:
-        """Measure what the bounds are about. All folders of the spool count, not only ours."""
-        self._measure_at = self._clock() + MEASURE_INTERVAL_S
-        used = 0
-        for folder in self._folder.parent.iterdir():
-            if folder.is_dir():
-                for path in folder.iterdir():
-                    try:
-                        used += path.stat().st_size
-                    except FileNotFoundError:  # the loader was faster
-                        continue
-        self._used_bytes = used
-        self._free_bytes = disk.measure_free(self._folder)
-        self._backlog = len(list_segments(self._folder, is_open=False))
-
-    def _watch_bounds(self) -> None:
-        with self._changed:
-            bound = self._find_bound(LIKELY_APPEND_BYTES)
-            self._is_tight = bound is not None  # then measure on, until there is room again
-        if self._is_tight != self._is_full:
-            self._is_full = self._is_tight
-            if bound is not None:
-                get_logger().warning("the spool refuses events", writer=self._folder.name, reason=str(bound))
-            else:
-                get_logger().info("the spool takes events again", writer=self._folder.name)
 
     def _say_trouble(self, error: OSError) -> None:
         if not self._in_trouble:

@@ -132,16 +132,7 @@ def quarantine(segment: Path, start: int, data: bytes) -> bool:
     target = segment.with_name(f"{segment.name}.{start}.bad")
     if target.exists():
         return False
-    draft = target.with_name(f"{target.name}.draft")
-    disk.unlink(draft)
-    fd = disk.create_file(draft)
-    try:
-        disk.write_all(fd, data)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)
-    disk.rename(draft, target)
-    disk.sync_folder(segment.parent)
+    disk.write_file(target, data)
     get_logger().error(
         "set a damaged stretch of a spool segment aside: its events are lost",
         segment=segment.name,
