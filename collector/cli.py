@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import roles
+from collector.commands import data, links, roles
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -31,6 +31,14 @@ app.command(rich_help_panel=RUNNING)(roles.web)
 app.command(rich_help_panel=RUNNING)(roles.load)
 app.command(rich_help_panel=RUNNING)(roles.stitch)
 app.command(rich_help_panel=RUNNING)(roles.engine)
+
+STORE = "Ask and change the store"
+app.command(rich_help_panel=STORE)(data.migrate)
+app.command(rich_help_panel=STORE)(data.sql)
+
+SITE = "For a site"
+app.command(rich_help_panel=SITE)(links.snippet)
+app.command(rich_help_panel=SITE)(links.link)
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,9 +20,13 @@ from collector.commands.roles import listen
 from collector.config import Config
 from collector.errors import PortTaken, RoleFailed, StoreUnavailable
 from collector.instance import Instance, RunningState, open_instance
-from collector.keyring import Keyring, open_keyring
+from collector.keyring import Credential, Keyring, open_keyring
 from collector.logs import get_logger
+from collector.store.dsn import find_address
 from collector.store.engine import engine_command
+from collector.store.engine_config import Access, EngineConfig, Limits, Policy
+from collector.store.engine_credentials import Role as EngineRole
+from collector.store.engine_credentials import digest_password
 from collector.supervisor import Role, Supervisor
 
 START_LIMIT_S = 60.0
@@ -84,8 +88,27 @@ async def _start(
 
 def make_engine_role(config: Config, keyring: Keyring) -> Role:
     """Return how to start the embedded engine: with an empty environment and its settings on standard input."""
-    argv, env, stdin = engine_command(config, keyring)
+    folder = config.data_path.resolve()
+    engine = EngineConfig(
+        path=str(folder / "engine"),
+        tmp=str(folder / "engine-tmp"),
+        credentials={
+            EngineRole.WRITER: _give_access(keyring.writer),
+            EngineRole.READER: _give_access(keyring.reader),
+            EngineRole.ANALYST: _give_access(keyring.analyst),
+        },
+        host=config.engine_host,
+        port=config.engine_port,
+        policy=Policy(views=(f"{config.database}.v_*",)),
+        settings=Limits(reader_time_s=config.query_timeout_s, reader_memory_bytes=config.query_memory_bytes),
+        log_level=config.log_level,
+    )
+    argv, env, stdin = engine_command(engine)
     return Role("engine", argv, env, stdin=stdin, stop_s=6.0, announces=True)
+
+
+def _give_access(credential: Credential) -> Access:
+    return Access(credential.user, digest_password(credential.password))
 
 
 def _settle_ports(config: Config, listener: socket.socket) -> Config:
@@ -140,13 +163,10 @@ def _greet(config: Config, keyring: Keyring, seconds: float) -> None:
     if config.demo:
         lines += [f"  demo shop    {base}/demo", f"  live page    {base}/demo/live"]
     lines += [f"  the tag      {base}{config.tag_path}", f"  beacons      {base}{config.beacon_path}"]
-    if config.is_embedded:
-        store = f"http://{{}}@{config.engine_host}:{config.engine_port}/{config.database}"
-        lines += [
-            "",
-            f"  ClickHouse   {config.engine_host}:{config.engine_port}, database {config.database}",
-            "  read only    " + store.format(f"{keyring.reader.user}:{keyring.reader.password}"),
-            "  analyst      " + store.format(f"{keyring.analyst.user}:{keyring.analyst.password}"),
-        ]
+    lines += [
+        "",
+        f"  ClickHouse   read only  {find_address(config, keyring, 'reader').dsn}",
+        f"               analyst    {find_address(config, keyring, 'analyst').dsn}",
+    ]
     lines += ["", f'  try          tagstitch sql --data {config.data} "select count() from v_events"', ""]  # noqa: S608  a hint to read
     print("\n".join(lines), flush=True)  # noqa: T201  what the person at the terminal waits for

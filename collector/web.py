@@ -1,0 +1,84 @@
+"""The process `web`: spool, sites, application and HTTP server, put together and run on a given socket.
+
+It needs the data folder and the secrets, not the store: sites and keys come from their copy on disk until the store
+answers. On SIGTERM it stops listening, ends what is under way, seals the spool and goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+
+import msgspec
+import uvicorn
+
+from collector.app import create_app
+from collector.config import Config
+from collector.country import open_country_lookup
+from collector.endpoints.edge import Edge
+from collector.http import make_protocol
+from collector.instance import open_instance
+from collector.keyring import Keyring
+from collector.logs import get_logger
+from collector.site_poll import SitePoller
+from collector.spool import SpoolWriter
+
+SHUTDOWN_LIMIT_S = 2
+
+
+def serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
+    """Serve on the listening socket until SIGTERM or SIGINT. Prints one JSON line when it is ready."""
+    open_instance(config.data_path, lock=False)
+    asyncio.run(_serve(config, keyring, listener))
+
+
+async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    spool = SpoolWriter(
+        config.data_path / "spool" / f"web-{port}",
+        segment_bytes=config.segment_bytes,
+        segment_age_s=config.segment_age_s,
+        max_spool_bytes=config.max_spool_bytes,
+        min_free_bytes=config.min_free_bytes,
+        durability=config.durability,
+    )
+    try:
+        poller = SitePoller(config, keyring)
+        edge = Edge(
+            config=config,
+            keyring=keyring,
+            site_book=poller.read_book,
+            spool=spool,
+            now_ms=lambda: time.time_ns() // 1_000_000,
+            find_country=open_country_lookup(config.country_database),
+        )
+        server = _Server(
+            uvicorn.Config(
+                create_app(config, keyring, spool, poller, edge),
+                http=make_protocol(config),
+                loop="uvloop",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                proxy_headers=False,  # the edge reads X-Forwarded-For itself, from trusted proxies only
+                server_header=False,
+                date_header=True,
+                timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
+                backlog=2048,
+            )
+        )
+        await server.serve(sockets=[listener])
+    finally:
+        await asyncio.to_thread(spool.close)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says on standard output that it listens: the supervisor waits for that line."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        port = sockets[0].getsockname()[1] if sockets else 0
+        get_logger().info("web listens", port=port)
+        print(msgspec.json.encode({"ready": True, "port": port, "pid": os.getpid()}).decode(), flush=True)  # noqa: T201
