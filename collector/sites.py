@@ -16,7 +16,9 @@ class IdentifierKind(msgspec.Struct, frozen=True):
     """A kind of identifier that a space knows.
 
     `unique`: at most one value per person. `personal`: stored as a keyed pseudonym, never in clear.
-    `priority`: 0 is highest; it decides where one request names several people.
+    `priority`: 0 is highest; it decides where one request names several people. `max_visitors`: a value seen with
+    more visitors is shared by many and ties nobody. `max_per_person`: how many values of a kind that is not unique
+    one person may gather below level 4.
     """
 
     name: str
@@ -24,6 +26,8 @@ class IdentifierKind(msgspec.Struct, frozen=True):
     personal: bool = False
     normaliser: str = "text"  # text (trimmed), email, uuid
     priority: int = 0
+    max_visitors: int = 200
+    max_per_person: int = 10
 
 
 DEFAULT_KINDS = (

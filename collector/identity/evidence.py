@@ -1,0 +1,91 @@
+"""Evidence: one observation that two identifiers belong together, as it stands in the store.
+
+Evidence is the only state of identity: append-only rows, taken back by a row with the same `evidence_id` and
+`op = -1`. An identifier is named by its own person id (`a_key`, `b_key`): a keyed hash of space, kind and value, so
+that equal identifiers have equal keys and nothing else does.
+
+Invariants: what stands is a function of the set of rows. A repeated row counts once, a row taken back counts never,
+whichever came first, and the time of arrival is looked at by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from collector.event import NIL_ID, EvidenceRow
+from collector.identity.identifiers import VISITOR_KIND
+
+RESET = "reset"
+LINK = "link"
+
+CLAIMED = 1
+LINKED = 2
+SIGNED = 3
+SERVER = 4
+
+
+class Evidence(EvidenceRow, frozen=True, kw_only=True):
+    """One row of `identity_evidence`: what the edge wrote, and the way by which it came. Ids are UUID text."""
+
+    space_id: str = ""
+    site_id: str = ""
+    received_at_ms: int = 0
+    batch_host: str = ""
+    batch_seq: int = 0
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """Return the place in time: the tag's time, then its event id (made in order), then the evidence's own id."""
+        return (self.time_ms, self.event_id, self.evidence_id)
+
+    @property
+    def is_join(self) -> bool:
+        """Whether it may tie anything: level 2 or more, and no sign-out. All else is a hint or a boundary."""
+        return self.level >= LINKED and self.kind != RESET
+
+    def turn_visitor_first(self) -> Evidence:
+        """Return it with the visitor as `a`, where only `b` is one: direction means nothing but to a reset."""
+        if self.kind == RESET or self.a_kind == VISITOR_KIND or self.b_kind != VISITOR_KIND:
+            return self
+        return msgspec.structs.replace(
+            self,
+            a_kind=self.b_kind,
+            a_value=self.b_value,
+            a_key=self.b_key,
+            b_kind=self.a_kind,
+            b_value=self.a_value,
+            b_key=self.a_key,
+        )
+
+
+_ARRIVAL = frozenset({"received_at_ms", "batch_host", "batch_seq", "op"})
+_CONTENT = tuple(name for name in Evidence.__struct_fields__ if name not in _ARRIVAL)
+
+
+def _read_content(row: Evidence) -> tuple[object, ...]:
+    return tuple(getattr(row, name) for name in _CONTENT)
+
+
+def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
+    """Return what stands of the rows, each piece of evidence once, in order of time.
+
+    Where two rows share an id and differ (which no honest writer does), the smaller content stands.
+    """
+    taken_back: set[str] = set()
+    standing: dict[str, Evidence] = {}
+    for row in rows:
+        if row.op < 0:
+            taken_back.add(row.evidence_id)
+            continue
+        other = standing.get(row.evidence_id)
+        if other is None or _read_content(row) < _read_content(other):
+            standing[row.evidence_id] = row
+    kept = [row.turn_visitor_first() for key, row in standing.items() if key not in taken_back]
+    return sorted(kept, key=lambda row: row.order)
+
+
+def name_request(row: Evidence) -> str:
+    """Return what all evidence of one request shares: the event that carried it, else the evidence's own id."""
+    return row.evidence_id if row.event_id == NIL_ID else row.event_id

@@ -1,0 +1,299 @@
+"""Resolve: from the evidence of a component to who is who. The heart of tagstitch, and a pure function.
+
+    evidence ─► what stands ─► guards ─► people (keys tied) ─► intervals (visitors in time) ─► rows
+
+Invariants, each a test: no I/O, no clock, no order. Any permutation of the same evidence gives the same rows; a row
+repeated changes nothing; evidence taken back leaves byte for byte what would stand had it never come; the parts of
+what does not touch each other can be resolved apart or together.
+
+Person ids are never minted. Every identifier has one of its own (its key), and a person has that of its strongest
+key; so an unmerge gives the old ids back by itself. A visitor lends its id only to visitors that nobody signed in
+on, because history beyond the look-back keeps the visitor's own id and must stay nobody's.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+
+from collector.event import NIL_ID
+from collector.identity.evidence import LINKED, RESET, Evidence, keep_standing
+from collector.identity.guards import GuardEntry, GuardReason, find_fused, keep_admitted, note, take_out_blocked
+from collector.identity.identifiers import VISITOR_KIND
+from collector.identity.intervals import BEGINNING_MS, Attachment, Boundary, Interval, count_cuts, lay_out
+from collector.identity.people import Member, MergeEntry, People, Request, form_people, gather_requests, is_sign_in
+from collector.identity.policy import Policy
+
+
+class MapRow(NamedTuple):
+    """Whose an identifier is. `several`: not one person from `valid_from_ms` on for ever, so ask the intervals."""
+
+    key: str
+    key_kind: str
+    person_id: str
+    customer_id: str
+    customer_key: str
+    valid_from_ms: int
+    several: int
+    level: int
+    provisional: int
+
+
+class IntervalRow(NamedTuple):
+    """Whose a visitor is from `valid_from_ms` (included) to `valid_to_ms` (excluded; None: for ever)."""
+
+    key: str
+    valid_from_ms: int
+    valid_to_ms: int | None
+    person_id: str
+    customer_id: str
+    customer_key: str
+    level: int
+    provisional: int
+
+
+class CustomerRow(NamedTuple):
+    """A person known to the organisation. `provisional`: only tagged links have named them on a visitor so far."""
+
+    person_id: str
+    customer_id: str
+    customer_kind: str
+    customer_key: str
+    level: int
+    provisional: int
+    since_ms: int
+
+
+class Resolution(NamedTuple):
+    """All that follows from the evidence, each part sorted."""
+
+    map_rows: tuple[MapRow, ...] = ()
+    intervals: tuple[IntervalRow, ...] = ()
+    customers: tuple[CustomerRow, ...] = ()
+    guards: tuple[GuardEntry, ...] = ()
+    merges: tuple[MergeEntry, ...] = ()
+
+
+def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] = ()) -> Resolution:
+    """Resolve evidence of one identity space, in any order, with any repeats.
+
+    `fused`: keys known to be fused from evidence that was not loaded for that very reason; those that the given
+    evidence shows to be fused are found here.
+    """
+    standing = keep_standing(evidence)
+    notes: list[GuardEntry] = []
+    merges: list[MergeEntry] = []
+    joins = take_out_blocked(standing, policy, notes)
+    admitted = keep_admitted(joins, policy, find_fused(joins, policy) | frozenset(fused), notes)
+
+    boundaries = _find_boundaries(standing)
+    requests = gather_requests(admitted, policy)
+    people = form_people(admitted, requests, _find_follows(requests, boundaries), policy, notes, merges)
+    visitors = _Visitors(people, policy, boundaries)
+    visitors.attach(admitted, requests)
+    visitors.tie(row for row in admitted if row.b_kind == VISITOR_KIND)
+    layout = visitors.lay_out_all(notes, merges)
+    return _make_rows(people, visitors, layout, notes, merges)
+
+
+def _find_boundaries(standing: Iterable[Evidence]) -> dict[str, list[Boundary]]:
+    """Return the sign-outs by visitor. A sign-out ends the old visitor id and begins the new one; where both are the
+    same, whoever was there is gone though the id lives on."""
+    found: defaultdict[str, list[Boundary]] = defaultdict(list)
+    for row in standing:
+        if row.kind == RESET:
+            for key in {row.a_key, row.b_key} - {NIL_ID}:
+                found[key].append(Boundary(row.order, row.a_key == row.b_key))
+    return dict(found)
+
+
+def _find_follows(requests: Iterable[Request], boundaries: dict[str, list[Boundary]]) -> list[tuple[Request, Request]]:
+    """Return the pairs of requests on one visitor, one after the other, with no sign-out between."""
+    last: dict[str, Request] = {}
+    follows = []
+    for request in requests:
+        earlier = last.get(request.visitor)
+        cuts = boundaries.get(request.visitor, ())
+        if earlier is not None and count_cuts(cuts, earlier.order) == count_cuts(cuts, request.order):
+            follows.append((earlier, request))
+        last[request.visitor] = request
+    return follows
+
+
+@dataclass(slots=True)
+class _Visitors:
+    """The visitors of a component: what attaches them, and which of them are one though nobody knows who."""
+
+    people: People
+    policy: Policy
+    boundaries: dict[str, list[Boundary]]
+    attachments: defaultdict[str, list[Attachment]] = field(default_factory=lambda: defaultdict(list))
+    first_ms: dict[str, int] = field(default_factory=dict)
+    ties: list[GuardEntry] = field(default_factory=list)
+    _groups: dict[str, str] = field(default_factory=dict)
+
+    def attach(self, admitted: Iterable[Evidence], requests: Iterable[Request]) -> None:
+        """Attach visitors to the people of their keys: by signed requests, and by tagged links."""
+        for row in admitted:
+            for kind, key in ((row.a_kind, row.a_key), (row.b_kind, row.b_key)):
+                if kind == VISITOR_KIND:
+                    began_ms = row.time_ms
+                    if key == row.a_key and row.time_ms - self.policy.max_session_ms <= row.session_started_ms:
+                        began_ms = min(began_ms, row.session_started_ms)
+                    self.first_ms[key] = min(self.first_ms.get(key, began_ms), began_ms)
+            if row.a_kind == VISITOR_KIND and row.b_kind != VISITOR_KIND and not is_sign_in(row):
+                mark = self.people.find(row.b_key)
+                self.attachments[row.a_key].append(Attachment(row.order, mark, True, row))
+        for request in requests:
+            mark = self.people.find(request.main.b_key)
+            self.attachments[request.visitor].append(Attachment(request.order, mark, False, request.main))
+
+    def tie(self, rows: Iterable[Evidence]) -> None:
+        """Tie visitors to each other, in order of time: a known one gives its customer to one that nobody has at that
+        time; two that nobody has become one anonymous person."""
+        for row in rows:
+            first, second = self._find_holder(row.a_key, row.time_ms), self._find_holder(row.b_key, row.time_ms)
+            if first is None and second is None:
+                self._group(row.a_key, row.b_key)
+            elif first is None or second is None:
+                known, visitor = (first, row.b_key) if second is None else (second, row.a_key)
+                if visitor == row.b_key:  # proof and session are those of the visitor that brought the evidence
+                    row = msgspec.structs.replace(row, proof="", session_id=NIL_ID, session_started_ms=0)
+                self.attachments[visitor].append(Attachment(row.order, known or "", not is_sign_in(row), row))
+            elif first != second:
+                self.ties.append(
+                    note(row, GuardReason.OTHER_CUSTOMER, self.people.person_id(second), self.people.person_id(first))
+                )
+
+    def lay_out_all(self, notes: list[GuardEntry], merges: list[MergeEntry]) -> dict[str, list[Interval]]:
+        """Return the intervals of every visitor, and note what they refused and each switch."""
+        notes += self.ties
+        layout = {visitor: self._lay_out(visitor, notes) for visitor in sorted(self.first_ms)}
+        for visitor, intervals in layout.items():
+            starts = {a.at_ms: a for a in reversed(self.attachments[visitor])}
+            for earlier, later in pairwise(intervals):
+                reason = starts.get(later.from_ms)
+                if earlier.person != later.person and reason is not None:
+                    now, before = self.people.person_id(later.person), self.people.person_id(earlier.person)
+                    merges.append(
+                        MergeEntry(
+                            reason.row.evidence_id, "switch", later.from_ms, visitor, reason.row.b_key, now, before
+                        )
+                    )
+        return layout
+
+    def name_group(self, visitor: str) -> str:
+        """Return the visitor that gives its id to those that are one with this one: the oldest."""
+        root = visitor
+        while root in self._groups:
+            root = self._groups[root]
+        return root
+
+    def _group(self, first: str, second: str) -> None:
+        older, younger = sorted((self.name_group(first), self.name_group(second)), key=lambda v: (self.first_ms[v], v))
+        if older != younger:
+            self._groups[younger] = older
+
+    def _lay_out(self, visitor: str, notes: list[GuardEntry]) -> list[Interval]:
+        attachments = sorted(self.attachments[visitor], key=lambda a: a.order)
+        cuts = self.boundaries.get(visitor, ())
+        return lay_out(attachments, cuts, self.policy, notes, self.people.person_id)
+
+    def _find_holder(self, visitor: str, at_ms: int) -> str | None:
+        for interval in self._lay_out(visitor, []):
+            if interval.from_ms <= at_ms and (interval.to_ms is None or at_ms < interval.to_ms):
+                return interval.person
+        return None
+
+
+def _make_rows(
+    people: People,
+    visitors: _Visitors,
+    layout: dict[str, list[Interval]],
+    notes: Sequence[GuardEntry],
+    merges: Sequence[MergeEntry],
+) -> Resolution:
+    map_rows: list[MapRow] = []
+    intervals: list[IntervalRow] = []
+    held_since: dict[str, int] = {}
+    for visitor, held in layout.items():
+        for interval in held:
+            best = people.best_key(interval.person)
+            held_since[best.key] = min(held_since.get(best.key, interval.from_ms), interval.from_ms)
+        spans = _span(people, held, visitor, visitors.name_group(visitor))
+        if not spans:
+            continue
+        last = spans[-1]
+        several = len(spans) > 1 or last.valid_to_ms is not None
+        map_rows.append(
+            MapRow(
+                key=visitor,
+                key_kind=VISITOR_KIND,
+                person_id=last.person_id,
+                customer_id=last.customer_id,
+                customer_key=last.customer_key,
+                valid_from_ms=spans[0].valid_from_ms,
+                several=int(several),
+                level=last.level,
+                provisional=last.provisional,
+            )
+        )
+        if several:
+            intervals += spans
+
+    customers: dict[str, CustomerRow] = {}
+    for key, member in people.members.items():
+        best = people.best_key(key)
+        members = [people.members[k] for k in people.keys_of(key)]
+        signed = [m.signed_ms for m in members if m.signed_ms is not None]
+        level = max(m.level for m in members)
+        map_rows.append(
+            MapRow(key, member.kind, best.key, best.value, best.key, BEGINNING_MS, 0, member.level, int(not signed))
+        )
+        if signed or best.key in held_since:
+            since_ms = min(signed) if signed else held_since[best.key]
+            customers[best.key] = CustomerRow(
+                best.key, best.value, best.kind, best.key, level, int(not signed), since_ms
+            )
+    return Resolution(
+        tuple(sorted(map_rows)),
+        tuple(sorted(intervals, key=lambda row: row[:2])),
+        tuple(customers[key] for key in sorted(customers)),
+        tuple(sorted(set(notes))),
+        tuple(sorted(set(merges))),
+    )
+
+
+def _span(people: People, held: Sequence[Interval], visitor: str, group: str) -> list[IntervalRow]:
+    """Return the rows of one visitor: the intervals that people have, and, where the visitor is one with an older
+    anonymous one, what lies between."""
+    spans: list[IntervalRow] = []
+    free_ms: int | None = BEGINNING_MS
+
+    def leave(to_ms: int | None) -> None:
+        if group != visitor and free_ms is not None and (to_ms is None or free_ms < to_ms):
+            spans.append(IntervalRow(visitor, free_ms, to_ms, group, "", NIL_ID, LINKED, 0))
+
+    for interval in held:
+        leave(interval.from_ms)
+        best: Member = people.best_key(interval.person)
+        spans.append(
+            IntervalRow(
+                key=visitor,
+                valid_from_ms=interval.from_ms,
+                valid_to_ms=interval.to_ms,
+                person_id=best.key,
+                customer_id=best.value,
+                customer_key=best.key,
+                level=interval.level,
+                provisional=int(interval.provisional),
+            )
+        )
+        free_ms = interval.to_ms
+    leave(None)
+    return spans
