@@ -1,0 +1,66 @@
+"""Step `decode`: bytes to an Envelope, or the reason why not.
+
+The bounds on bytes and depth are checked here, before and while decoding; those on what the fields hold are checked
+in `validate`. Nothing of the body survives a refusal, and a field's path is named, never its value.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from collector.event import Beacon, Context, Envelope, Reason, Rejected
+
+MAX_DEPTH = 16
+"""Deepest nesting of a body, the body itself counted as 1."""
+
+_DECODER = msgspec.json.Decoder(Envelope)
+_BRACKETS = b"[]{}"
+_NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_PATH = re.compile(r"at `\$\.?([\w.\[\]]{0,80})")
+
+
+def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
+    """Fill in the envelope."""
+    body = beacon.body
+    if is_too_deep(body):
+        return Rejected(Reason.DEPTH)
+    try:
+        beacon.envelope = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        path = _PATH.search(str(error))
+        return Rejected(Reason.SHAPE, field=path.group(1) if path else "")
+    except RecursionError:
+        return Rejected(Reason.DEPTH)
+    except UnicodeDecodeError:
+        return Rejected(Reason.ENCODING)
+    except ValueError:  # msgspec.DecodeError is one
+        return Rejected(Reason.SYNTAX)
+    return beacon
+
+
+def is_too_deep(body: bytes) -> bool:
+    """Whether the body nests deeper than MAX_DEPTH, without decoding it.
+
+    Brackets alone, taken away pair by pair from the inside, are gone after a few rounds in every honest body. Where
+    they are not, because of depth or of brackets inside strings, a slower reading that knows strings decides.
+    """
+    brackets = body.translate(None, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if not brackets:
+        return False
+    depth = 0
+    for token in _TOKENS.finditer(body):
+        first = token.group()[0]
+        if first in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False

@@ -1,0 +1,150 @@
+"""The edge half of the way of one event: from the bytes of a beacon to one line of the spool.
+
+`STEPS` run in order on a Beacon that belongs to one request. Each step returns it, changed, or says why it is
+Rejected. Steps do no I/O and decide nothing by a clock of their own: all they may look at stands in the Context.
+What is refused leaves a line as well, with the reason and the size and nothing of what was in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import msgspec
+
+from collector.accept.consent import consent
+from collector.accept.context import EdgeContext
+from collector.accept.decode import decode
+from collector.accept.identify import identify
+from collector.accept.minimise import minimise
+from collector.accept.recognise import recognise
+from collector.accept.validate import validate
+from collector.accept.visitor import DROP_COOKIE, cookie_name
+from collector.event import (
+    WIRE_VERSION,
+    Beacon,
+    Envelope,
+    LandingRow,
+    Reason,
+    Rejected,
+    RejectedRow,
+)
+from collector.metrics import count_accepted, count_rejected, count_step
+from collector.sites import Site
+
+Step = Callable[[Beacon, EdgeContext], Beacon | Rejected]
+
+STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify)
+
+_NO_SITE = Site(site_id="", space_id="")
+_ENCODE = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True, frozen=True)
+class Accepted:
+    """A beacon that is kept, maybe without some of its events, and what the answer says."""
+
+    line: bytes  # one LandingRow as JSON, to be spooled before the answer
+    site_id: str
+    events: int
+    reasons: tuple[Reason, ...]  # why single events or fields were refused
+    set_cookie: str | None  # value of the visitor cookie; "" takes it away; None leaves it
+    visitor_reply: str | None  # visitor id that the tag must take over
+
+
+@dataclass(slots=True, frozen=True)
+class Refused:
+    """A beacon that is refused as a whole. `line` counts it and says why."""
+
+    line: bytes
+    site_id: str  # "" where the site is not known
+    rejected: Rejected
+    set_cookie: str | None = None
+
+
+def accept(body: bytes, context: EdgeContext) -> Accepted | Refused:
+    """Judge one beacon. `body`: at most `max_body_bytes`, without content encoding. Never raises."""
+    beacon = Beacon(
+        body=body,
+        envelope=Envelope(version=WIRE_VERSION, site_id="", sent_at_ms=0, events=[]),
+        row=LandingRow(received_at_ms=context.received_at_ms, site_id="", space_id=""),
+        site=_NO_SITE,
+    )
+    for step in STEPS:
+        name = step.__name__
+        known = len(beacon.rejected)
+        answer = step(beacon, context)
+        count_step(name)
+        if isinstance(answer, Rejected):
+            return _refuse(beacon, context, msgspec.structs.replace(answer, step=name))
+        for index in range(known, len(beacon.rejected)):
+            beacon.rejected[index] = msgspec.structs.replace(beacon.rejected[index], step=name)
+    if beacon.rejected:
+        beacon.row.rejected = _count_single(beacon, context)
+    count_accepted(beacon.site.site_id, len(beacon.row.events))
+    return Accepted(
+        line=_ENCODE(beacon.row),
+        site_id=beacon.site.site_id,
+        events=len(beacon.row.events),
+        reasons=tuple(sorted({rejected.reason for rejected in beacon.rejected})),
+        set_cookie=beacon.set_cookie,
+        visitor_reply=beacon.visitor_reply,
+    )
+
+
+def refuse_unread(reason: Reason, body_bytes: int, context: EdgeContext) -> Refused:
+    """Refuse a body that was never read to its end, by its size (0: not known)."""
+    rejected = Rejected(reason, step="read")
+    row = RejectedRow(step="read", reason=reason, body_bytes=body_bytes)
+    count_rejected("read", reason)
+    return Refused(_ENCODE(_bare_row(context, "", "", [row])), "", rejected)
+
+
+def _refuse(beacon: Beacon, context: EdgeContext, rejected: Rejected) -> Refused:
+    """Make the line that counts a refusal: nothing of the body but its size and a digest under our key."""
+    row = RejectedRow(
+        step=rejected.step,
+        reason=rejected.reason,
+        field=rejected.field,
+        body_bytes=len(beacon.body),
+        events=len(beacon.envelope.events),
+        digest=_digest(beacon.body, context),
+    )
+    count_rejected(rejected.step, rejected.reason)
+    drops_cookie = (
+        rejected.reason is Reason.CONSENT
+        and beacon.envelope.consent is not None  # somebody was asked, and did not grant it
+        and bool(context.origin)
+        and cookie_name(beacon.site.site_id, context.secure) in context.cookies
+    )
+    line = _ENCODE(_bare_row(context, beacon.site.site_id, beacon.site.space_id, [row]))
+    return Refused(line, beacon.site.site_id, rejected, DROP_COOKIE if drops_cookie else None)
+
+
+def _count_single(beacon: Beacon, context: EdgeContext) -> list[RejectedRow]:
+    """Sum single refusals up: one row for each step and reason, with the first field as the example."""
+    rows: dict[tuple[str, Reason], RejectedRow] = {}
+    for rejected in beacon.rejected:
+        row = rows.get((rejected.step, rejected.reason))
+        if row is None:
+            row = RejectedRow(step=rejected.step, reason=rejected.reason, field=rejected.field)
+            row.digest = _digest(beacon.body, context)
+            rows[rejected.step, rejected.reason] = row
+        row.events += bool(rejected.event_id)
+        count_rejected(rejected.step, rejected.reason)
+    return list(rows.values())
+
+
+def _bare_row(context: EdgeContext, site_id: str, space_id: str, rejected: list[RejectedRow]) -> LandingRow:
+    return LandingRow(
+        received_at_ms=context.received_at_ms,
+        site_id=site_id,
+        space_id=space_id,
+        visitor_proof="none",
+        rejected=rejected,
+    )
+
+
+def _digest(body: bytes, context: EdgeContext) -> str:
+    return blake2b(body, digest_size=16, key=context.keyring.digest_key.encode()[:64]).hexdigest()

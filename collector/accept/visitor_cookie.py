@@ -1,0 +1,77 @@
+"""The value of the visitor cookie: which visitor this browser is, and who was signed in until when.
+
+    visitor_id.signed_s.level.until_s.customer_key.signature
+
+Signed with the instance's cookie keys, bound to the site, so that a cookie carried to another site says nothing
+there. `level`, `until_s` and `customer_key` are 0, 0 and empty where nobody is signed in.
+
+Who knows a visitor id must not get a cookie for it, or would inherit that visitor's history. So an id is signed only
+within a day of its making, which a UUIDv7 tells; see `may_sign`. An older one stays a claim of the script.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import NamedTuple
+
+from itsdangerous import Signer
+
+from collector.event import NIL_ID
+from collector.identity.identifiers import UUID
+from collector.keyring import Keyring
+
+SALT = b"tagstitch.visitor"
+MAX_COOKIE_CHARS = 512
+MAX_AGE_S = 400 * 86_400
+RENEW_AFTER_S = 30 * 86_400
+SIGN_WITHIN_MS = 86_400_000
+
+
+class VisitorCookie(NamedTuple):
+    """What a cookie says. Times in seconds since 1970."""
+
+    visitor_id: str
+    signed_s: int
+    level: int = 0
+    until_s: int = 0
+    customer_key: str = NIL_ID
+
+
+def write_cookie(keyring: Keyring, site_id: str, cookie: VisitorCookie) -> str:
+    """Return the signed value."""
+    customer_key = "" if cookie.customer_key == NIL_ID else cookie.customer_key
+    value = f"{cookie.visitor_id}.{cookie.signed_s}.{cookie.level}.{cookie.until_s}.{customer_key}"
+    signature = _signer(_secrets(keyring)).get_signature(f"{site_id}.{value}")
+    return f"{value}.{signature.decode()}"
+
+
+def read_cookie(keyring: Keyring, site_id: str, text: str, now_s: int) -> VisitorCookie | None:
+    """Return what the value says, or None where it is not ours, too old or damaged. Never raises."""
+    if not text or len(text) > MAX_COOKIE_CHARS or not text.isascii():
+        return None
+    value, _, signature = text.rpartition(".")
+    if not _signer(_secrets(keyring)).verify_signature(f"{site_id}.{value}", signature):
+        return None
+    try:
+        visitor_id, signed_s, level, until_s, customer_key = value.split(".")
+        cookie = VisitorCookie(visitor_id, int(signed_s), int(level), int(until_s), customer_key or NIL_ID)
+    except ValueError:
+        return None
+    if not UUID.fullmatch(visitor_id) or cookie.signed_s + MAX_AGE_S < now_s:
+        return None
+    return cookie
+
+
+def may_sign(visitor_id: str, now_ms: int) -> bool:
+    """Whether a visitor id that only the script names is fresh enough to be signed into a cookie."""
+    return visitor_id[14] == "7" and abs(now_ms - int(visitor_id[:8] + visitor_id[9:13], 16)) <= SIGN_WITHIN_MS
+
+
+def _secrets(keyring: Keyring) -> tuple[str, ...]:
+    return tuple(key.secret for key in reversed(keyring.cookie_keys))  # itsdangerous signs with the last
+
+
+@lru_cache(maxsize=8)
+def _signer(secrets: tuple[str, ...]) -> Signer:
+    return Signer(list(secrets), salt=SALT, key_derivation="hmac", digest_method=sha256)

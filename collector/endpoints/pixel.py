@@ -1,0 +1,102 @@
+"""`GET /x/p.gif`: one event for pages without script, from query parameters.
+
+    s site · n event name (page_view) · u address of the page · r referrer · h title · c consent · i event id · d visitor
+
+The answer is a transparent picture whatever happens: a page must not show a broken one. Nothing is put on the device
+unless `c` grants storage and the page's origin is known to be the site's; there is no script that could ask later.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from typing import Any
+from urllib.parse import unquote_plus
+
+import msgspec
+from starlette.routing import Route
+
+from collector.accept.pipeline import Accepted, accept
+from collector.endpoints.cookies import write_visitor_cookie
+from collector.endpoints.edge import Edge, read_facts
+from collector.endpoints.plain import PlainEndpoint, Send, send_answer
+from collector.errors import SpoolError
+from collector.event import WIRE_VERSION, Envelope, WireEvent
+from collector.metrics import count_request
+
+PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
+MAX_QUERY_BYTES = 8_192
+MAX_PARAMETERS = 32
+
+_ENCODE = msgspec.json.Encoder().encode
+_HEADERS = [
+    (b"content-type", b"image/gif"),
+    (b"cache-control", b"no-store, private"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-resource-policy", b"cross-origin"),
+]
+
+
+class Pixel:
+    """The endpoint."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def receive(self, scope: dict[str, Any], receive: object, send: Send) -> None:
+        """Take one event in and answer the picture."""
+        edge = self._edge
+        facts = read_facts(edge, scope, pixel=True)
+        headers = list(_HEADERS)
+        query: bytes = scope["query_string"]
+        if scope["method"] == "GET" and 0 < len(query) <= MAX_QUERY_BYTES:
+            outcome = accept(build_body(query, facts.context.received_at_ms), facts.context)
+            try:
+                await edge.spool.append(outcome.line)
+            except SpoolError:
+                count_request("unrecorded")
+            else:
+                if isinstance(outcome, Accepted) and outcome.set_cookie is not None:
+                    cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
+                    headers.append((b"set-cookie", cookie))
+        await send_answer(send, 200, headers, PICTURE)
+
+
+def build_body(query: bytes, now_ms: int) -> bytes:
+    """Return the beacon that a query stands for, as bytes: it goes the way of all beacons from here."""
+    given: dict[str, str] = {}
+    for pair in query.split(b"&", MAX_PARAMETERS)[:MAX_PARAMETERS]:
+        name, _, value = pair.partition(b"=")
+        given.setdefault(unquote_plus(name.decode("latin-1")), unquote_plus(value.decode("latin-1")))
+    consent = given.get("c")
+    envelope = Envelope(
+        version=WIRE_VERSION,
+        site_id=given.get("s", ""),
+        sent_at_ms=now_ms,
+        events=[
+            WireEvent(
+                id=given.get("i") or make_id(now_ms),
+                name=given.get("n") or "page_view",
+                time_ms=now_ms,
+                url=given.get("u", ""),
+                referrer=given.get("r", ""),
+                title=given.get("h", ""),
+            )
+        ],
+        # A new visitor only where somebody said yes to it; a cookie that is there is stronger than this id.
+        visitor_id=given.get("d") or (make_id(now_ms) if consent and "s" in consent else ""),
+        consent=consent,
+    )
+    return _ENCODE(envelope)
+
+
+def make_id(now_ms: int) -> str:
+    """Return a fresh UUIDv7."""
+    random = uuid.uuid4().int & ((1 << 76) - 1)
+    high, low = random >> 64, random & ((1 << 62) - 1)
+    return str(uuid.UUID(int=(now_ms & ((1 << 48) - 1)) << 80 | 7 << 76 | high << 64 | 2 << 62 | low))
+
+
+def routes(edge: Edge) -> list[Route]:
+    """Return the route of the picture."""
+    return [Route(edge.config.pixel_path, PlainEndpoint(Pixel(edge).receive), methods=["GET"])]

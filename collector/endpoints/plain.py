@@ -1,0 +1,29 @@
+"""Plain ASGI endpoints: for paths where a Request object and middleware would cost more than the work itself."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class PlainEndpoint:
+    """Starlette takes an object for an ASGI application, and a function or method for a view with a Request."""
+
+    def __init__(self, receive: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._receive = receive
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._receive(scope, receive, send)
+
+
+async def send_answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
+    """Send a whole answer at once. Adds the length; a 204 has none."""
+    if status != 204:
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
