@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ UNKNOWN_DATABASE = 81
 LOCK_AGE_S = 600  # a lock of another host is given up for dead after this
 LOCK_WAIT_S = 60.0
 SETTLE_S = 2.0  # between the loader's look at the lock and its insert lies less than this
+
+_one_at_a_time = threading.Lock()  # in this process; so a lock that bears our own pid is a left-over
 
 FOUNDATION = """
 CREATE DATABASE IF NOT EXISTS @database @on_cluster ENGINE = Atomic;
@@ -153,7 +156,7 @@ def _carry_out(client: StoreClient, target: Target) -> None:
     log = get_logger()
     for statement in render(FOUNDATION, target):
         client.command(statement)
-    with _hold_lock(client, target):
+    with _one_at_a_time, _hold_lock(client, target):
         # Another migrator may have been faster while we waited.
         applied = read_applied(client, target)
         pending = find_pending(applied)
@@ -216,7 +219,7 @@ def _is_abandoned(client: StoreClient, target: Target) -> bool:
         holder = json.loads(rows[0]["comment"])
         if holder["host"] == socket.gethostname():
             os.kill(int(holder["pid"]), 0)
-            return int(holder["pid"]) == os.getpid()  # our own, left by an earlier try of this process
+            return int(holder["pid"]) == os.getpid()  # left by an earlier try of this process
     except (ValueError, KeyError, ProcessLookupError):
         return True
     except PermissionError:

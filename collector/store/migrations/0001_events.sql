@@ -2,9 +2,12 @@
 -- `events`. What depends on the request alone was decided at the edge; what follows from the event is computed here.
 --
 -- The columns of `landing` are the fields of collector.event.LandingRow, by name; a test compares them. Integers that
--- come from a tag are Int64 here and clamped on the way, so that one odd number cannot stop a batch.
+-- come from a tag are Int64 here and clamped on the way, so that one odd number cannot stop a batch or a reader.
 --
 -- Exactly once: every table that a view fills has a deduplication window, and a batch is one block under one token.
+--
+-- The sorting key of `events` holds the time in milliseconds instead of `time` itself. With `time` in it ClickHouse
+-- matches a time range to that late column and reads the whole month; so it uses toDate(time), and reads the days.
 
 CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
 (
@@ -144,11 +147,12 @@ CREATE TABLE IF NOT EXISTS @local(events) @on_cluster
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one event the one with the higher value stays: what was received first',
     INDEX event_id_index event_id TYPE bloom_filter(0.01) GRANULARITY 1,
+    INDEX own_person_index own_person_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX batch_index batch_seq TYPE minmax GRANULARITY 1
 )
 ENGINE = @engine(events, ReplacingMergeTree, precedence)
 PARTITION BY toYYYYMM(time)
-ORDER BY (site_id, toDate(time), visitor_id, time, event_id)
+ORDER BY (site_id, toDate(time), visitor_id, toUnixTimestamp64Milli(time), event_id)
 TTL toDateTime(time) + toIntervalDay(keep_days) DELETE WHERE keep_days > 0
 SETTINGS @deduplication
 COMMENT 'One row per event, never rewritten: who it was is read through the identity map, see v_events';
@@ -159,15 +163,15 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS @local(landing_to_events) @on_cluster TO 
 WITH
     lower(domain(event.url)) AS page_host,
     replaceRegexpOne(lower(domain(event.referrer)), '^www\\.', '') AS from_host,
-    decodeURLFormComponent(extractURLParameter(event.url, 'utm_source')) AS source,
-    decodeURLFormComponent(extractURLParameter(event.url, 'utm_medium')) AS medium,
+    toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_source'))) AS source,
+    toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_medium'))) AS medium,
     arrayFirst(name -> position(event.url, concat(name, '=')) > 0 AND extractURLParameter(event.url, name) != '',
         ['gclid', 'gbraid', 'wbraid', 'dclid', 'msclkid', 'fbclid', 'ttclid', 'twclid', 'li_fat_id', 'epik', 'rdt_cid', 'yclid']) AS click
 SELECT
     event.event_id AS event_id,
     site_id,
     space_id,
-    fromUnixTimestamp64Milli(event.time_ms, 'UTC') AS time,
+    fromUnixTimestamp64Milli(greatest(0, least(event.time_ms, 10413791999000)), 'UTC') AS time,
     fromUnixTimestamp64Milli(received_at_ms, 'UTC') AS received_at,
     event.name AS event_name,
     visitor_id,
@@ -200,9 +204,9 @@ SELECT
         'referral') AS channel,
     source AS utm_source,
     medium AS utm_medium,
-    decodeURLFormComponent(extractURLParameter(event.url, 'utm_campaign')) AS utm_campaign,
-    decodeURLFormComponent(extractURLParameter(event.url, 'utm_term')) AS utm_term,
-    decodeURLFormComponent(extractURLParameter(event.url, 'utm_content')) AS utm_content,
+    toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_campaign'))) AS utm_campaign,
+    toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_term'))) AS utm_term,
+    toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_content'))) AS utm_content,
     click AS click_id,
     CAST(if(isValidJSON(event.props) AND startsWith(event.props, '{'), event.props, '{}'), 'JSON(max_dynamic_paths = 32)') AS props,
     browser,

@@ -1,0 +1,146 @@
+"""A store with our schema in a real engine, for tests.
+
+with running_store(tmp_path) as store:
+    store.load(make_row(...))
+    rows = store.query("SELECT * FROM v_events")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from collector.config import Config
+from collector.event import EventRow, EvidenceRow, LandingRow, RejectedRow
+from collector.keyring import Credential, Keyring, make_keyring
+from collector.store.client import StoreClient, open_client
+from collector.store.dictionaries import reload_dictionaries
+from collector.store.migrate import migrate
+from collector.store.writer import insert_batch, insert_rows
+from tests.engine_process import RunningEngine, running_engine
+
+NOON_MS = 1_790_000_000_000
+"""A moment in September 2026: tests pass the time in, they do not ask for it."""
+
+
+@dataclass
+class RunningStore:
+    """A migrated store, and short ways to fill and to ask it. `batch` counts up with each load."""
+
+    engine: RunningEngine
+    config: Config
+    keyring: Keyring
+    writer: StoreClient
+    batches: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def query(self, sql: str, **params: Any) -> list[dict[str, Any]]:
+        """Return the rows of a question, asked as the writer."""
+        return self.writer.query_rows(sql, params)
+
+    def value(self, sql: str, **params: Any) -> Any:
+        """Return the first column of the first row."""
+        return next(iter(self.query(sql, **params)[0].values()))
+
+    def load(self, *rows: LandingRow, host: str = "host-1", seq: int | None = None, token: str = "") -> str:
+        """Load rows as one batch, as the loader does. Returns the token."""
+        lines = encode_batch(rows, host, next(self.batches) if seq is None else seq)
+        token = token or hashlib.sha256(lines).hexdigest()
+        insert_batch(self.writer, lines, token)
+        return token
+
+    def put(self, table: str, *rows: dict[str, Any]) -> None:
+        """Insert rows of state and make them visible in the dictionaries."""
+        insert_rows(self.writer, table, rows)
+        reload_dictionaries(self.writer)
+
+    def clear(self) -> None:
+        """Empty every table that holds data."""
+        for row in self.query(
+            "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'"
+            " AND name != 'schema_migrations'",
+            database=self.config.database,
+        ):
+            self.writer.command(f"TRUNCATE TABLE {row['name']}")
+        reload_dictionaries(self.writer)
+
+
+@contextlib.contextmanager
+def running_store(folder: Path) -> Iterator[RunningStore]:
+    """Run an engine in `folder`, migrate it, and stop it at the end."""
+    with running_engine(folder) as engine:
+        config, keyring = configure(engine)
+        migrate(config, keyring)
+        with open_client(config, keyring, "writer") as writer:
+            yield RunningStore(engine, config, keyring, writer)
+
+
+def configure(engine: RunningEngine, **settings: Any) -> tuple[Config, Keyring]:
+    """Return settings and secrets with which this engine is reached."""
+    names = ("writer", "reader", "analyst")
+    credentials = {name: Credential(*engine.credentials(name)) for name in names}
+    keyring = msgspec.structs.replace(make_keyring(), **credentials)
+    return Config(engine_host=engine.host, engine_port=engine.port, **settings), keyring
+
+
+def encode_batch(rows: tuple[LandingRow, ...] | list[LandingRow], host: str = "host-1", seq: int = 1) -> bytes:
+    """Return the lines that the loader sends for these rows."""
+    head = b'{"batch_host":' + msgspec.json.encode(host) + b',"batch_seq":' + str(seq).encode() + b","
+    return b"".join(head + msgspec.json.encode(row)[1:] + b"\n" for row in rows)
+
+
+def make_id(number: int, kind: int = 0) -> str:
+    """Return a UUID that shows its number; `kind` keeps ids of different things apart."""
+    return f"{kind:08x}-0000-4000-8000-{number:012x}"
+
+
+def make_event(number: int, *, after_s: float = 0, name: str = "page_view", **more: Any) -> EventRow:
+    """Return an event `after_s` seconds after NOON_MS."""
+    return EventRow(event_id=make_id(number, 0xE), name=name, time_ms=NOON_MS + int(after_s * 1000), **more)
+
+
+def make_row(visitor: int = 1, *, after_s: float = 0, **more: Any) -> LandingRow:
+    """Return a beacon of a visitor, received `after_s` seconds after NOON_MS."""
+    values: dict[str, Any] = {
+        "received_at_ms": NOON_MS + int(after_s * 1000),
+        "site_id": "shop",
+        "space_id": "main",
+        "visitor_id": make_id(visitor, 0xA),
+        "visitor_proof": "cookie",
+        "own_person_id": make_id(visitor, 0xB),
+        "session_id": make_id(visitor, 0x5),
+        "session_number": 1,
+        "session_started_ms": NOON_MS,
+    }
+    return LandingRow(**(values | more))
+
+
+def make_evidence(number: int, visitor: int = 1, customer: str = "4711", **more: Any) -> EvidenceRow:
+    """Return signed evidence that a visitor is a customer."""
+    values: dict[str, Any] = {
+        "evidence_id": f"evidence-{number}",
+        "kind": "identify",
+        "level": 3,
+        "a_kind": "visitor",
+        "a_value": make_id(visitor, 0xA),
+        "a_key": make_id(visitor, 0xB),
+        "b_kind": "customer",
+        "b_value": customer,
+        "b_key": make_id(int(customer), 0xC),
+        "b_unique": 1,
+        "source": "tag",
+        "proof": "cookie",
+        "time_ms": NOON_MS,
+    }
+    return EvidenceRow(**(values | more))
+
+
+def make_refusal(reason: str = "shape", **more: Any) -> RejectedRow:
+    """Return a refusal."""
+    return RejectedRow(step="validate", reason=reason, **more)
