@@ -15,7 +15,8 @@ import msgspec
 from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.consent import IDENTIFY
 from collector.accept.context import EdgeContext
-from collector.accept.visitor import settle_cookie, settle_visitor
+from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
+from collector.accept.visitor_cookie import VisitorCookie
 from collector.event import (
     NIL_ID,
     Beacon,
@@ -53,7 +54,8 @@ class Known(msgspec.Struct, frozen=True):
 def identify(beacon: Beacon, context: EdgeContext) -> Beacon | Rejected:
     """Fill in visitor, fingerprint, link, events and evidence; decide the cookie."""
     row, site, key = beacon.row, beacon.site, context.keyring.pseudonym_key
-    cookie = settle_visitor(beacon, context)
+    sent = read_sent_cookie(site, context)
+    cookie = settle_visitor(beacon, sent)
     if row.visitor_id != NIL_ID:
         row.own_person_id = own_person_id(key, site.space_id, VISITOR_KIND, row.visitor_id)
     _make_fingerprint(beacon)
@@ -72,14 +74,16 @@ def identify(beacon: Beacon, context: EdgeContext) -> Beacon | Rejected:
         if event.name == RESET:
             assurance.clear()
             if has_identity:
-                _add_reset(beacon, context, event)
+                _add_reset(beacon, context, event, is_proved=is_reset_from(beacon, sent))
         if known:
             _add_identities(beacon, event, known, assurance)
         if link is not None and event.name == LINK_CONFIRM:
             _add_link(beacon, context, event, link, assurance)
         _add_event(beacon, event, assurance)
     beacon.envelope.events = kept
-    settle_cookie(beacon, context, cookie, assurance.level, assurance.until_s, assurance.customer_key)
+    signed_s = context.received_at_ms // 1000
+    wish = VisitorCookie(row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key)
+    settle_cookie(beacon, context, sent, cookie, wish)
     return beacon
 
 
@@ -184,14 +188,20 @@ def _add_link(beacon: Beacon, context: EdgeContext, event: WireEvent, link: Know
     assurance.follow_link(link.key, event.time_ms)
 
 
-def _add_reset(beacon: Beacon, context: EdgeContext, event: WireEvent) -> None:
-    """Note that the earlier visitor ended here: `a` is the new visitor, `b` the one before."""
-    row = beacon.row
-    if row.reset_from == NIL_ID or row.visitor_id in (NIL_ID, row.reset_from):
+def _add_reset(beacon: Beacon, context: EdgeContext, event: WireEvent, *, is_proved: bool) -> None:
+    """Note a sign-out: `a` is the new visitor, `b` the one before. Where the tag keeps its id, both are the same.
+
+    The proof is that of the visitor before: whoever knows an id must not end its history.
+    """
+    row, key = beacon.row, context.keyring.pseudonym_key
+    if row.visitor_id == NIL_ID:
         return
-    before = own_person_id(context.keyring.pseudonym_key, beacon.site.space_id, VISITOR_KIND, row.reset_from)
+    before = row.visitor_id if row.reset_from == NIL_ID else row.reset_from
+    person_id = own_person_id(key, beacon.site.space_id, VISITOR_KIND, before)
     kind = IdentifierKind(name=VISITOR_KIND)
-    _add_evidence(beacon, event, Known(kind, row.reset_from, before, CLAIMED), kind=RESET, source="tag")
+    evidence = _add_evidence(beacon, event, Known(kind, before, person_id, CLAIMED), kind=RESET, source="tag")
+    if before != row.visitor_id:
+        evidence.proof = "cookie" if is_proved else "script"
 
 
 def _add_evidence(beacon: Beacon, event: WireEvent, identity: Known, *, kind: str, source: str) -> EvidenceRow:

@@ -11,7 +11,8 @@ The tag proposes an id (`d`); the cookie, signed by us and out of every script's
     not read            proposes X                   X         script   no origin: a program, not a browser
 
 The last rule but one is how a visitor survives a browser that clears what scripts wrote. The rule above it keeps
-late events, sent again after a reset, with the visitor they happened to.
+late events, sent again after a reset, with the visitor they happened to. Where the visitor after a reset is not fresh
+enough to be signed, the cookie goes, or it would bring the earlier one back.
 """
 
 from __future__ import annotations
@@ -29,52 +30,57 @@ def cookie_name(site_id: str, secure: bool) -> str:
     return f"__Host-ts_{site_id}" if secure else f"ts_{site_id}"
 
 
-def settle_visitor(beacon: Beacon, context: Context) -> VisitorCookie | None:
-    """Fill in the visitor and its proof. Return the cookie, where it names the visitor in force."""
+def settle_visitor(beacon: Beacon, sent: VisitorCookie | None) -> VisitorCookie | None:
+    """Fill in the visitor and its proof. Return the cookie that was sent, where it names the visitor in force."""
     row, proposed = beacon.row, beacon.envelope.visitor_id
-    cookie = _read_own_cookie(beacon.site, context)
     row.visitor_proof = "script" if proposed else "none"
-    if cookie is None:
+    if sent is None:
         return None
-    if proposed and proposed != cookie.visitor_id:
+    if proposed and proposed != sent.visitor_id:
         newest_ms = max((event.time_ms for event in beacon.envelope.events), default=0)
-        if beacon.envelope.reset_from == cookie.visitor_id or newest_ms < cookie.signed_s * 1000:
+        if is_reset_from(beacon, sent) or newest_ms < sent.signed_s * 1000:
             return None
-    if proposed != cookie.visitor_id:
-        row.visitor_id = cookie.visitor_id
-        if not context.pixel:
-            beacon.visitor_reply = cookie.visitor_id
+    if proposed != sent.visitor_id:
+        row.visitor_id = sent.visitor_id
+        beacon.visitor_reply = sent.visitor_id
     row.visitor_proof = "cookie"
-    return cookie
+    return sent
 
 
 def settle_cookie(
-    beacon: Beacon, context: Context, cookie: VisitorCookie | None, level: int, until_s: int, customer_key: str
+    beacon: Beacon, context: Context, sent: VisitorCookie | None, cookie: VisitorCookie | None, wish: VisitorCookie
 ) -> None:
-    """Decide which cookie the answer sets, given the one in force and the assurance after the last event."""
-    visitor_id = beacon.row.visitor_id
-    if not context.origin or visitor_id == NIL_ID or not beacon.envelope.events:
+    """Decide which cookie the answer sets.
+
+    `cookie`: what was sent, where it is in force. `wish`: visitor and assurance after the last event, signed now.
+    """
+    if not context.origin or wish.visitor_id == NIL_ID or not beacon.row.events:
         return
-    now_s = context.received_at_ms // 1000
-    if until_s <= now_s:
-        level, until_s, customer_key = 0, 0, NIL_ID
-    if cookie is None:
-        old = _read_own_cookie(beacon.site, context)
-        is_replaced = old is not None and beacon.envelope.reset_from == old.visitor_id
-        if old is not None and not is_replaced:
-            return  # late events of an earlier visitor: the cookie in the browser is right
-        if not may_sign(visitor_id, context.received_at_ms):
-            beacon.set_cookie = DROP_COOKIE if is_replaced else None
-            return
-        wanted = VisitorCookie(visitor_id, now_s, level, until_s, customer_key)
+    if wish.until_s <= wish.signed_s:
+        wish = VisitorCookie(wish.visitor_id, wish.signed_s)
+    if cookie is not None:
+        if cookie.signed_s + RENEW_AFTER_S >= wish.signed_s:
+            wish = wish._replace(signed_s=cookie.signed_s)
+        is_wanted = wish != cookie
+    elif sent is None:
+        is_wanted = may_sign(wish.visitor_id, context.received_at_ms)
+    elif not is_reset_from(beacon, sent):
+        return  # late events of an earlier visitor: the cookie in the browser is right
+    elif may_sign(wish.visitor_id, context.received_at_ms):
+        is_wanted = True
     else:
-        signed_s = now_s if cookie.signed_s + RENEW_AFTER_S < now_s else cookie.signed_s
-        wanted = VisitorCookie(visitor_id, signed_s, level, until_s, customer_key)
-    if wanted != cookie:
-        beacon.set_cookie = write_cookie(context.keyring, beacon.site.site_id, wanted)
+        beacon.set_cookie = DROP_COOKIE
+        return
+    if is_wanted:
+        beacon.set_cookie = write_cookie(context.keyring, beacon.site.site_id, wish)
 
 
-def _read_own_cookie(site: Site, context: Context) -> VisitorCookie | None:
+def is_reset_from(beacon: Beacon, sent: VisitorCookie | None) -> bool:
+    """Whether the beacon's visitor came in place of the one that the cookie proves."""
+    return sent is not None and beacon.envelope.reset_from == sent.visitor_id
+
+
+def read_sent_cookie(site: Site, context: Context) -> VisitorCookie | None:
     """Read the site's cookie. Only a browser on an allowed page is asked: `validate` has checked the origin."""
     if not context.origin or not context.cookies:
         return None

@@ -1,6 +1,6 @@
 """`GET /x/p.gif`: one event for pages without script, from query parameters.
 
-    s site · n event name (page_view) · u address of the page · r referrer · h title · c consent · i event id · d visitor
+    s site · n event name (page_view) · u page address · r referrer · h title · c consent · i event id · d visitor id
 
 The answer is a transparent picture whatever happens: a page must not show a broken one. Nothing is put on the device
 unless `c` grants storage and the page's origin is known to be the site's; there is no script that could ask later.

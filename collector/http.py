@@ -1,0 +1,224 @@
+"""HTTP without patience for those who have none: uvicorn's protocol with deadlines and bounds.
+
+uvicorn holds a silent client, half a head or half a body for ever and takes a head of any size. Here a client that
+has not sent head and body in time is cut off, and so is one that does not read its answer. Heads, addresses and
+cookies have bounds; requests whose end two parsers could see in different places are refused; a full house says 503.
+
+Nothing here logs anything: refusals are counted, and no line ever holds an address, a query or a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from collector.config import Config
+from collector.metrics import count_request
+
+MAX_URL_BYTES = 8_192
+MAX_COOKIE_BYTES = 16_384
+MAX_HEADERS = 200
+UNREAD_ANSWER_S = 30.0
+LINGER_S = 1.0
+
+_OUTCOME_BY_STATUS = {400: "malformed", 408: "slow", 414: "too large", 431: "too large", 503: "too many"}
+
+
+@dataclass(slots=True, frozen=True)
+class Limits:
+    """Bounds of one connection."""
+
+    max_head_bytes: int
+    request_timeout_s: float
+    max_connections: int
+    unread_answer_s: float = UNREAD_ANSWER_S
+
+
+class _Refused(Exception):
+    """Ends the parsing of a request from within one of the parser's callbacks."""
+
+
+class HardenedProtocol(HttpToolsProtocol):
+    """One connection. Made by `make_protocol`, which gives it its limits."""
+
+    limits: ClassVar[Limits]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.access_log = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._is_refused = False
+        self._is_in_head = True
+        self._has_data = False
+        self._status = 400  # of the answer, should parsing fail
+        self._begin_head()
+
+    def _begin_head(self) -> None:
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._header_bytes = 0
+        self._cookie_bytes = 0
+        self._hosts = 0
+        self._lengths = 0
+        self._encodings = 0
+
+    # --- the connection -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.max_connections:
+            self._refuse(503)
+        else:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self._stop_waiting_for_reader()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._has_data = True
+        self._unset_keepalive_if_required()
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._arm()  # bytes between two requests, which begin none yet
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self.cycle is not None:
+                self.cycle.keep_alive = False  # answered as the plain request that it also is
+        except httptools.HttpParserError:
+            self._refuse(self._status)
+            return
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.max_head_bytes:
+                self._refuse(431)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_waiting_for_reader()
+        self._unread = self.loop.call_later(self.limits.unread_answer_s, self._give_reader_up)
+
+    def resume_writing(self) -> None:
+        self._stop_waiting_for_reader()
+        super().resume_writing()
+
+    # --- the request, as the parser finds it ----------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin_head()
+        self._arm()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > MAX_URL_BYTES:
+            self._fail(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        name = self.headers[-1][0]  # lower case
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > self.limits.max_head_bytes or len(self.headers) > MAX_HEADERS:
+            self._fail(431)
+        if name == b"cookie":
+            self._cookie_bytes += len(value)
+            if self._cookie_bytes > MAX_COOKIE_BYTES:
+                self._fail(431)
+        elif name == b"host":
+            self._hosts += 1
+        elif name == b"content-length":
+            self._lengths += 1
+            if not value.isdigit():
+                self._fail(400)
+        elif name == b"transfer-encoding":
+            self._encodings += 1
+            if value.strip().lower() != b"chunked":
+                self._fail(400)
+
+    def on_headers_complete(self) -> None:
+        # Two lengths, or a length and chunks, are where a proxy and we could part ways about the request's end.
+        if self._lengths + self._encodings > 1 or self._hosts > 1:
+            self._fail(400)
+        version = self.parser.get_http_version()
+        if (version == "1.1" and not self._hosts) or (version != "1.1" and self._encodings):
+            self._fail(400)
+        if not self.url.startswith(b"/"):
+            self._fail(400)
+        self._is_in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._disarm()
+        super().on_message_complete()
+
+    def _fail(self, status: int) -> None:
+        self._status = status
+        raise _Refused
+
+    # --- deadlines ------------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(self.limits.request_timeout_s, self._lose_patience)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _lose_patience(self) -> None:
+        self._deadline = None
+        if self._has_data:
+            self._refuse(408)
+        else:
+            count_request("silent")
+            self.transport.abort()
+
+    def _stop_waiting_for_reader(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _give_reader_up(self) -> None:
+        count_request("unread")
+        self.transport.abort()
+
+    def _refuse(self, status: int) -> None:
+        """Answer in one line and close. What still comes is thrown away for a moment, so that the answer arrives."""
+        count_request(_OUTCOME_BY_STATUS.get(status, "malformed"))
+        self._is_refused = True
+        self._disarm()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            # An answer is under way or will be: nothing may be written between its parts.
+            cycle.disconnected = True
+            cycle.message_event.set()
+            is_started = cycle.response_started
+        else:
+            is_started = False
+        if self.transport.is_closing():
+            return
+        if is_started:
+            self.transport.abort()
+            return
+        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
+        else:
+            self.transport.close()
+
+
+def make_protocol(config: Config) -> type[HardenedProtocol]:
+    """Return the protocol class with the limits of these settings, for `uvicorn.Config(http=…)`."""
+    limits = Limits(config.max_header_bytes, config.request_timeout_s, config.max_connections)
+    return type("HardenedProtocol", (HardenedProtocol,), {"limits": limits})
