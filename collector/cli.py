@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import data, links, roles
+from collector.commands import data, links, roles, watch
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -35,6 +35,10 @@ app.command(rich_help_panel=RUNNING)(roles.engine)
 STORE = "Ask and change the store"
 app.command(rich_help_panel=STORE)(data.migrate)
 app.command(rich_help_panel=STORE)(data.sql)
+
+SEE = "See what happens"
+app.command(rich_help_panel=SEE)(watch.tail)
+app.command(rich_help_panel=SEE)(watch.status)
 
 SITE = "For a site"
 app.command(rich_help_panel=SITE)(links.snippet)

@@ -1,0 +1,158 @@
+"""A whole instance for tests: `tagstitch run` as a real process, with the real engine, on free ports.
+
+with running_instance(tmp_path, demo=True) as instance:
+    instance.sql("select count() from v_events")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from collector.config import Config
+from collector.instance import read_state
+from collector.keyring import Keyring, read_keyring
+from collector.store.client import StoreClient, open_client
+
+START_S = 90.0
+STOP_S = 30.0
+
+
+@dataclass
+class RunningInstance:
+    """One instance and how to reach it."""
+
+    process: subprocess.Popen[bytes]
+    data: Path
+    log_file: Path
+    config: Config
+    keyring: Keyring
+
+    @property
+    def url(self) -> str:
+        """Where web listens."""
+        return f"http://{self.config.host}:{self.config.port}"
+
+    @property
+    def log(self) -> str:
+        """Everything that the supervisor and the roles wrote so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def sql(self, statement: str, parameters: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Ask as the reader."""
+        client: StoreClient = open_client(self.config, self.keyring, "reader")
+        with contextlib.closing(client):
+            return client.query_rows(statement, parameters)
+
+    def until(self, statement: str, fits: Callable[[list[dict[str, Any]]], bool], limit_s: float = 20.0) -> Any:
+        """Ask until the answer fits, and return it; where it never does, fail with the last answer."""
+        deadline = time.monotonic() + limit_s
+        while True:
+            rows = self.sql(statement)
+            if fits(rows):
+                return rows
+            assert time.monotonic() < deadline, f"after {limit_s} s still {rows}\n{self.log[-3000:]}"
+            time.sleep(0.1)
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `tagstitch …` on this instance."""
+        return subprocess.run(
+            [sys.executable, "-m", "collector", *arguments, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=120,
+            env=_environ(),
+        )
+
+    def role_pids(self) -> dict[str, int]:
+        """Return the process ids of the roles."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        found = {}
+        for pid in map(int, children):
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                for role in ("web", "load", "stitch", "engine"):
+                    if role in words or f"tagstitch-{role}" in words or any("tagstitch-" + role in w for w in words):
+                        found[role] = pid
+        return found
+
+    def post(self, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
+        """Send a beacon and return status and body of the answer."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.url + self.config.beacon_path,
+            data,
+            {"Content-Type": "text/plain", "Origin": self.url, **(headers or {})},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def stop(self) -> int:
+        """Press Ctrl-C and return the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(STOP_S)
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TAGSTITCH_")}
+
+
+def start_instance(data: Path, log_file: Path, *options: str, environ: dict[str, str] | None = None) -> RunningInstance:
+    """Start an instance and wait until it says that it is ready."""
+    with log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "collector", "run", "--data", str(data)),
+                *("--port", "0", "--engine-port", "0", *options),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**_environ(), **(environ or {})},
+        )
+    assert process.stdout is not None
+    deadline = time.monotonic() + START_S
+    os.set_blocking(process.stdout.fileno(), False)
+    said = b""
+    while b"tagstitch is ready" not in said:
+        said += process.stdout.read() or b""
+        assert process.poll() is None and time.monotonic() < deadline, (
+            f"did not start: {said.decode()}\n{log_file.read_text()[-4000:]}"
+        )
+        time.sleep(0.02)
+    os.set_blocking(process.stdout.fileno(), True)
+    state = read_state(data)
+    assert state is not None
+    config = Config(
+        data=str(data), host=state.host, port=state.port, engine_host=state.engine_host, engine_port=state.engine_port
+    )
+    return RunningInstance(process, data, log_file, config, read_keyring(config.secrets_path, {}))
+
+
+@contextlib.contextmanager
+def running_instance(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[RunningInstance]:
+    """Run an instance with its data in `folder`; stop it at the end and see that it ended well."""
+    instance = start_instance(folder / "data", folder / "log", *options, environ=environ)
+    try:
+        yield instance
+        assert instance.stop() == 0, instance.log[-3000:]
+    finally:
+        if instance.process.poll() is None:
+            instance.process.kill()
+            instance.process.wait()
+        if instance.process.stdout is not None:
+            instance.process.stdout.close()
