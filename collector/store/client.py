@@ -8,9 +8,10 @@ What an insert is refused for is told by code and name only: ClickHouse quotes t
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
 CHUNK_BYTES = 65_536
+EXCEPTION_BYTES = 32_768  # ClickHouse puts at most 16 KiB of an error behind the answer
 
 # ClickHouse's codes after which the same statement may succeed, or may already have been carried out.
 UNSETTLED_CODES = frozenset(
@@ -46,6 +48,54 @@ UNSETTLED_INSERT_CODES = UNSETTLED_CODES | {
     241,  # MEMORY_LIMIT_EXCEEDED: the same
     394,  # QUERY_WAS_CANCELLED: the same
 }
+
+
+class Stream:
+    """An answer on its way. `form` is the format that it really has. Iterate once, over pieces of bytes.
+
+    ClickHouse answers 200 before it knows the end; an error that comes later stands at the end of the body, behind
+    a tag that the header names. So the last bytes are held back until the end is seen.
+    """
+
+    def __init__(self, source: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:
+        self._source = source
+        self._errors = errors
+        headers = getattr(source, "headers", {})
+        self.form: str = headers.get("X-ClickHouse-Format", "")
+        tag = headers.get("X-ClickHouse-Exception-Tag", "")
+        self._mark = f"__exception__\r\n{tag}\r\n".encode() if tag else b""
+        self._tail = re.compile(rf"\s*\d+ {re.escape(tag)}\s*__exception__\s*$")
+
+    def __iter__(self) -> Iterator[bytes]:
+        held = b""
+        while True:
+            with self._errors():
+                piece = self._source.read(CHUNK_BYTES)
+            if not piece:
+                break
+            held += piece
+            if len(held) > EXCEPTION_BYTES:
+                yield held[:-EXCEPTION_BYTES]
+                held = held[-EXCEPTION_BYTES:]
+        text, mark, late = held.rpartition(self._mark) if self._mark else (b"", b"", held)
+        if mark:
+            if text.removesuffix(b"\r\n"):
+                yield text.removesuffix(b"\r\n")
+            said = self._tail.sub("", late.decode(errors="replace"))
+            code = re.match(r"Code: (\d+)", said)
+            raise StoreError(f"ClickHouse broke off: {_shorten(said)}", int(code[1]) if code else 0)
+        if late:
+            yield late
+
+    def close(self) -> None:
+        """End it. Before its end: the server stops working on the question."""
+        self._source.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 class StoreClient:
@@ -94,21 +144,19 @@ class StoreClient:
         params: Mapping[str, Any] | None = None,
         form: str = "JSONEachRow",
         settings: Mapping[str, Any] | None = None,
-    ) -> Iterator[bytes]:
-        """Yield the answer in pieces as it comes, in one of ClickHouse's formats. Closing it cancels the question."""
+    ) -> Stream:
+        """Ask, and return the answer in pieces as it comes. Close it; closing it early cancels the question.
+
+        `form`: one of ClickHouse's formats, used where the statement names none itself.
+        """
         with self._errors():
-            source: Any = self._connect().raw_stream(
-                sql, parameters=dict(params or {}), settings=dict(settings or {}), fmt=form
+            source = self._connect().raw_stream(
+                sql,
+                parameters=dict(params or {}),
+                settings=dict(settings or {}),
+                transport_settings={"X-ClickHouse-Format": form},
             )
-        try:
-            while True:
-                with self._errors():
-                    piece = source.read(CHUNK_BYTES)
-                if not piece:
-                    return
-                yield piece
-        finally:
-            source.close()
+        return Stream(source, self._errors)
 
     def close(self) -> None:
         """Give the connection back. The client may be used again and connects anew."""
@@ -129,6 +177,9 @@ class StoreClient:
             from clickhouse_connect import common
 
             common.set_setting("send_os_user", False)
+            # The server decides which settings a role may change. The driver's own guess refuses a reader all of them.
+            common.set_setting("invalid_setting_action", "send")
+            logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)
             self._client = clickhouse_connect.get_client(
                 interface=self.address.scheme,
                 host=self.address.host,
@@ -147,7 +198,7 @@ class StoreClient:
     @contextmanager
     def _errors(self, *, insert: bool = False) -> Iterator[None]:
         """Turn clickhouse-connect's and the socket's exceptions into ours."""
-        from clickhouse_connect.driver.exceptions import ClickHouseError
+        from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
         from urllib3.exceptions import HTTPError
 
         try:
@@ -155,7 +206,7 @@ class StoreClient:
         except (ClickHouseError, HTTPError, OSError) as error:
             code = getattr(error, "code", None) or 0
             where = f"{self.address.host}:{self.address.port}"
-            if code == 0 and not isinstance(error, ValueError):
+            if code == 0 and (isinstance(error, OperationalError) or not isinstance(error, ClickHouseError)):
                 raise StoreUnavailable(
                     f"ClickHouse at {where} does not answer ({_name_cause(error)}): is it running?"
                 ) from None
@@ -183,12 +234,17 @@ def _explain(error: Exception, insert: bool) -> str:
     code, name = getattr(error, "code", 0), getattr(error, "name", None) or "error"
     if insert:
         return f"code {code}, {name}"
-    text = re.sub(r"\s+", " ", str(error))
+    text = _shorten(str(error))
+    return text if f"({name})" in text or name == "error" else f"{text} ({name})"
+
+
+def _shorten(text: str) -> str:
+    """Return the words of an exception as one line, without what only ClickHouse's makers need."""
+    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r" ?\(for url [^()]*\)", "", text)
+    text = re.sub(r" ?\(version [^()]*(\([^()]*\))?[^()]*\)", "", text)
     found = re.search(r"DB::Exception: (.*)", text)
-    text = found[1] if found else text
-    text = re.sub(r"\s*\(for url [^()]*\)\s*$", "", text)
-    text = re.sub(r"\s*\(version [^()]*(\([^()]*\))?[^()]*\)\s*$", "", text)
-    return text[:600] if f"({name})" in text or name == "error" else f"{text[:600]} ({name})"
+    return (found[1] if found else text)[:600]
 
 
 def _name_cause(error: BaseException) -> str:
