@@ -113,13 +113,13 @@ def keep_admitted(
 
 def _refuse_replays(rows: list[Evidence], policy: Policy, notes: list[GuardEntry]) -> list[Evidence]:
     """Let each tagged link attach its first visitors only. Repeats by one visitor are no replay."""
-    visitors_of: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    visitors_of: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     kept = []
     for row in rows:
         if row.kind != LINK or not row.token_id:
             kept.append(row)
             continue
-        seen = visitors_of[row.token_id]
+        seen = visitors_of[(row.token_id, row.b_key)]
         place = seen.setdefault(row.a_key, len(seen))
         if place >= policy.link_visitors:
             notes.append(note(row, GuardReason.REPLAYED))

@@ -35,6 +35,7 @@ class MapRow(NamedTuple):
 
     key: str
     key_kind: str
+    key_customer_id: str  # the customer id that this identifier is by itself; "" for a visitor
     person_id: str
     customer_id: str
     customer_key: str
@@ -234,6 +235,7 @@ def _make_rows(
             MapRow(
                 key=visitor,
                 key_kind=VISITOR_KIND,
+                key_customer_id="",
                 person_id=last.person_id,
                 customer_id=last.customer_id,
                 customer_key=last.customer_key,
@@ -253,7 +255,18 @@ def _make_rows(
         signed = [m.signed_ms for m in members if m.signed_ms is not None]
         level = max(m.level for m in members)
         map_rows.append(
-            MapRow(key, member.kind, best.key, best.value, best.key, BEGINNING_MS, 0, member.level, int(not signed))
+            MapRow(
+                key=key,
+                key_kind=member.kind,
+                key_customer_id=member.value,
+                person_id=best.key,
+                customer_id=best.value,
+                customer_key=best.key,
+                valid_from_ms=BEGINNING_MS,
+                several=0,
+                level=member.level,
+                provisional=int(not signed),
+            )
         )
         if signed or best.key in held_since:
             since_ms = min(signed) if signed else held_since[best.key]

@@ -1,0 +1,450 @@
+"""What happens in the wild: shared devices, forwarded mail, replays, junk ids, sign-outs, disorder."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from story import POLICY, People, alias, click, days, hours, key, minutes, reset, sign_in, take_back, tie
+
+from collector.identity.policy import DAY_MS, MINUTE_MS, Policy
+
+
+def test_household_laptop_two_people_take_turns() -> None:
+    """Each has the browser from their sign-in to the other's; the anonymous time before is the first one's."""
+    people = People(
+        sign_in("A", "K1", at=days(5)),
+        sign_in("A", "K2", at=days(6)),
+        sign_in("A", "K1", at=days(7)),
+    )
+    assert [people.who("A", days(d)) for d in (0, 5.5, 6, 6.5, 7, 70)] == ["K1", "K1", "K2", "K2", "K1", "K1"]
+    assert not people.are_one("K1", "K2")
+
+
+def test_household_laptop_five_people_are_no_shared_device() -> None:
+    """Five people in 30 days take turns; the limit is more than five."""
+    people = People(*(sign_in("A", f"K{n}", at=days(n)) for n in range(1, 6)))
+    assert [people.who("A", days(n + 0.9)) for n in range(1, 6)] == ["K1", "K2", "K3", "K4", "K5"]
+    assert people.who("A", days(0)) == "K1"
+
+
+@pytest.fixture
+def tablet() -> People:
+    """A tablet in a shop on which six people sign in on six days, for some minutes each."""
+    return People(
+        *(sign_in("A", f"K{n}", f"E{n}", at=days(n), session=f"s{n}") for n in range(1, 7)),
+        sign_in("A", "K3", at=days(3) + 20 * MINUTE_MS, session="s3"),
+    )
+
+
+def test_shared_tablet_counts_within_signed_sessions_only(tablet: People) -> None:
+    """More than five people in 30 days: each has half an hour from their last sign-in of the session, no more."""
+    assert tablet.who("A", days(3)) == "K3"
+    assert tablet.who("A", days(3) + 49 * MINUTE_MS) == "K3"
+    assert tablet.who("A", days(3) + 50 * MINUTE_MS) == ""
+    assert tablet.who("A", days(4) + 30 * MINUTE_MS) == ""
+
+
+def test_shared_tablet_gives_nobody_its_anonymous_history(tablet: People) -> None:
+    """No look-back on a shared device."""
+    assert tablet.who("A", days(1) - 1) == ""
+    assert tablet.who("A", days(0.5)) == ""
+
+
+def test_shared_tablet_keeps_its_accounts_apart(tablet: People) -> None:
+    """Six accounts stay six people, each with its own e-mail."""
+    assert len({tablet.person(f"K{n}") for n in range(1, 7)}) == 6
+    assert all(tablet.are_one(f"K{n}", f"E{n}") for n in range(1, 7))
+
+
+def test_shared_tablet_with_e_mails_alone_makes_no_giant() -> None:
+    """Six e-mails one after the other on one browser are six people, not one person with six e-mails."""
+    people = People(*(sign_in("A", f"E{n}", at=days(n)) for n in range(1, 7)))
+    assert len({people.person(f"E{n}") for n in range(1, 7)}) == 6
+
+
+def test_shared_tablet_takes_no_tagged_link() -> None:
+    """A link on a shared device says nothing about who holds it, and is noted."""
+    people = People(
+        *(sign_in("A", f"K{n}", at=days(n), session=f"s{n}") for n in range(1, 7)), click("A", "K9", at=days(9))
+    )
+    assert people.who("A", days(9)) == ""
+    assert people.refused == ["shared_device"]
+
+
+def test_six_people_in_half_a_year_are_no_shared_device() -> None:
+    """The limit holds for 30 days: six people in turn over half a year keep their intervals."""
+    people = People(*(sign_in("A", f"K{n}", at=days(30 * n)) for n in range(1, 7)))
+    assert people.who("A", days(100)) == "K3"
+
+
+def test_forwarded_mail_before_the_friend_signs_in() -> None:
+    """B clicks A's link: until B signs in, B's browser is A's customer, provisionally, from the click's session on."""
+    people = People(click("B", "K1", at=hours(2), session_start=hours(1)))
+    assert [people.who("B", at) for at in (hours(0.9), hours(1), hours(3))] == ["", "K1?", "K1?"]
+
+
+def test_forwarded_mail_is_withdrawn_when_the_friend_signs_in() -> None:
+    """B signs in as K2: the link is taken back for its whole interval, and the guard log says `forwarded`."""
+    people = People(
+        sign_in("A", "K1", at=hours(0)),
+        click("B", "K1", at=hours(2), session_start=hours(1)),
+        sign_in("B", "K2", at=hours(4)),
+    )
+    assert [people.who("B", at) for at in (hours(0.5), hours(1), hours(2), hours(4))] == ["K2"] * 4
+    assert people.who("A", hours(2)) == "K1"
+    (entry,) = people.resolution.guards
+    assert (entry.reason, entry.person_id, entry.other_person_id) == ("forwarded", key("K1"), key("K2"))
+
+
+def test_a_withdrawn_link_makes_no_customer_but_its_events_still_know_their_key() -> None:
+    """K1 was named by a forwarded link only: no customer, but the key's own row stays for `customer_id_then`."""
+    people = People(click("B", "K1", at=hours(2)), sign_in("B", "K2", at=hours(4)))
+    assert [c.customer_id for c in people.resolution.customers] == ["value-K2"]
+    assert [r.key_customer_id for r in people.resolution.map_rows if r.key == key("K1")] == ["value-K1"]
+
+
+def test_a_link_on_another_customers_browser_does_nothing_but_the_note() -> None:
+    """K1 is signed in; K2's link is clicked there: K1 stays, the note names both."""
+    people = People(sign_in("A", "K1", at=hours(1)), click("A", "K2", at=hours(2)))
+    assert people.who("A", hours(3)) == "K1"
+    assert people.refused == ["other_customer"]
+
+
+def test_a_link_after_a_switch_is_judged_by_who_is_there_then() -> None:
+    """K1, then K2 has the browser: K1's link is foreign in K2's time and idle in K1's own."""
+    turns = [*sign_in("A", "K1", at=hours(1)), *sign_in("A", "K2", at=hours(5))]
+    assert People(turns, click("A", "K1", at=hours(2))).refused == []
+    assert People(turns, click("A", "K1", at=hours(6))).refused == ["other_customer"]
+
+
+def test_two_links_of_two_customers_the_first_stays_until_a_sign_in() -> None:
+    """The second link finds a visitor that somebody has; K2's sign-in turns it round."""
+    clicks = [*click("A", "K1", at=hours(1)), *click("A", "K2", at=hours(2))]
+    people = People(clicks)
+    assert people.who("A", hours(3)) == "K1?"
+    assert people.refused == ["other_customer"]
+    people = People(clicks, sign_in("A", "K2", at=hours(4)))
+    assert people.who("A", hours(1)) == "K2"
+    assert people.refused == ["forwarded"]
+
+
+def test_a_link_opens_no_history_before_its_session() -> None:
+    """Who clicks a link a year later does not hand over the year."""
+    people = People(click("A", "K1", at=days(300), session_start=days(300) - 10))
+    assert people.who("A", days(300) - 11) == ""
+
+
+def test_a_link_cannot_claim_an_endless_session() -> None:
+    """The session's start is the browser's word: it is believed for a day."""
+    people = People(click("A", "K1", at=days(300), session_start=days(1)))
+    assert people.who("A", days(298)) == ""
+    assert people.who("A", days(299.5)) == "K1?"
+
+
+def test_a_link_without_proof_of_the_visitor_counts_from_its_moment() -> None:
+    """Who merely knows a visitor's id cannot draw the visitor's session to themselves by their own link."""
+    people = People(click("A", "K1", at=hours(2), session_start=hours(1), proof="script"))
+    assert people.who("A", hours(1.9)) == ""
+    assert people.who("A", hours(2)) == "K1?"
+
+
+def test_mail_scanner_without_a_human_signal_attaches_nothing() -> None:
+    """A link that no human confirmed is refused by resolve too, whatever the edge let through."""
+    people = People(click("A", "K1", at=hours(1), human=""))
+    assert people.who("A", hours(2)) == ""
+    assert people.refused == ["unconfirmed"]
+
+
+def test_token_replay_on_a_third_visitor_is_refused() -> None:
+    """Phone and desk are two visitors of one mail; the third, and all after it, are replays."""
+    people = People(*(click(v, "K1", at=hours(n), token="t") for n, v in enumerate("ABCD", 1)))
+    assert [people.who(v, hours(9)) for v in "ABCD"] == ["K1?", "K1?", "", ""]
+    assert people.refused == ["replayed", "replayed", "second_device"]
+
+
+def test_retries_of_one_visitor_are_no_replay() -> None:
+    """The same visitor may come by the same link every day."""
+    people = People(*(click("A", "K1", at=days(n), token="t") for n in range(9)))
+    assert people.refused == []
+
+
+def test_a_replayed_link_lives_again_when_an_earlier_use_is_taken_back() -> None:
+    """The guards are functions of what stands: with A's use taken back, C is the second visitor."""
+    uses = {v: click(v, "K1", at=hours(n), token="t") for n, v in enumerate("ABC", 1)}
+    people = People(*uses.values(), take_back(uses["A"]))
+    assert people.who("C", hours(9)) == "K1?"
+    assert people.refused == ["second_device"]
+
+
+@pytest.mark.parametrize("value", ["null", "undefined", "Anonymous", "0", "[object Object]", "00000000-0000", "none"])
+def test_null_ids_tie_nobody(value: str) -> None:
+    """A value that names nobody joins no two visitors, at any level, and is noted each time."""
+    people = People([tie("A", "K1", hours(1), 4, value=value), tie("B", "K1", hours(2), 3, value=value)])
+    assert people.resolution.map_rows == ()
+    assert people.refused == ["blocked", "blocked"]
+
+
+def test_a_space_can_block_values_of_its_own() -> None:
+    """The reception desk's number is on the space's list."""
+    people = People(sign_in("A", "K1", at=hours(1)), policy=Policy(blocked=frozenset({"value-K1"})))
+    assert people.resolution.map_rows == ()
+
+
+def test_ten_thousand_visitors_on_one_test_account() -> None:
+    """The account is fused: it ties none of them, and each of them is noted."""
+    rows = [row for n in range(10_000) for row in sign_in(f"v{n}", "K1", at=minutes(n))]
+    people = People(rows)
+    assert people.resolution.map_rows == ()
+    assert people.resolution.customers == ()
+    assert len(people.resolution.guards) == 10_000
+    assert set(people.refused) == {"fused"}
+
+
+def test_a_fuse_holds_for_the_shared_value_only() -> None:
+    """A visitor of the fused account keeps its own customer."""
+    policy = Policy(max_visitors=3, kinds=())
+    rows = [row for n in range(5) for row in sign_in(f"v{n}", "K1", at=minutes(n))]
+    people = People(rows, sign_in("v1", "K2", at=hours(5)), policy=policy)
+    assert people.who("v1", hours(6)) == "K2"
+    assert people.who("v2", hours(6)) == ""
+
+
+def test_unsigned_claims_cannot_fuse_a_strangers_key() -> None:
+    """Ten thousand browsers claim to be K1 without a signature: K1 is untouched, and nothing is joined."""
+    claims = [tie(f"v{n}", "K1", minutes(n), 1) for n in range(1_000)]
+    people = People(claims, sign_in("A", "K1", at=hours(1)))
+    assert people.who("A", hours(2)) == "K1"
+    assert people.who("v7", hours(2)) == ""
+
+
+def test_an_agents_browser_that_signs_in_as_everybody_is_nobodys() -> None:
+    """Support staff with "log in as": past 50 customers the browser belongs to none, and ties nothing."""
+    people = People(*(sign_in("A", f"K{n}", at=days(n)) for n in range(60)), sign_in("B", "K7", at=days(1)))
+    assert people.who("A", days(7)) == ""
+    assert people.who("B", days(7)) == "K7"
+    assert set(people.refused) == {"fused"}
+
+
+def test_admin_log_in_as_leaves_the_customer_alone() -> None:
+    """An agent looks at two accounts from their own browser: three people, in turn, none merged."""
+    people = People(sign_in("A", "K8", at=hours(1)), sign_in("A", "K1", at=hours(2)), sign_in("A", "K8", at=hours(3)))
+    assert [people.who("A", hours(h)) for h in (1.5, 2.5, 3.5)] == ["K8", "K1", "K8"]
+    assert not people.are_one("K1", "K8")
+
+
+def test_level_0_and_1_join_nothing() -> None:
+    """A device match and an unsigned claim leave no row at all."""
+    assert People([tie("A", "K1", hours(1), 0), tie("B", "K1", hours(1), 1)]).resolution.map_rows == ()
+
+
+def test_claiming_a_known_customers_key_gives_nothing() -> None:
+    """B claims A's customer without a signature: B stays anonymous and A untouched."""
+    known = sign_in("A", "K1", at=hours(1))
+    assert People(known, [tie("B", "K1", hours(2), 1)]).resolution == People(known).resolution
+
+
+def test_a_sign_in_with_script_proof_has_no_look_back() -> None:
+    """Who knows a visitor's id must not inherit its history: it attaches from that moment on."""
+    people = People(sign_in("A", "K1", at=days(3), proof="script"))
+    assert people.who("A", days(3) - 1) == ""
+    assert people.who("A", days(3)) == "K1"
+
+
+def test_a_later_sign_in_with_the_cookie_opens_the_look_back() -> None:
+    """The same customer, first without and then with the cookie: the history is theirs after all."""
+    people = People(sign_in("A", "K1", at=days(3), proof="script"), sign_in("A", "K1", at=days(4)))
+    assert people.who("A", days(1)) == "K1"
+
+
+def test_a_stranger_who_knows_a_visitors_id_ties_no_key_to_its_owner() -> None:
+    """E2 signs in on A's id without A's cookie: E2 does not become K1's e-mail, and K1 keeps what was before."""
+    people = People(sign_in("A", "K1", at=days(1)), sign_in("A", "E2", at=days(2), proof="script"))
+    assert not people.are_one("E2", "K1")
+    assert people.who("A", days(1.5)) == "K1"
+
+
+def test_look_back_reaches_90_days_and_no_further() -> None:
+    """What is older stays anonymous; its person is the visitor itself, for ever."""
+    people = People(sign_in("A", "K1", at=days(100)))
+    assert people.who("A", days(10)) == "K1"
+    assert people.who("A", days(10) - 1) == ""
+    assert people.person("A", days(10) - 1) == key("A")
+
+
+def test_look_back_can_be_switched_off() -> None:
+    """With 0 days the customer begins at the sign-in."""
+    people = People(sign_in("A", "K1", at=days(1)), policy=Policy(look_back_ms=0))
+    assert people.who("A", days(1) - 1) == ""
+
+
+def test_a_person_known_by_e_mail_alone_never_takes_a_visitors_id() -> None:
+    """Beyond the look-back the visitor's own id must stay nobody's, so the e-mail's key names the person."""
+    people = People(sign_in("A", "E1", at=days(100)))
+    assert people.person("E1") == key("E1")
+    assert people.person("A", days(1)) != people.person("E1")
+
+
+def test_nothing_is_attributed_back_across_a_sign_out() -> None:
+    """After K1's sign-out the browser has a new visitor id B; K2's sign-in on B takes nothing of A."""
+    people = People(sign_in("A", "K1", at=hours(1)), reset("B", "A", at=hours(3)), sign_in("B", "K2", at=hours(5)))
+    assert people.who("A", hours(2)) == "K1"
+    assert people.who("B", hours(4)) == "K2"
+    assert people.refused == []
+
+
+def test_a_sign_out_that_keeps_the_visitor_id_cuts_its_time() -> None:
+    """Between sign-out and the next sign-in lies the next person's look-back, and no further."""
+    people = People(sign_in("A", "K1", at=hours(1)), reset("A", "A", at=hours(3)), sign_in("A", "K2", at=hours(5)))
+    assert [people.who("A", hours(h)) for h in (0, 2, 3, 4, 6)] == ["K1", "K1", "K2", "K2", "K2"]
+
+
+def test_after_a_sign_out_that_keeps_the_visitor_id_nobody_is_there() -> None:
+    """The id lives on, its person is gone."""
+    people = People(sign_in("A", "K1", at=hours(1)), reset("A", "A", at=hours(3)))
+    assert [people.who("A", hours(h)) for h in (2, 3, 4)] == ["K1", "", ""]
+
+
+def test_a_tab_that_has_not_noticed_the_sign_out_stays_its_customers() -> None:
+    """Late events of the old visitor id, with nobody signing in on it again, are still K1's; no interval is spent."""
+    people = People(sign_in("A", "K1", at=hours(1)), reset("B", "A", at=hours(3)))
+    assert people.who("A", hours(4)) == "K1"
+    assert people.resolution.intervals == ()
+
+
+def test_keys_are_not_associated_across_a_sign_out() -> None:
+    """K1 signs out, then an e-mail signs in on the same visitor id: it is not K1's."""
+    people = People(sign_in("A", "K1", at=hours(1)), reset("A", "A", at=hours(3)), sign_in("A", "E2", at=hours(5)))
+    assert not people.are_one("E2", "K1")
+
+
+def test_a_sign_out_ties_nothing() -> None:
+    """Old and new visitor id stay apart."""
+    people = People(reset("B", "A", at=hours(3)), sign_in("A", "K1", at=hours(1)))
+    assert people.who("B", hours(4)) == ""
+
+
+def test_a_link_in_one_stretch_is_not_judged_by_a_sign_in_in_the_next() -> None:
+    """A link, a sign-out, another customer's sign-in: the link stays provisional where it was."""
+    people = People(
+        click("A", "K1", at=hours(1), session_start=hours(0.5)),
+        reset("A", "A", at=hours(3)),
+        sign_in("A", "K2", at=hours(5)),
+    )
+    assert [people.who("A", hours(h)) for h in (1, 4)] == ["K1?", "K2"]
+    assert people.refused == []
+
+
+def test_two_sign_ins_in_the_same_millisecond_have_an_order_all_the_same() -> None:
+    """Event ids decide; no moment has two people, and none is lost."""
+    people = People(sign_in("A", "K1", at=hours(1)), sign_in("A", "K2", at=hours(1)))
+    assert {people.who("A", hours(0.5)), people.who("A", hours(1))} == {"K1", "K2"}
+
+
+def test_late_and_out_of_order_evidence_gives_the_same_people() -> None:
+    """A sign-in that comes in a day late takes its place in time, as if it had been there."""
+    log = [
+        *sign_in("A", "K1", at=days(1)),
+        *click("A", "K2", at=days(2)),
+        *sign_in("A", "K2", "E2", at=days(3)),
+        *sign_in("B", "E2", at=days(4)),
+        *reset("C", "B", at=days(5)),
+        *alias("K1", "K3", at=days(6)),
+    ]
+    expected = People(log).resolution
+    shuffled = list(log)
+    random.Random(7).shuffle(shuffled)
+    late = [type(row)(**{n: getattr(row, n) for n in row.__struct_fields__}) for row in shuffled]
+    assert People(late).resolution == expected
+
+
+def test_a_wrong_clock_moves_only_its_own_evidence() -> None:
+    """A browser an hour fast signs in "later": the order is its own word, the other visitor is untouched."""
+    slow = People(sign_in("A", "K1", at=hours(1)), sign_in("B", "K1", at=hours(2)))
+    fast = People(sign_in("A", "K1", at=hours(1)), sign_in("B", "K1", at=hours(3)))
+    rows = [[r for r in p.resolution.map_rows if r.key in (key("A"), key("K1"))] for p in (slow, fast)]
+    assert rows[0] == rows[1]
+
+
+def test_too_many_e_mails_for_one_person_are_refused() -> None:
+    """The cap per kind holds below level 4: the eleventh e-mail of a customer is a person of its own."""
+    rows = [row for n in range(11) for row in sign_in("A", "K1", f"E{n}", at=days(n))]
+    people = People(rows)
+    assert people.refused == ["too_many_keys"]
+    assert not people.are_one("E10", "K1")
+    assert people.who("A", days(20)) == "K1"
+
+
+def test_a_server_may_give_a_person_more_keys_than_the_cap() -> None:
+    """Level 4 is not capped."""
+    rows = [row for n in range(11) for row in sign_in("A", "K1", f"E{n}", at=days(n), level=4, proof="server")]
+    assert People(rows).refused == []
+
+
+def test_a_server_outranks_a_browser_about_whose_an_e_mail_is() -> None:
+    """A browser tied E1 to K1 first; the server says K2's: it is K2's, and the browser's word is noted."""
+    people = People(sign_in("A", "K1", "E1", at=days(1)), sign_in("B", "K2", "E1", at=days(2), level=4, proof="server"))
+    assert people.are_one("E1", "K2")
+    assert not people.are_one("E1", "K1")
+    assert people.refused == ["two_people"]
+
+
+def test_two_customers_merge_on_no_browsers_word() -> None:
+    """A signed alias of two customers is refused; the same at level 4 is a merge."""
+    apart = [*sign_in("A", "K1", at=days(1)), *sign_in("B", "K2", at=days(2))]
+    assert People(apart, alias("K1", "K2", at=days(3), level=3)).refused == ["two_people"]
+    merged = People(apart, alias("K1", "K2", at=days(3)))
+    assert merged.who("B", days(3)) == "K1"
+    assert len(merged.resolution.customers) == 1
+
+
+def test_a_merged_person_on_one_browser_is_no_switch() -> None:
+    """Two accounts of one person, merged by the operator: the browser has one person throughout."""
+    people = People(sign_in("A", "K1", at=days(1)), sign_in("A", "K2", at=days(2)), alias("K1", "K2", at=days(3)))
+    assert people.who("A", days(0)) == people.who("A", days(5)) == "K1"
+    assert people.resolution.intervals == ()
+
+
+def test_an_undeclared_kind_keeps_people_apart() -> None:
+    """A kind that no site declares is taken as unique, and gives no right to merge."""
+    policy = Policy(kinds=tuple(kind for kind in POLICY.kinds if kind.name != "login"))
+    people = People(
+        sign_in("A", "K1", "L1", at=days(1), level=4), sign_in("B", "K2", "L1", at=days(2), level=4), policy=policy
+    )
+    assert not people.are_one("K1", "K2")
+
+
+def test_switches_and_ties_are_explained_by_their_evidence() -> None:
+    """Each entry of the merge log names the evidence, the identifiers and the two people."""
+    second = sign_in("A", "K2", at=days(2))
+    people = People(sign_in("A", "K1", at=days(1)), second)
+    (entry,) = people.resolution.merges
+    assert (entry.reason, entry.evidence_id) == ("switch", second[0].evidence_id)
+    assert (entry.person_id, entry.other_person_id) == (key("K2"), key("K1"))
+
+
+def test_anonymous_visitors_tied_by_a_link_stay_one_when_one_is_known_for_a_while() -> None:
+    """A and B are one anonymous person; K1 has B later without proof: before that, B is still that person."""
+    people = People(
+        [tie("A", "B", days(1), 2, kind="link", human="touch", token="t", session_start=days(1) - 1)],
+        sign_in("B", "K1", at=days(2), proof="script"),
+    )
+    assert people.person("A", days(1)) == people.person("B", days(1))
+    assert people.who("B", days(3)) == "K1"
+    assert people.who("A", days(3)) == ""
+
+
+def test_a_hand_over_between_two_customers_is_noted() -> None:
+    """K1's app opens a browser that is K2's: nothing but the note."""
+    people = People(
+        sign_in("A", "K2", at=days(1)),
+        sign_in("B", "K1", at=days(1)),
+        [tie("A", "B", days(2), 2, kind="link", human="touch", token="t")],
+    )
+    assert people.who("A", days(3)) == "K2"
+    assert people.refused == ["other_customer"]
+
+
+def test_ninety_days_are_counted_in_milliseconds() -> None:
+    """The bound is the policy's, to the millisecond."""
+    assert POLICY.look_back_ms == 90 * DAY_MS
