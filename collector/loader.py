@@ -185,24 +185,26 @@ class Loader:
             lines = [make_rejection(batch.lines[0], self._digest_key)] if manifest.refusal_code else batch.lines
             body = build_body(lines, host, manifest.seq)
         if make_token(body, host, manifest.seq) != manifest.token:
-            get_logger().error(
-                "an unsettled batch cannot be made again from the spool: what is left of it is sent anew; "
-                "events that had landed already become one row again",
-                seq=manifest.seq,
-                events=manifest.events,
-            )
-            journal.thaw()
-            return True
+            return self._give_up(journal, manifest)
         return self._deliver(journal, manifest, batch, body)
+
+    def _give_up(self, journal: LoadJournal, manifest: Manifest) -> bool:
+        """Close a frozen batch whose bytes are damaged or gone. Its number is spent: it may have landed."""
+        get_logger().error(
+            "an unsettled batch cannot be made again from the spool: what is left of it is sent anew; "
+            "events that had landed already become one row again",
+            seq=manifest.seq,
+            events=manifest.events,
+        )
+        self._list(journal, manifest)
+        journal.settle([], manifest.seq)
+        return True
 
     def _deliver(self, journal: LoadJournal, manifest: Manifest, batch: Batch, body: bytes) -> bool:
         refusal = self._send(lambda: self._store.insert(body, manifest.token))
         if refusal is not None:
             return self._handle_refusal(journal, manifest, batch, refusal)
-        row = self._make_list_row(journal.state.host, manifest)
-        while (refusal := self._send(lambda: self._store.list_batch(row))) is not None:
-            self._patience.say_store(refusal)
-            self._patience.wait()
+        self._list(journal, manifest)
         journal.settle(manifest.ranges, manifest.seq)
         journal.remove_finished(self._spool)
         self._patience.is_over()
@@ -211,6 +213,12 @@ class Loader:
         self.counts.events += manifest.events
         self.counts.bytes += len(body)
         return True
+
+    def _list(self, journal: LoadJournal, manifest: Manifest) -> None:
+        row = self._make_list_row(journal.state.host, manifest)
+        while (refusal := self._send(lambda: self._store.list_batch(row))) is not None:
+            self._patience.say_store(refusal)
+            self._patience.wait()
 
     def _send(self, insert: Callable[[], None]) -> StoreError | None:
         """Insert, again and again until the answer is definite. Return None, or the refusal if it is about a row.
