@@ -39,6 +39,7 @@ export function createConsent(preset: Preset): Consent {
     letters: () => (said === undefined ? said : withoutRefused(said)),
     allows: (purpose) =>
       withoutRefused(said ?? (preset === "off" ? "sifm" : preset === "implied" ? "sim" : "")).includes(purpose),
-    isPending: () => preset === "required" && said === undefined,
+    // A preset that is none of the three counts as the strictest.
+    isPending: () => said === undefined && preset !== "implied" && preset !== "off",
   };
 }

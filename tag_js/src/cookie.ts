@@ -21,5 +21,5 @@ export function writeCookie(name: string, value: string, domain: string, maxAgeS
 
 /** Remove the cookie, whether it was there or not. */
 export function deleteCookie(name: string, domain: string): void {
-  writeCookie(name, "", domain, 0);
+  writeCookie(name, "", domain, -1);
 }

@@ -53,19 +53,23 @@ export function encodeMemory(memory: Memory): string {
 
 /** Read a cookie's value. Undefined where it names no visitor; a broken session is no session. */
 export function decodeMemory(text: string): Memory | undefined {
-  const [visitor, session, number, started, last, campaign = "", signals, resetFrom, offset] = text.split(".");
+  const [visitor, session, number, started, last, campaign, signals, resetFrom, offset] = text.split(".");
   if (!isId(visitor)) return undefined;
   const memory = makeMemory();
   memory.visitor = visitor;
-  memory.campaign = campaign;
+  memory.campaign = campaign || "";
   if (isId(resetFrom)) memory.resetFrom = resetFrom;
-  memory.offsetMs = Number.parseInt(offset as string, 36) || 0;
+  memory.offsetMs = readNumber(offset);
   if (isId(session)) {
     memory.session = session;
-    memory.number = Number.parseInt(number as string, 10) || 1;
-    memory.startedMs = Number.parseInt(started as string, 36) || 0;
-    memory.lastMs = Number.parseInt(last as string, 36) || 0;
+    memory.number = Number(number) || 1;
+    memory.startedMs = readNumber(started);
+    memory.lastMs = readNumber(last);
     memory.signalsSent = signals === "1";
   }
   return memory;
+}
+
+function readNumber(text = ""): number {
+  return Number.parseInt(text, 36) || 0;
 }

@@ -1,34 +1,35 @@
 // The page's way in: one global function that takes commands, before the tag has loaded and after.
 //
-// The snippet leaves a function that keeps calls in its `q`. The tag puts a function of its own in its place and runs
-// what was kept, in order. Whatever happens here never reaches the page as an exception.
+// The snippet leaves a function that keeps calls in its `q`; the entry keeps calls until the tag may start; then what
+// was kept runs, and whatever comes after it. What happens in a command never reaches the page as an exception.
 
-import type { Commands, Note } from "./tag";
+import type { Init } from "./settings";
 
+/** A command and its arguments. */
 export type Call = ArrayLike<unknown>;
+export type Commands = Record<string, (...args: never[]) => void>;
+export type Note = (text: string, detail?: unknown) => void;
 
 export interface Stub {
   (...call: unknown[]): void;
+  /** Calls that nobody has run yet. */
   q?: Call[];
   /** Address of the page before the snippet took the link's token off it. */
   u?: string;
-  isTagstitch?: true;
+  /** Set once the tag itself has come. */
+  isTagstitch?: boolean;
 }
 
-/** The arguments of the first `init` that was called so far. */
-export function findInit(stub: Stub | undefined): Record<string, unknown> | undefined {
-  const call = Array.from(stub?.q || []).find((one) => one[0] === "init");
-  return call && ((call[1] as Record<string, unknown>) || {});
+/** What the first `init` among the calls says. */
+export function findInit(calls: Call[]): Init {
+  return (calls.find((call) => call[0] === "init")?.[1] as Init) || {};
 }
 
-/** Run what the stub has kept, and whatever comes from now on. `names`: the global function is replaced in `scope`. */
-export function takeOver(
-  scope: Record<string, unknown>,
-  name: string,
-  stub: Stub | undefined,
-  commands: Commands,
-  note: Note,
-): void {
+/**
+ * Run the calls that were kept and return the function that runs those to come. Answers about consent come first, so
+ * that a "no" said before the tag had loaded holds from its first event on; then `begin`; then the rest in order.
+ */
+export function takeOver(calls: Call[], commands: Commands, note: Note): Stub {
   const run: Stub = (...call) => {
     try {
       const command = commands[call[0] as string];
@@ -39,6 +40,9 @@ export function takeOver(
     }
   };
   run.isTagstitch = true;
-  scope[name] = run;
-  for (const call of Array.from(stub?.q || [])) run(...Array.from(call));
+  const isAnswer = (call: Call): boolean => call[0] === "consent";
+  for (const call of calls.filter(isAnswer)) run(...Array.from(call));
+  run("begin");
+  for (const call of calls) isAnswer(call) || run(...Array.from(call));
+  return run;
 }

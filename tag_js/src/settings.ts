@@ -25,10 +25,10 @@ export interface Settings {
 export type Init = Partial<Omit<Settings, "script">>;
 
 /** Put together what the script element and `init` say. `data-consent="implied"` is `init`'s `consent: "implied"`. */
-export function readSettings(script: HTMLOrSVGScriptElement | null, init: Init): Settings {
-  const data = script instanceof HTMLScriptElement ? script.dataset : {};
-  const src = script instanceof HTMLScriptElement ? script.src : "";
-  return {
+export function readSettings(script: HTMLScriptElement | null, init: Init): Settings {
+  const data = script?.dataset || {};
+  const src = script?.src || "";
+  const settings: Settings = {
     site: data.site || "",
     endpoint: data.endpoint || (src && new URL("b", src).href),
     script: src,
@@ -42,4 +42,6 @@ export function readSettings(script: HTMLOrSVGScriptElement | null, init: Init):
     nonce: script?.nonce || "",
     ...init,
   };
+  settings.endpoint = new URL(settings.endpoint, location.href).href;
+  return settings;
 }

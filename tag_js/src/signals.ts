@@ -17,10 +17,14 @@ export function signalsAddress(script: string): string {
   );
 }
 
-/** Call back with the device signals. Where the module is blocked or fails: never. */
-export function loadSignals(settings: Settings, onSignals: (signals: Signals) => void): void {
+/**
+ * Call back with the device signals. Where the module is blocked or fails: never. `isWanted` is asked again before
+ * anything is read, because consent may have gone while the module was on its way.
+ */
+export function loadSignals(settings: Settings, isWanted: () => boolean, onSignals: (signals: Signals) => void): void {
   if (!settings.script) return;
   whenIdle(() => {
+    if (!isWanted()) return;
     const element: SignalsElement = document.createElement("script");
     element.src = signalsAddress(settings.script);
     element.crossOrigin = "anonymous";
@@ -28,7 +32,7 @@ export function loadSignals(settings: Settings, onSignals: (signals: Signals) =>
     element.nonce = settings.nonce;
     element.onload = () => {
       element.remove();
-      element.collectSignals?.().then(onSignals, () => {});
+      if (isWanted()) element.collectSignals?.().then(onSignals, () => {});
     };
     element.onerror = () => element.remove();
     document.head.append(element);

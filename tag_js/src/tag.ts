@@ -1,7 +1,7 @@
 // The tag of one site on one page: puts the parts together. Commands come in through `run`, events go out through the
 // transport; between them stands consent. Until storage is allowed an event is a draft, without visitor and session.
 
-import { learnTimeZone, readBrowser, whenIdle } from "./browser";
+import { learnTimeZone, readBrowser } from "./browser";
 import { digestCampaign } from "./campaign";
 import { type Answer, createConsent } from "./consent";
 import type { Item } from "./envelope";
@@ -10,6 +10,7 @@ import { type IdentifyOptions, makeIdentifier } from "./identify";
 import { isId, makeId } from "./ids";
 import { watchLifecycle } from "./lifecycle";
 import { createPages } from "./page";
+import type { Commands, Note } from "./queue";
 import type { Settings } from "./settings";
 import { loadSignals } from "./signals";
 import { createTransport } from "./transport";
@@ -19,10 +20,7 @@ import type { Extra, Props, WireIdentifier } from "./wire";
 const MAX_DRAFTS = 500;
 const CLOCK_TOLERANCE_MS = 30_000;
 
-export type Note = (text: string, detail?: unknown) => void;
-export type Commands = Record<string, (...args: never[]) => void>;
-
-/** Start the tag. `token` is the tagged link's, "" without. Returns the commands by name. */
+/** Make the tag; its command `begin` starts it. `token` is the tagged link's, "" without. Returns the commands. */
 export function createTag(settings: Settings, token: string, note: Note): Commands {
   const consent = createConsent(settings.consent);
   const visitor = createVisitor(settings);
@@ -31,11 +29,12 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
   let sequence = 0;
   let campaign = digestCampaign(location.search, token);
   let isSignalsAsked = false;
+  let isResetDue = false; // `reset` was called before the visitor might be looked at
 
   const transport = createTransport({
     site: settings.site,
     endpoint: settings.endpoint,
-    facts: readBrowser,
+    facts: () => (consent.allows("s") ? readBrowser() : {}),
     note,
     onReply(context, reply) {
       if (!consent.allows("s")) return;
@@ -67,6 +66,7 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
       x: { i: memory.session, n: memory.number, t: memory.startedMs },
     };
     if (!consent.allows("i")) delete draft.extra.lt;
+    learnTimeZone();
     transport.add(draft);
   };
 
@@ -75,14 +75,15 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
     if (!consent.allows("s")) return;
     const ready = drafts.filter((draft) => consent.allows("i") || !needsIdentity(draft));
     drafts = drafts.filter((draft) => !ready.includes(draft));
+    if (isResetDue) visitor.reset();
+    isResetDue = false;
     ready.forEach(admit);
-    if (!ready.length) return;
-    visitor.save();
-    whenIdle(learnTimeZone, 200);
-    if (consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
+    // Not before the first event: reading the visitor would begin one.
+    if (sequence && consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      loadSignals(settings, (signals) => {
-        if (!consent.allows("f")) return;
+      const isWanted = (): boolean => consent.allows("s") && consent.allows("f");
+      loadSignals(settings, isWanted, (signals) => {
+        if (!isWanted()) return;
         visitor.memory().signalsSent = true;
         record("fingerprint", undefined, undefined, { f: signals });
       });
@@ -93,7 +94,8 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
     if (!consent.isPending() && !consent.allows("s")) return note("dropped: no consent", name);
     // Whatever comes first on the page brings the link's token along.
     if (token && !sequence) extra.lt = token;
-    const event = { i: makeId(), n: name, t: Date.now(), ...pages.current(), p: props, k: identifiers, q: ++sequence };
+    const p = copy(props);
+    const event = { i: makeId(), n: name, t: Date.now(), ...pages.current(), p, k: identifiers, q: ++sequence };
     drafts.push({ event: event as Item["event"], context: {}, extra });
     if (drafts.length > MAX_DRAFTS) drafts.shift();
     note(consent.allows("s") ? "queued" : "held until consent", event);
@@ -106,13 +108,31 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
   };
 
   const withdraw = (): void => {
-    transport.clear();
     // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
     const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
     transport.add({ event, context: { c: "" }, extra: {} });
   };
 
-  const commands = {
+  return {
+    begin() {
+      watchLifecycle({
+        onHide() {
+          if (consent.allows("s")) visitor.save();
+          transport.leave();
+        },
+        onShow(isRestored) {
+          if (consent.allows("s")) visitor.refresh();
+          transport.resume();
+          if (isRestored && settings.page) view();
+        },
+      });
+      if (token) {
+        awaitHuman((hs) => {
+          if (token) record("link_confirm", undefined, undefined, { lt: token, hs });
+        });
+      }
+      if (settings.page) view();
+    },
     page: view,
     track(name: string, props?: Props) {
       if (name) record(`${name}`, props);
@@ -125,38 +145,29 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
     reset() {
       token = "";
       drafts = drafts.filter((draft) => !needsIdentity(draft));
-      if (consent.allows("s")) visitor.reset();
+      isResetDue = true;
       record("reset");
     },
     consent(answer: Answer) {
-      const wasAllowed = consent.allows("s");
       consent.answer(answer);
       note("consent", consent.letters());
       if (consent.allows("s")) return release();
       drafts = [];
-      if (wasAllowed) withdraw();
-      visitor.forget();
+      isResetDue = false;
+      transport.clear();
+      if (visitor.forget()) withdraw();
     },
   };
+}
 
-  watchLifecycle({
-    onHide() {
-      if (consent.allows("s")) visitor.save();
-      transport.leave();
-    },
-    onShow(isRestored) {
-      if (consent.allows("s")) visitor.refresh();
-      transport.resume();
-      if (isRestored && settings.page) view();
-    },
-  });
-  if (token) {
-    awaitHuman((hs) => {
-      if (token) record("link_confirm", undefined, undefined, { lt: token, hs });
-    });
-  }
-  if (settings.page) view();
-  return commands;
+/**
+ * A copy that says now what will be sent later. Throws where the properties cannot be sent (a circle, a BigInt, no
+ * object): better here, where the page has named the event, than later with a whole batch.
+ */
+function copy(props: Props | undefined): Props | undefined {
+  if (props === undefined || props === null) return undefined;
+  if (typeof props !== "object" || Array.isArray(props)) throw new TypeError("properties must be an object");
+  return JSON.parse(JSON.stringify(props));
 }
 
 /** Whether an event says who somebody is, and so waits for that purpose. */

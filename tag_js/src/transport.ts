@@ -4,7 +4,7 @@
 // Invariants: an item is in `waiting`, in flight, or gone; nothing is in two places. What was tried keeps its frozen
 // context, because the collector may have it already and knows it by that. Bounded: the oldest go first.
 
-import { buildEnvelope, type Item } from "./envelope";
+import { buildEnvelope, encodeEnvelope, type Item } from "./envelope";
 import type { BrowserFacts, Context } from "./wire";
 
 const WINDOW_MS = 300;
@@ -38,17 +38,20 @@ export interface Transport {
   resume(): void;
   /** Replace the visitor id of what was never tried. */
   rename(from: string, to: string): void;
+  /** Drop what waits, and what is in flight should it come back. */
   clear(): void;
 }
 
 export function createTransport(options: TransportOptions): Transport {
   let waiting: Item[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined; // of the next send; a pause is kept by planning once only
+  let notBeforeMs = 0; // the collector asked for patience until then
   let isBusy = false;
   let isLeft = false;
   let failures = 0;
+  let generation = 0; // counts clears
 
-  const encode = (items: Item[]): string => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
+  const encode = (items: Item[]): string => encodeEnvelope(buildEnvelope(options.site, items, options.facts()));
   const measure = (body: string): number => new Blob([body]).size;
 
   /** Take the next batch off the queue: one context, within the bounds. */
@@ -62,17 +65,16 @@ export function createTransport(options: TransportOptions): Transport {
   };
 
   const plan = (delayMs: number): void => {
-    if (timer === undefined) timer = setTimeout(send, delayMs);
+    if (timer === undefined) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
   };
 
-  const fail = (items: Item[], retryAfter: string | null | undefined): void => {
+  const fail = (items: Item[], retryAfter?: string | null): void => {
     waiting = items.concat(waiting);
     failures++;
     if (failures >= MAX_FAILURES) return options.note("gave up for now", waiting.length);
-    const pauseMs = Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2);
-    const askedMs = Number(retryAfter) * 1000 || 0;
-    options.note("will try again", { inMs: Math.max(pauseMs, askedMs) });
-    plan(Math.max(pauseMs, askedMs));
+    notBeforeMs = Date.now() + (Number(retryAfter) * 1000 || 0);
+    options.note("will try again", { failures, retryAfter });
+    plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
   };
 
   const send = (): void => {
@@ -84,12 +86,16 @@ export function createTransport(options: TransportOptions): Transport {
     for (const item of items) item.isTried = true;
     const body = encode(items);
     const sentMs = Date.now();
+    const sentIn = generation;
+    const giveBack = (retryAfter?: string | null): void => {
+      isBusy = false;
+      fail(generation === sentIn ? items : [], retryAfter);
+    };
     options.note("sending", body);
     post(options.endpoint, body)
       .then(async (response) => {
         if (response.status === 429 || response.status >= 500) {
-          isBusy = false;
-          return fail(items, response.headers.get("retry-after"));
+          return giveBack(response.headers.get("retry-after"));
         }
         failures = 0;
         if (response.status >= 400) {
@@ -109,10 +115,7 @@ export function createTransport(options: TransportOptions): Transport {
       })
       .catch(() => {
         // No answer (or an answer that is none of our collector's): whether it arrived is not known.
-        if (isBusy) {
-          isBusy = false;
-          fail(items, null);
-        }
+        if (isBusy) giveBack();
       });
   };
 
@@ -121,7 +124,7 @@ export function createTransport(options: TransportOptions): Transport {
     // Offline, sendBeacon says true and the data is gone.
     if (navigator.onLine === false) return;
     while (waiting.length) {
-      let items = take();
+      const items = take();
       while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
         if (items.length === 1) {
           post(options.endpoint, encode(items)).catch(() => {});
@@ -130,7 +133,6 @@ export function createTransport(options: TransportOptions): Transport {
         waiting = items.splice(items.length >> 1).concat(waiting);
       }
       options.note("sent on leaving", items.length);
-      items = [];
     }
   };
 
@@ -146,6 +148,8 @@ export function createTransport(options: TransportOptions): Transport {
       isLeft = false;
       if (!waiting.length) return;
       failures = Math.min(failures, 1);
+      clearTimeout(timer);
+      timer = undefined;
       plan(WINDOW_MS);
     },
     rename(from, to) {
@@ -155,6 +159,7 @@ export function createTransport(options: TransportOptions): Transport {
     },
     clear() {
       waiting = [];
+      generation++;
     },
   };
 }

@@ -8,24 +8,35 @@ import type { Settings } from "./settings";
 export interface Visitor {
   /** What is in force. Reads the device on the first call: never before storage is allowed. */
   memory(): Memory;
-  /** Count an event into the session, first looking whether another tab has kept the session alive. */
+  /**
+   * Count an event into the session; a session that seems over may have been kept alive by another tab. A new session
+   * is written at once, the time of the last event with the next `save`.
+   */
   touch(nowMs: number, campaign: string): void;
+  /** Write what has changed, unless another tab has written a newer visitor or session: then take that over. */
   save(): void;
   /** Take over what another tab has written. */
   refresh(): void;
   /** A new visitor at once; the old id is kept until the collector has heard of it. */
   reset(): void;
-  /** Forget everything and remove the cookie. */
-  forget(): void;
+  /** Forget everything and remove the cookie, without looking. Returns whether there was something to forget. */
+  forget(): boolean;
 }
 
 export function createVisitor(settings: Settings): Visitor {
   let memory: Memory | undefined;
   const idleMs = settings.sessionMinutes * 60_000;
 
-  const read = (): Memory | undefined => decodeMemory(readCookie(settings.cookie));
-  const save = (): void => {
-    if (memory) writeCookie(settings.cookie, encodeMemory(memory), settings.cookieDomain);
+  let written = ""; // the cookie as this tab last saw it
+
+  const read = (): Memory | undefined => {
+    written = readCookie(settings.cookie);
+    return decodeMemory(written);
+  };
+  const write = (): void => {
+    if (!memory) return;
+    written = encodeMemory(memory);
+    writeCookie(settings.cookie, written, settings.cookieDomain);
   };
   const refresh = (): void => {
     memory = (memory && read()) || memory;
@@ -35,7 +46,7 @@ export function createVisitor(settings: Settings): Visitor {
       memory = read();
       if (!memory) {
         memory = makeMemory();
-        save(); // at once: a second tab that opens meanwhile shall find it
+        write(); // at once: a second tab that opens meanwhile shall find it
       }
     }
     return memory;
@@ -45,19 +56,30 @@ export function createVisitor(settings: Settings): Visitor {
     memory: current,
     touch(nowMs, campaign) {
       if (nowMs - current().lastMs > idleMs) refresh();
+      const { session } = current();
       touchSession(current(), nowMs, idleMs, campaign);
+      if (current().session !== session) write();
     },
-    save,
+    save() {
+      if (!memory || encodeMemory(memory) === written) return;
+      const before = decodeMemory(written);
+      const there = read();
+      const isOlder = there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs);
+      if (isOlder) memory = there;
+      else write();
+    },
     refresh,
     reset() {
       const { visitor, resetFrom } = current();
       // Reset twice before the collector heard of it: what it knows is still the first id.
       memory = { ...makeMemory(), resetFrom: resetFrom || visitor };
-      save();
+      write();
     },
     forget() {
+      const wasKnown = !!memory;
       memory = undefined;
       deleteCookie(settings.cookie, settings.cookieDomain);
+      return wasKnown;
     },
   };
 }

@@ -1,0 +1,55 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { createConsent, type Preset, type Purpose } from "../src/consent";
+
+const ALL: Purpose[] = ["s", "i", "f", "m"];
+const allowed = (consent: ReturnType<typeof createConsent>): string => ALL.filter(consent.allows).join("");
+
+function setPrivacyControl(value: boolean | undefined): void {
+  Object.defineProperty(navigator, "globalPrivacyControl", { value, configurable: true });
+}
+
+afterEach(() => setPrivacyControl(undefined));
+
+test.each([
+  ["required", "", true],
+  ["implied", "sim", false],
+  ["off", "sifm", false],
+  ["Required!", "", true],
+])("preset %s before an answer allows '%s'", (preset, expected, isPending) => {
+  const consent = createConsent(preset as Preset);
+  expect(allowed(consent)).toBe(expected);
+  expect(consent.isPending()).toBe(isPending);
+  expect(consent.letters()).toBeUndefined();
+});
+
+describe.each(["required", "implied", "off"] as const)("under %s", (preset) => {
+  test.each([
+    ["all", "sifm"],
+    ["none", ""],
+    [{ storage: true }, "s"],
+    [{ storage: true, identity: true, fingerprint: false }, "si"],
+    [{}, ""],
+  ] as const)("the answer %j counts as it is", (answer, letters) => {
+    const consent = createConsent(preset);
+    consent.answer(answer);
+    expect(consent.letters()).toBe(letters);
+    expect(allowed(consent)).toBe(letters);
+    expect(consent.isPending()).toBe(false);
+  });
+});
+
+test("what an answer does not name stays as it was", () => {
+  const consent = createConsent("required");
+  consent.answer({ storage: true, fingerprint: true });
+  consent.answer({ identity: true, fingerprint: false });
+  expect(consent.letters()).toBe("si");
+});
+
+test("Global Privacy Control removes fingerprint and marketing, whatever was said", () => {
+  setPrivacyControl(true);
+  const consent = createConsent("off");
+  expect(allowed(consent)).toBe("si");
+  consent.answer("all");
+  expect(consent.letters()).toBe("si");
+  expect(allowed(consent)).toBe("si");
+});

@@ -1,0 +1,214 @@
+// The golden beacons of wire version 1: what this tag sends, as files that the collector's tests read. `npm run golden`
+// writes them; otherwise a beacon that differs from its file fails. A released file is never changed: a new meaning
+// gets a new wire version and a new file.
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { takeOver } from "../src/queue";
+import type { Settings } from "../src/settings";
+import { loadSignals } from "../src/signals";
+import { createTag } from "../src/tag";
+import {
+  type FakeCollector,
+  fakeCollector,
+  makeSettings,
+  setVisibility,
+  standStill,
+  stopListening,
+  TOKEN,
+  visit,
+  watchListeners,
+} from "./fakes";
+
+vi.mock("../src/signals", () => ({ loadSignals: vi.fn() }));
+vi.mock("../src/browser", () => ({
+  learnTimeZone: () => {},
+  readBrowser: () => ({ l: "de-DE", z: "Europe/Berlin", w: "1280x720" }),
+}));
+
+const FOLDER = path.join(import.meta.dirname, "../../tests/data/beacons");
+const IS_WRITING = process.env.GOLDEN === "write";
+
+let collector: FakeCollector;
+type Run = (...call: unknown[]) => void;
+
+beforeEach(() => {
+  standStill();
+  watchListeners();
+  collector = fakeCollector();
+  visit(
+    "https://shop.example/offer?utm_source=newsletter&utm_medium=email&utm_campaign=spring",
+    "https://mail.example/",
+  );
+  setVisibility("visible");
+});
+afterEach(() => {
+  stopListening();
+  vi.useRealTimers();
+});
+
+const start = (changes: Partial<Settings> = {}, token = ""): Run =>
+  takeOver(
+    [],
+    createTag(makeSettings(changes), token, () => {}),
+    () => {},
+  );
+const pass = (ms = 1000): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+/** A story: what a page does. The golden beacon is the last one that it sends. */
+const STORIES: Record<string, () => Promise<void>> = {
+  async page_view() {
+    start();
+    await pass();
+  },
+  async page_view_consented() {
+    start({ consent: "required" })("consent", "all");
+    await pass();
+  },
+  async events() {
+    const run = start();
+    run("track", "view_item", { item_id: "A-1", price: 12.5, tags: ["new", "red"], in_stock: true, note: null });
+    run("track", "add_to_cart", { item_id: "A-1", quantity: 2 });
+    run("track", "Größe gewählt", { größe: "42 ½", emoji: "😀" });
+    await pass();
+  },
+  async several_pages() {
+    const run = start();
+    history.pushState(null, "", "/basket");
+    document.title = "Basket";
+    run("page");
+    run("track", "checkout");
+    await pass();
+  },
+  async identify_signed() {
+    const run = start();
+    await pass();
+    run("identify", "4711", {
+      signature: `1.1795255200.${"ab".repeat(32)}`,
+      traits: { plan: "gold" },
+    });
+    await pass();
+  },
+  async identify_unsigned() {
+    const run = start();
+    await pass();
+    run("identify", "kim@example.org", { kind: "email" });
+    await pass();
+  },
+  async reset() {
+    const run = start();
+    await pass();
+    run("reset");
+    await pass();
+  },
+  async link_landing() {
+    start({}, TOKEN);
+    await pass();
+  },
+  async link_confirm() {
+    start({}, TOKEN);
+    await pass();
+    const event = new Event("pointerdown");
+    Object.defineProperty(event, "isTrusted", { value: true });
+    dispatchEvent(event);
+    await pass();
+  },
+  async fingerprint() {
+    start({ consent: "required" })("consent", "all");
+    await pass();
+    const [, , onSignals] = vi.mocked(loadSignals).mock.lastCall as Parameters<typeof loadSignals>;
+    onSignals({
+      v: 1,
+      s: {
+        languages: ["de-DE", "de", "en"],
+        screen: "1920x1080",
+        color_depth: 24,
+        hardware_concurrency: 8,
+        device_memory: 8,
+        touch_points: 0,
+        platform: "Linux x86_64",
+        math: "4f1d2c3b5a697887",
+        time_zone: "Europe/Berlin",
+        canvas: "0123456789abcdef",
+        webgl_vendor: "Google Inc. (Intel)",
+        webgl_renderer: "ANGLE (Intel, Mesa Intel(R) UHD Graphics 620 (KBL GT2), OpenGL 4.6)",
+        audio: 35.749972093850374,
+        fonts: ["DejaVu Sans", "Liberation Sans", "Ubuntu"],
+      },
+    });
+    await pass();
+  },
+  async fingerprint_blocked() {
+    start({ consent: "required" })("consent", "all");
+    await pass();
+    const [, , onSignals] = vi.mocked(loadSignals).mock.lastCall as Parameters<typeof loadSignals>;
+    onSignals({
+      v: 1,
+      s: {
+        languages: ["en-US", "en"],
+        screen: "1400x900",
+        color_depth: 24,
+        hardware_concurrency: 2,
+        device_memory: { error: "missing" },
+        touch_points: 0,
+        platform: "Win32",
+        math: "4f1d2c3b5a697887",
+        time_zone: "UTC",
+        canvas: { error: "noise" },
+        webgl_vendor: { error: "missing" },
+        webgl_renderer: { error: "SecurityError" },
+        audio: { error: "timeout" },
+        fonts: [],
+      },
+    });
+    await pass();
+  },
+  async wrong_clock() {
+    collector.answers = [
+      new Response(null, { status: 204, headers: { Date: new Date(Date.now() + 3_600_000).toUTCString() } }),
+    ];
+    const run = start();
+    await pass();
+    run("track", "later");
+    await pass();
+  },
+  async full_batch() {
+    const run = start({ page: false });
+    for (let i = 1; i <= 20; i++) run("track", "step", { i });
+    await pass();
+  },
+  async consent_withdrawn() {
+    const run = start({ consent: "required" });
+    run("consent", "all");
+    await pass();
+    run("consent", "none");
+    await pass();
+  },
+  async left_at_once() {
+    start();
+    setVisibility("hidden");
+  },
+};
+
+test.each(Object.entries(STORIES))("%s is the golden beacon", async (name, tell) => {
+  await tell();
+  const beacon = collector.beaconed.at(-1) ?? collector.posted.at(-1);
+  const text = `${JSON.stringify(beacon, null, 2)}\n`;
+  const file = path.join(FOLDER, `v1_${name}.json`);
+  if (IS_WRITING) {
+    mkdirSync(FOLDER, { recursive: true });
+    writeFileSync(file, text);
+  }
+  expect(existsSync(file), "no file yet: npm run golden").toBe(true);
+  expect(text).toBe(readFileSync(file, "utf8"));
+});
+
+test("every golden beacon of this wire version has its story", () => {
+  const files = readdirSync(FOLDER).filter((file) => file.startsWith("v1_"));
+  expect(files.sort()).toEqual(
+    Object.keys(STORIES)
+      .map((name) => `v1_${name}.json`)
+      .sort(),
+  );
+});

@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { loadSignals, type SignalsElement, signalsAddress } from "../src/signals";
+import { makeSettings } from "./fakes";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  document.head.innerHTML = "";
+});
+afterEach(() => vi.useRealTimers());
+
+test.each([
+  ["https://shop.example/x/t.js", "https://shop.example/x/t-f-0.0.0-00000000.js"],
+  ["https://shop.example/x/t.js?v=1#a", "https://shop.example/x/t-f-0.0.0-00000000.js"],
+  ["https://shop.example/x/t-1.2.3-0a1b2c3d.js", "https://shop.example/x/t-f-0.0.0-00000000.js"],
+  ["https://shop.example/x/t-1.2.3rc1-0a1b2c3d.js", "https://shop.example/x/t-f-0.0.0-00000000.js"],
+  ["https://shop.example/my-own-tag.js", "https://shop.example/my-own-tag-f-0.0.0-00000000.js"],
+  ["https://shop.example/assets/main", "https://shop.example/assets/main-f-0.0.0-00000000.js"],
+])("the module of %s is %s", (script, module) => {
+  expect(signalsAddress(script)).toBe(module);
+});
+
+test("the module is asked for by integrity and with the page's nonce, and hands itself over on its element", async () => {
+  const got = vi.fn();
+  const append = vi.spyOn(document.head, "append").mockImplementation(() => {});
+  loadSignals(makeSettings({ nonce: "n0nce" }), () => true, got);
+  vi.advanceTimersByTime(2000);
+  const element = append.mock.calls[0]?.[0] as SignalsElement;
+  expect(element).toMatchObject({ nonce: "n0nce", integrity: "sha384-test", crossOrigin: "anonymous" });
+  element.collectSignals = async () => ({ v: 1, s: {} });
+  element.onload?.(new Event("load"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(got).toHaveBeenCalledWith({ v: 1, s: {} });
+});
+
+test("consent that goes while the module is on its way keeps it from reading", () => {
+  let isWanted = true;
+  const append = vi.spyOn(document.head, "append").mockImplementation(() => {});
+  loadSignals(
+    makeSettings(),
+    () => isWanted,
+    () => {},
+  );
+  vi.advanceTimersByTime(2000);
+  const element = append.mock.calls[0]?.[0] as SignalsElement;
+  element.collectSignals = vi.fn();
+  isWanted = false;
+  element.onload?.(new Event("load"));
+  expect(element.collectSignals).not.toHaveBeenCalled();
+});
