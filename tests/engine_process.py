@@ -1,7 +1,7 @@
 """A real engine process for tests: on a free port, in a folder of its own, stopped and checked at the end.
 
-    with running_engine(tmp_path) as engine:
-        writer = clickhouse_connect.get_client(**engine.client_arguments("writer"))
+with running_engine(tmp_path) as engine:
+    writer = clickhouse_connect.get_client(**engine.client_arguments("writer"))
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def start_engine(config: EngineConfig, folder: Path) -> RunningEngine:
     argv, env, line = engine_command(config)
     number, log_name = tempfile.mkstemp(prefix="engine-", suffix=".log", dir=folder)
     with os.fdopen(number, "wb") as log:
-        process = subprocess.Popen(
-            argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder
-        )
+        process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=folder)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(line)

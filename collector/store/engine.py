@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -77,7 +78,9 @@ def _read_config() -> EngineConfig:
     try:
         return read_config(bytes(line))
     except msgspec.MsgspecError as error:
-        raise StartFailed(f"the configuration on standard input is wrong ({error}): start it with `tagstitch engine`") from None
+        raise StartFailed(
+            f"the configuration on standard input is wrong ({error}): start it with `tagstitch engine`"
+        ) from None
 
 
 def run(config: EngineConfig) -> int:
@@ -86,26 +89,44 @@ def run(config: EngineConfig) -> int:
 
     listening = _listen(config.host, config.port)
     port = listening.getsockname()[1]
-    config.temporary_folder.mkdir(parents=True, exist_ok=True)
     _configure_logs(config.log_level)
-    with contextlib.suppress(OSError):
-        config.data_folder.mkdir(parents=True, exist_ok=True)
-    confinement.confine(config, port)
-
-    # Only now: importing chdb starts threads, and only threads that come later are confined.
-    from collector.store.engine_handles import Chdb, EngineUnusable
-    from collector.store.engine_http import Interface
+    _make_temporary_folder(config.temporary_folder)
+    from collector.store.engine_handles import Chdb, EngineUnusable, prepare_folder
 
     try:
+        prepare_folder(config.data_folder)
+        # Before anything loads chdb: that starts threads, and only threads that come later are confined.
+        confinement.confine([config.data_folder, config.temporary_folder])
+        # While it is loaded, chdb makes a folder of its own in the place that this names.
+        os.environ["TMPDIR"] = config.tmp
         engine = Chdb(config.data_folder)
     except EngineUnusable as error:
         raise StartFailed(str(error)) from None
+    from collector.store.engine_http import Interface
+
+    _clear(config.temporary_folder)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         _serve(Interface(engine, config), listening, port, config)
     finally:
         engine.close()
     return 0
+
+
+def _make_temporary_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartFailed(f"cannot make the temporary folder {folder} ({error.strerror}): name another one") from None
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an engine that was killed left behind. The data folder is ours by now, so no other engine runs."""
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -116,9 +116,7 @@ class Body:
 
     def _check(self, size: int) -> None:
         if size > self._max_bytes:
-            raise QueryFailed(
-                TOO_LARGE, f"The body is larger than {self._max_bytes} bytes: send it in smaller parts."
-            )
+            raise QueryFailed(TOO_LARGE, f"The body is larger than {self._max_bytes} bytes: send it in smaller parts.")
 
 
 class Encoder(Protocol):

@@ -28,6 +28,9 @@ _BASE_SETTINGS = {
     "allow_introspection_functions": "0",
     "implicit_select": "0",
     "async_insert": "0",
+    # What admission says about names holds for the new analyzer.
+    "enable_analyzer": "1",
+    "max_query_size": "4194304",
     "storage_file_read_method": "pread",
 }
 
@@ -111,9 +114,7 @@ class Handle:
         result = self._query(sql, format_name, parameters)
         return _outcome(result, bytes(result.bytes() or b""))
 
-    def run_into(
-        self, pipe: int, sql: str, format_name: str, parameters: Mapping[str, str] | None = None
-    ) -> Outcome:
+    def run_into(self, pipe: int, sql: str, format_name: str, parameters: Mapping[str, str] | None = None) -> Outcome:
         """Run a statement and have the engine write its result into the file descriptor `pipe`."""
         target = f"\nINTO OUTFILE '/proc/self/fd/{pipe}' APPEND FORMAT {quote_name(format_name)}"
         return _outcome(self._query(sql + target, "TabSeparated", parameters), b"")
@@ -176,7 +177,6 @@ class Chdb:
     """The embedded engine on one path. Importing chdb starts threads: confine the process before."""
 
     def __init__(self, path: Path, defaults: Mapping[str, str] | None = None) -> None:
-        _check_folder(path)
         from chdb import _chdb
 
         _chdb.reset_signal_handlers()
@@ -200,9 +200,7 @@ class Chdb:
     def kill(self, mark: str) -> None:
         """Stop what runs with `mark` at the start of its `log_comment`; does not wait for it."""
         with self._root_lock:
-            self._root.run(
-                f"KILL QUERY WHERE startsWith(Settings['log_comment'], {quote(mark)}) ASYNC", "TabSeparated"
-            )
+            self._root.run(f"KILL QUERY WHERE startsWith(Settings['log_comment'], {quote(mark)}) ASYNC", "TabSeparated")
 
     def close(self) -> None:
         """Flush and close the engine. No handle may be in use."""
@@ -210,18 +208,17 @@ class Chdb:
             self._root.close()
 
 
-_KNOWN = {"status", "tmp", "store", "metadata", "data", "uuid", "metadata_dropped", "dictionaries_lib", "user_defined"}
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse a path that is no folder of the engine's, before the engine writes into it."""
+def prepare_folder(path: Path) -> None:
+    """Make the data folder, or raise `EngineUnusable` for one that is not the engine's, before it writes there."""
     if path.exists() and not path.is_dir():
         raise EngineUnusable(f"{path} is a file, and the engine needs a folder: name another one as its data folder")
     if not path.exists():
         try:
-            path.mkdir(parents=True)
+            path.mkdir(parents=True, mode=0o700)
         except OSError as error:
-            raise EngineUnusable(f"{path} cannot be made ({error.strerror}): name a folder that can be written") from None
+            raise EngineUnusable(
+                f"{path} cannot be made ({error.strerror}): name a folder that can be written"
+            ) from None
     names = {entry.name for entry in path.iterdir()}
     if names and not names & {"status", "store", "metadata"}:
         stranger = sorted(names)[0]
@@ -240,6 +237,4 @@ def _why_unusable(path: Path, message: str) -> str:
             except OSError:
                 return f"{path} is in use by another engine process: stop that one, or name another data folder"
     reason = read_error(message).reason.strip(" .") or "chdb names no reason"
-    return (
-        f"{path} cannot be opened ({reason[:300]}): restore it from a backup, or move it away to start with an empty one"
-    )
+    return f"{path} cannot be opened ({reason[:300]}): restore it from a backup, or move it away to start with an empty one"

@@ -27,7 +27,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from collector.store.admission import Admission
 from collector.store.engine_body import IN_MEMORY_BYTES, Body, Encoder, choose_encoder
+from collector.store.engine_catalog import make_catalog
 from collector.store.engine_config import EngineConfig
 from collector.store.engine_credentials import Credential, Role, authenticate
 from collector.store.engine_errors import BAD_ARGUMENTS, QUERY_WITH_SAME_ID, QueryFailed
@@ -75,6 +77,12 @@ class Interface:
         limits = config.settings
         self._engine = engine
         self._config = config
+        handle = engine.open()
+        try:
+            make_catalog(handle, config.policy)
+            self._admission = Admission(handle, config.policy)
+        finally:
+            handle.close()
         self._credentials = config.by_user()
         self._gates = {
             Role.WRITER: Gate("writer", limits.writer_threads, limits.writer_queue),
@@ -133,9 +141,7 @@ class Interface:
             headers["X-ClickHouse-Auth"] = "basic"
         return PlainTextResponse(error.text(self._engine.version) + "\n", error.status, headers)
 
-    async def _serve(
-        self, request: Request, asked: Asked, credential: Credential, query_id: str, send: Send
-    ) -> None:
+    async def _serve(self, request: Request, asked: Asked, credential: Credential, query_id: str, send: Send) -> None:
         limits = self._config.settings
         is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
         encoding = "" if is_form else request.headers.get("content-encoding", "")
@@ -218,7 +224,7 @@ class Answer:
             on_progress=self._progress if self._asked.flag("send_progress_in_http_headers") else None,
         )
         try:
-            future = self._interface._gates[role].enter(lambda: order.run(self._engine, self._interface._config.policy))
+            future = self._interface._gates[role].enter(lambda: order.run(self._engine, self._interface._admission))
         except QueryFailed:
             os.close(reading)
             os.close(writing)
@@ -351,9 +357,7 @@ class Answer:
     def _exception_block(self, error: QueryFailed) -> bytes:
         text = error.text(self._engine.version).encode() + b"\n"
         tag = self._tag.encode()
-        return (
-            b"\r\n__exception__\r\n" + tag + b"\r\n" + text + b"%d " % len(text) + tag + b"\r\n__exception__\r\n"
-        )
+        return b"\r\n__exception__\r\n" + tag + b"\r\n" + text + b"%d " % len(text) + tag + b"\r\n__exception__\r\n"
 
     # -- the client goes away --------------------------------------------------------------------------------------
 

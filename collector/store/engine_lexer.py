@@ -95,21 +95,24 @@ class Statement:
 
 
 def cut_statement(sql: str) -> Statement:
-    """Take `FORMAT x`, a last `SETTINGS a = 1, …` and semicolons off the end of a statement with a result."""
+    """Take `FORMAT x`, a last `SETTINGS a = 1, …` and semicolons off the end of a statement.
+
+    The SETTINGS of a CREATE are its table's and stay, unless they follow its SELECT.
+    """
     found = list(tokens(sql))
     while found and found[-1].text == ";":
         found.pop()
     format_name: str | None = None
     settings: dict[str, str] = {}
     while found:
-        if format_name is None and len(found) > 1 and found[-2].depth == 0 and found[-2].is_word("FORMAT"):
-            if found[-1].kind not in ("word", "quoted") or (len(found) > 2 and found[-3].text in (",", ".")):
+        if format_name is None and len(found) > 2 and found[-2].depth == 0 and found[-2].is_word("FORMAT"):
+            if found[-1].kind not in ("word", "quoted") or found[-3].text in (",", ".") or found[-3].is_word("SELECT"):
                 break
             format_name = found[-1].name
             del found[-2:]
             continue
         at = _settings_at(found)
-        if at is None:
+        if at is None or (found[0].is_word("CREATE", "ATTACH") and not _has_select(found[:at])):
             break
         pairs = read_settings(found[at + 1 :])
         if pairs is None:
@@ -118,6 +121,14 @@ def cut_statement(sql: str) -> Statement:
         del found[at:]
     end = found[-1].end if found else 0
     return Statement(sql[:end], format_name, settings)
+
+
+def _has_select(found: list[Token]) -> bool:
+    """Tell whether a CREATE has its `AS SELECT …` among these tokens."""
+    return any(
+        first.depth == 0 and first.is_word("AS") and (second.is_word("SELECT", "WITH", "FROM") or second.text == "(")
+        for first, second in zip(found, found[1:], strict=False)
+    )
 
 
 def _settings_at(found: list[Token]) -> int | None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from collector.store import admission
 from collector.store.engine_body import Body
-from collector.store.engine_config import Policy
 from collector.store.engine_credentials import Role
 from collector.store.engine_errors import SYNTAX_ERROR, QueryFailed
 from collector.store.engine_handles import Chdb, Handle, Outcome, Progress
@@ -53,12 +52,12 @@ class Order:
         if self._handle is not None:
             self._handle.cancelled.set()
 
-    def run(self, engine: Chdb, policy: Policy) -> Outcome:
+    def run(self, engine: Chdb, rules: admission.Admission) -> Outcome:
         """Do it. Raises `QueryFailed`."""
         try:
             if self.role is Role.WRITER:
                 return self._run_as_writer(engine)
-            return self._run_admitted(engine, policy)
+            return self._run_admitted(engine, rules)
         finally:
             os.close(self.pipe)
             self.body.close()
@@ -99,7 +98,7 @@ class Order:
 
     # -- reader and analyst ----------------------------------------------------------------------------------------
 
-    def _run_admitted(self, engine: Chdb, policy: Policy) -> Outcome:
+    def _run_admitted(self, engine: Chdb, rules: admission.Admission) -> Outcome:
         insert, statement, format_name, settings = self._read()
         database = self.database or (self.session.database if self.session else None)
         handle = engine.open()
@@ -112,8 +111,8 @@ class Order:
             handle.set({**wanted, "log_comment": self._mark()})
             if insert is not None:
                 statement = insert.sql
-            verdict = admission.admit(
-                engine, statement, self.role, policy, database or "default", self.parameters, insert is not None
+            verdict = rules.admit(
+                handle, statement, self.role, database or "default", self.parameters, has_data=insert is not None
             )
             if verdict.settings is not None or verdict.database is not None:
                 return self._remember(handle, verdict)

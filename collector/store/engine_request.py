@@ -119,12 +119,17 @@ async def read_form(request: Request, asked: Asked, max_bytes: int) -> None:
 
     try:
         form = await MultiPartParser(
-            request.headers, bounded(), max_fields=_MAX_FIELDS, max_part_size=max_bytes  # type: ignore[arg-type]
+            request.headers,
+            bounded(),
+            max_fields=_MAX_FIELDS,
+            max_part_size=max_bytes,  # type: ignore[arg-type]
         ).parse()
     except MultiPartException as error:
         raise QueryFailed(BAD_HTTP, f"The form cannot be read: {error.message}.") from None
     pairs = form.multi_items()
     if any(isinstance(value, UploadFile) for _, value in pairs):
         await form.close()
-        raise QueryFailed(_NOT_IMPLEMENTED, "The embedded engine takes no external tables with a query.", "NOT_IMPLEMENTED")
+        raise QueryFailed(
+            _NOT_IMPLEMENTED, "The embedded engine takes no external tables with a query.", "NOT_IMPLEMENTED"
+        )
     take_fields(asked, [(name, value) for name, value in pairs if isinstance(value, str)])
