@@ -11,7 +11,7 @@ One source, a few words that begin with @:
     @deduplication                  table settings: the window in which a repeated token is recognised
     @no_deduplication               table settings: equal blocks are all taken
     @security                       on a server: readers need rights on the view alone
-    @dictionary_login               on a server: as whom a dictionary reads its table
+    @dictionary_login               where, and on a server as whom, a dictionary reads its table
     @database, @analytics           the names of the two databases
 
 A statement ends with a semicolon at the end of a line; lines that begin with -- are comments. The checksum is over
@@ -165,9 +165,10 @@ def _replace(word: str, arguments: str | None, target: Target) -> str:
         case "security":
             return "" if target.form == "embedded" else "DEFINER = CURRENT_USER SQL SECURITY DEFINER"
         case "dictionary_login":
+            # An address, not a name: the embedded engine sees no /etc/hosts. Local, so no connection is made.
             if target.form == "embedded":
-                return ""
-            return f"USER {quote_text(target.user)} PASSWORD {quote_text(target.password)}"
+                return "HOST '127.0.0.1'"
+            return f"HOST '127.0.0.1' USER {quote_text(target.user)} PASSWORD {quote_text(target.password)}"
         case "database":
             return target.database
         case "analytics":

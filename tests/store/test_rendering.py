@@ -98,7 +98,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
 def test_a_dictionary_reads_as_the_writer_with_a_quoted_password() -> None:
     """A quote in a password does not end the literal."""
     dictionary = next(s for s in render_all(SINGLE) if "DICTIONARY" in s)
-    assert "USER 'writer' PASSWORD 'pass\\'word\\\\' QUERY" in dictionary
+    assert "HOST '127.0.0.1' USER 'writer' PASSWORD 'pass\\'word\\\\' QUERY" in dictionary
     assert quote_text("a'b\\c") == "'a\\'b\\\\c'"
     assert "pass" not in repr(SINGLE)
 
