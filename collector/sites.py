@@ -62,7 +62,10 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key for the API and for pages. The secret itself is never stored: `hash` is its keyed digest."""
+    """A key for the API and for pages. The secret itself is never stored: `hash` is its keyed digest.
+
+    After a rotation the earlier secret is valid until `previous_until_ms`.
+    """
 
     key_id: str
     hash: str
@@ -73,6 +76,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     created_at_ms: int = 0
     expires_at_ms: int = 0  # 0: never
     revoked_at_ms: int = 0
+    previous_hash: str = ""
+    previous_until_ms: int = 0
     version: int = 0
 
 
