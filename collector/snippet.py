@@ -52,7 +52,8 @@ def make_snippet(
     if base and not re.fullmatch(r"https?://[^/\s\"'<>]+(/[^\s\"'<>]*)?", base):
         raise ConfigError("base_url", "snippet", "is an address such as https://shop.example")
 
-    attributes: dict[str, str] = {"src": base + config.tag_path}
+    # The browser may ask for the tag before the first script runs: its referrer must not carry the token into a log.
+    attributes: dict[str, str] = {"referrerpolicy": "origin", "src": base + config.tag_path}
     if versioned:
         build = read_build(STATIC)
         file = build.find_file(TAG)

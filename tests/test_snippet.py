@@ -19,7 +19,7 @@ def test_default_snippet() -> None:
     """Two script elements: the queue, and the tag from the site's own origin, loaded without blocking."""
     snippet = make_snippet(Config(), "shop")
     assert snippet.count("<script") == snippet.count("</script>") == 2
-    assert '<script async src="/x/t.js" data-site="shop"></script>' in snippet
+    assert '<script async referrerpolicy="origin" src="/x/t.js" data-site="shop"></script>' in snippet
 
 
 @pytest.mark.parametrize("nonce", [False, True])

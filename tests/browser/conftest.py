@@ -63,6 +63,8 @@ def page(context: BrowserContext) -> Iterator[Page]:
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     yield page
+    if not page.is_closed():
+        page.evaluate("0")  # lets events that are on their way arrive
     assert wrong == []
 
 

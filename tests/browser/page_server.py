@@ -46,7 +46,6 @@ class PageServer:
     pages: dict[str, Callable[[Request], Response]] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     answers: dict[str, list[Response]] = field(default_factory=dict)
-    tag_requests: list[str] = field(default_factory=list)
 
     def beacons(self, site: str) -> list[Received]:
         """Beacons of this site so far."""
@@ -81,7 +80,7 @@ class PageServer:
         self.pages[path] = lambda _request: HTMLResponse(html, headers=headers)
         return self.origin + path
 
-    def add_tagged_page(self, path: str, site: str, *, consent: str = "off", body: str = "", head: str = "") -> str:
+    def add_tagged_page(self, path: str, site: str, *, consent: str = "implied", body: str = "", head: str = "") -> str:
         """Serve a page that carries the snippet as `tagstitch snippet` prints it; `head` stands before it."""
         snippet = make_snippet(Config(), site, consent=consent)
         return self.add_page(

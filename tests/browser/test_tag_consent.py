@@ -1,0 +1,178 @@
+"""Consent in real Chromium: the browser's profile before and after, and what a strict page allows."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from page_server import PageServer
+from playwright.sync_api import Page
+
+from collector.config import Config
+from collector.snippet import NONCE, make_snippet
+
+pytestmark = pytest.mark.browser
+
+SIGNALS = {
+    "audio",
+    "canvas",
+    "color_depth",
+    "device_memory",
+    "fonts",
+    "hardware_concurrency",
+    "languages",
+    "math",
+    "platform",
+    "screen",
+    "time_zone",
+    "touch_points",
+    "webgl_renderer",
+    "webgl_vendor",
+}
+
+# Notes every look at the device that a tag could take, from before the first script of the page.
+SPY = """
+window.touched = [];
+const spy = (owner, name) => {
+  const found = Object.getOwnPropertyDescriptor(owner, name);
+  const note = (kind) => window.touched.push(kind + ' ' + name);
+  if (found.get) Object.defineProperty(owner, name, {
+    configurable: true,
+    get() { note('get'); return found.get.call(this); },
+    set(value) { note('set'); return found.set && found.set.call(this, value); },
+  });
+  else Object.defineProperty(owner, name, {
+    configurable: true,
+    value(...args) { note('call'); return found.value.apply(this, args); },
+  });
+};
+spy(Document.prototype, 'cookie');
+for (const name of ['localStorage', 'sessionStorage', 'indexedDB', 'caches']) spy(window, name);
+for (const name of ['getItem', 'setItem']) spy(Storage.prototype, name);
+for (const name of ['hardwareConcurrency', 'languages', 'webdriver', 'platform', 'maxTouchPoints', 'userAgent'])
+  spy(name === 'webdriver' || name in Navigator.prototype ? Navigator.prototype : window, name);
+spy(HTMLCanvasElement.prototype, 'getContext');
+spy(Intl.DateTimeFormat.prototype, 'resolvedOptions');
+"""
+
+
+def read_profile(page: Page) -> dict[str, Any]:
+    """Everything that a site can keep in this browser's profile."""
+    kept = page.evaluate(
+        """async () => ({
+          local: {...localStorage}, session: {...sessionStorage},
+          databases: (await indexedDB.databases()).map(one => one.name),
+          caches: await caches.keys(), workers: (await navigator.serviceWorker.getRegistrations()).length,
+        })"""
+    )
+    return {"cookies": page.context.cookies(), **kept}
+
+
+def test_nothing_is_read_or_written_before_consent(page: Page, page_server: PageServer, site: str) -> None:
+    """Before the answer the profile is as it was, no property of the device was read and nothing was sent; after it
+    the landing page, its referrer and the event in between arrive."""
+    page.add_init_script(SPY)
+    url = page_server.add_tagged_page("/banner", site, consent="required") + "?utm_source=news"
+    page_server.add_page("/search", f'<a href="{url}">go</a>')
+    page.goto(page_server.origin + "/search")
+    before = read_profile(page)
+    page.evaluate("touched.length = 0")
+    page.click("a")
+    page.wait_for_function("tagstitch.isTagstitch")
+    page.evaluate("tagstitch('track', 'seen'); tagstitch('identify', '4711'); history.pushState(null, '', '/later')")
+    page.mouse.click(5, 5)
+    page.wait_for_timeout(600)
+    assert page.evaluate("touched") == []
+    assert read_profile(page) == before
+    assert before["cookies"] == []
+    assert page_server.beacons(site) == []
+
+    page.evaluate("tagstitch('consent', {storage: true, identity: true})")
+    events = page_server.event_names_are(site, ["page_view", "seen", "identify"])
+    envelope = page_server.beacons(site)[0].envelope
+    assert envelope["u"] == url
+    assert envelope["r"] == page_server.origin + "/search"
+    assert envelope["c"] == "si"
+    assert events[0]["q"] == 1
+    assert [cookie["name"] for cookie in page.context.cookies()] == ["_ts_v"]
+
+
+def test_no_sends_and_keeps_nothing(page: Page, page_server: PageServer, site: str) -> None:
+    """After `none` the profile is as before, and nothing was sent, whatever the page tracks and however it is left."""
+    page.goto(page_server.add_tagged_page("/no", site, consent="required"))
+    before = read_profile(page)
+    page.evaluate("tagstitch('consent', 'none'); tagstitch('track', 'x')")
+    page.goto(page_server.add_page("/gone", "gone"))
+    page.wait_for_timeout(400)
+    assert read_profile(page) == before
+    assert page_server.beacons(site) == []
+
+
+def test_withdrawal_empties_the_profile(page: Page, page_server: PageServer, site: str) -> None:
+    """Withdrawing removes our cookie and tells the collector, naming no visitor."""
+    page.goto(page_server.add_tagged_page("/withdraw", site, consent="required"))
+    page.evaluate("tagstitch('consent', 'all')")
+    page_server.event_names_are(site, ["page_view", "fingerprint"])
+    page.evaluate("tagstitch('consent', 'none')")
+    page_server.event_names_are(site, ["page_view", "fingerprint", "consent"])
+    last = page_server.beacons(site)[-1].envelope
+    assert last["c"] == ""
+    assert "d" not in last
+    assert page.context.cookies() == []
+
+
+def test_fingerprint_needs_consent_and_is_sent_once(page: Page, page_server: PageServer, site: str) -> None:
+    """Without consent to it the module is not even loaded; with it, all signals arrive, once per session."""
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url) if "-f-" in request.url else None)
+    url = page_server.add_tagged_page("/device", site, consent="required")
+    page.goto(url)
+    page.evaluate("tagstitch('consent', {storage: true, identity: true, marketing: true})")
+    page_server.event_names_are(site, ["page_view"])
+    page.wait_for_timeout(500)
+    assert loaded == []
+
+    page.evaluate("tagstitch('consent', 'all')")
+    page_server.event_names_are(site, ["page_view", "fingerprint"])
+    sent = page_server.beacons(site)[-1].envelope["f"]
+    assert sent["v"] == 1
+    assert set(sent["s"]) == SIGNALS
+    assert len(sent["s"]["canvas"]) == 16
+    assert isinstance(sent["s"]["audio"], float)
+    assert isinstance(sent["s"]["fonts"], list)
+    assert sent["s"]["hardware_concurrency"] >= 1
+    assert page.evaluate("document.scripts.length") == 2, "the module's element is gone again"
+
+    page.goto(url)
+    page.evaluate("tagstitch('consent', 'all')")
+    page_server.event_names_are(site, ["page_view", "fingerprint", "page_view"])
+    page.wait_for_timeout(500)
+    assert len(loaded) == 1
+
+
+def test_privacy_control_keeps_the_fingerprint_away(page: Page, page_server: PageServer, site: str) -> None:
+    """With Global Privacy Control neither fingerprint nor marketing is granted, whatever the banner says."""
+    page.add_init_script("Object.defineProperty(navigator, 'globalPrivacyControl', {value: true})")
+    page.goto(page_server.add_tagged_page("/gpc", site, consent="required"))
+    page.evaluate("tagstitch('consent', 'all')")
+    (beacon,) = page_server.beacon_count_is(site, 1)
+    assert beacon.envelope["c"] == "si"
+    page.wait_for_timeout(500)
+    assert page_server.events(site)[0]["n"] == "page_view"
+    assert len(page_server.events(site)) == 1
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_strict_policy_with_nonce(page: Page, page_server: PageServer, site: str, versioned: bool) -> None:
+    """Under a strict Content-Security-Policy the snippet with its nonce works, with integrity and lazy module too, and
+    the browser reports no violation."""
+    nonce = hashlib.sha256(site.encode()).hexdigest()[:16]
+    snippet = make_snippet(Config(), site, consent="off", nonce=True, versioned=versioned).replace(NONCE, nonce)
+    note = "(window.wrong = window.wrong || []).push(event.violatedDirective)"
+    watch = f"<script nonce={nonce}>addEventListener('securitypolicyviolation', event => {note})</script>"
+    policy = f"default-src 'none'; script-src 'nonce-{nonce}'; connect-src 'self'; base-uri 'none'"
+    url = page_server.add_page("/strict", watch + snippet, {"Content-Security-Policy": policy})
+    page.goto(url)
+    page_server.event_names_are(site, ["page_view", "fingerprint"])
+    assert page.evaluate("window.wrong") is None
