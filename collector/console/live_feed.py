@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -72,7 +72,7 @@ class LiveFeed:
         """Whether nobody else may watch."""
         return self._watchers >= self._max_watchers
 
-    async def watch(self) -> AsyncIterator[bytes]:
+    async def watch(self) -> AsyncGenerator[bytes, None]:
         """Yield one message at once, then one whenever something changed, and a comment where nothing did for long."""
         self._watchers += 1
         self._start()

@@ -115,9 +115,10 @@
       }
       if (!lanes.has(person)) lanes.set(person, lanes.size ? Math.max(...lanes.values()) + 1 : 0);
     }
-    // Threads close up where one has ended; whoever is beyond the last one shares it.
+    // Customers left, and threads close up where one has ended; whoever is beyond the last one shares it.
+    const isKnown = (person) => Boolean(present.get(person).customer_id);
     [...lanes]
-      .sort(([, a], [, b]) => a - b)
+      .sort(([a, laneA], [b, laneB]) => isKnown(b) - isKnown(a) || laneA - laneB)
       .forEach(([person], index) => lanes.set(person, index));
     return present;
   }
