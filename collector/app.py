@@ -13,21 +13,24 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from collector.config import Config
-from collector.endpoints import beacon, health, links, pixel, tag
+from collector.console.guard import OperatorGuard
+from collector.endpoints import api, beacon, health, links, pixel, tag
 from collector.endpoints.edge import Edge
 from collector.keyring import Keyring
 from collector.site_poll import SitePoller
 from collector.spool import SpoolWriter
+from collector.store.client import StoreClient, open_client
 
 
 def create_app(config: Config, keyring: Keyring, spool: SpoolWriter, poller: SitePoller, edge: Edge) -> Starlette:
-    """Return the ASGI application of one web process. It owns `spool` and `poller` while it runs."""
+    """Return the ASGI application of one web process. It starts and stops `poller`; `spool` is the caller's."""
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
         *links.routes(edge),
         *tag.routes(config),
-        *health.routes(config, keyring, spool, poller),
+        *api.routes(config, keyring, poller),
+        *health.routes(OperatorGuard(keyring), spool, edge.site_book),
     ]
     if config.demo:
         from collector.console.demo import demo_routes
@@ -43,17 +46,14 @@ def create_app(config: Config, keyring: Keyring, spool: SpoolWriter, poller: Sit
             yield
         finally:
             poller.stop()
-            await spool.close()
 
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def make_reader(config: Config, keyring: Keyring) -> Callable[[], object]:
+def make_reader(config: Config, keyring: Keyring) -> Callable[[], StoreClient]:
     """Return what opens a reader's connection to the store."""
 
-    def open_reader() -> object:
-        from collector.store.client import open_client
-
+    def open_reader() -> StoreClient:
         return open_client(config, keyring, "reader")
 
     return open_reader

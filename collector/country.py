@@ -1,8 +1,12 @@
-"""The country of an address, from an MMDB file that the operator brings. Opened once, read in memory, never written."""
+"""The country of an address, from a database in MaxMind's format that the operator brings.
+
+The database is mapped into memory and asked by the edge before the address is truncated; only the country is kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import maxminddb
 
@@ -10,28 +14,28 @@ from collector.errors import ConfigError
 
 
 def open_country_lookup(path: str) -> Callable[[str], str]:
-    """Return a function from address to ISO country code, "" where it is not known.
+    """Return what tells an address's country (ISO 3166-1 alpha-2), "" where it is not known.
 
-    `path`: "" for no database at all. Raises ConfigError where the file cannot be used.
+    `path`: an MMDB file with `country.iso_code`, such as GeoLite2 Country or DB-IP Lite; "": nothing is known. Raises
+    ConfigError where the file cannot be used.
     """
     if not path:
-        return _know_nothing
+        return lambda _: ""
     try:
-        reader = maxminddb.open_database(path)
+        database = maxminddb.open_database(path)
+    except FileNotFoundError as error:
+        raise ConfigError("country_database", path, "there is no such file") from error
     except (OSError, maxminddb.InvalidDatabaseError) as error:
-        raise ConfigError("country_database", path, "is no MMDB file that can be read") from error
+        raise ConfigError("country_database", path, "is not a database in MaxMind's format (.mmdb)") from error
 
+    @lru_cache(maxsize=8192)
     def find_country(address: str) -> str:
         try:
-            record = reader.get(address)
-        except (ValueError, maxminddb.InvalidDatabaseError):  # no address, or a damaged file
+            record = database.get(address)
+        except ValueError:  # no address, or IPv6 in a database of IPv4
             return ""
         country = record.get("country") if isinstance(record, dict) else None
-        code = country.get("iso_code") if isinstance(country, dict) else country
+        code = country.get("iso_code") if isinstance(country, dict) else None
         return code if isinstance(code, str) else ""
 
     return find_country
-
-
-def _know_nothing(address: str) -> str:
-    return ""

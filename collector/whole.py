@@ -22,11 +22,14 @@ from collector.errors import PortTaken, RoleFailed, StoreUnavailable
 from collector.instance import Instance, RunningState, open_instance
 from collector.keyring import Credential, Keyring, open_keyring
 from collector.logs import get_logger
+from collector.site_rows import ensure_demo_site
+from collector.store.client import open_client
 from collector.store.dsn import find_address
 from collector.store.engine import engine_command
 from collector.store.engine_config import Access, EngineConfig, Limits, Policy
 from collector.store.engine_credentials import Role as EngineRole
 from collector.store.engine_credentials import digest_password
+from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
 
 START_LIMIT_S = 60.0
@@ -75,10 +78,13 @@ async def _start(
         stop_s=3.5,
         announces=True,
     )
-    web_running = await supervisor.start(web)
+    # A web process that has a copy of the sites can start at once; the first one waits until they are in the store.
+    is_first = not (config.data_path / "web" / "sites.json").exists()
+    web_running = None if is_first else await supervisor.start(web)
     if engine is not None and await supervisor.until(engine.announced, START_LIMIT_S, "engine") is None:
         return
     await _migrate(config, keyring)
+    web_running = web_running or await supervisor.start(web)
     await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
     if await supervisor.until(web_running.announced, START_LIMIT_S, "web") is None:
@@ -139,8 +145,6 @@ def _role_environ(config: Config) -> Mapping[str, str]:
 
 
 async def _migrate(config: Config, keyring: Keyring) -> None:
-    from collector.store.migrate import migrate
-
     deadline = time.monotonic() + START_LIMIT_S
     while True:
         try:
@@ -152,9 +156,12 @@ async def _migrate(config: Config, keyring: Keyring) -> None:
         else:
             break
     if config.demo:
-        from collector.demo_site import ensure_demo_site
+        await asyncio.to_thread(_ensure_demo_site, config, keyring)
 
-        await asyncio.to_thread(ensure_demo_site, config, keyring)
+
+def _ensure_demo_site(config: Config, keyring: Keyring) -> None:
+    with open_client(config, keyring, "writer") as client:
+        ensure_demo_site(client, config.port)
 
 
 def _greet(config: Config, keyring: Keyring, seconds: float) -> None:

@@ -66,5 +66,5 @@ def sql(
     read = read_running(data, config, settings)
     if statement == "-":
         statement = sys.stdin.read()
-    client = open_client(read.config, open_secrets(read), "analyst" if analyst else "reader")
-    run_sql(client, statement, form, sys.stdout)
+    with open_client(read.config, open_secrets(read), "analyst" if analyst else "reader") as client:
+        run_sql(client, statement, form, sys.stdout)

@@ -7,7 +7,7 @@ A command that talks to a running instance finds its ports in the data folder.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,7 +26,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md; may be given several times."),
 ]
-FormatOption = Annotated[str, typer.Option("--format", metavar="table|csv|json", help="How to print.")]
+FormatOption = Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")]
 
 
 def read_options(data: str | None, config: Path | None, settings: list[str] | None, **flags: object) -> Settings:
