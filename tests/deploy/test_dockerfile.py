@@ -119,6 +119,11 @@ def test_the_build_stage_builds_a_program_that_runs(tmp_path: Path) -> None:
     program = roots["/opt"] / "tagstitch" / "bin" / "tagstitch"
     said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
     assert said.stdout.strip() == f"tagstitch {__version__}"
+    packages = next((roots["/opt"] / "tagstitch" / "lib").glob("python3.*/site-packages"))
+    for name in ("collector", "fingerprint"):
+        sources = {path.relative_to(REPOSITORY) for path in (REPOSITORY / name).rglob("*") if path.is_file()}
+        left_out = {path for path in sources if not (packages / path).is_file() and "__pycache__" not in path.parts}
+        assert not left_out, "the wheel carries every file of its packages: SQL, pages, the built tag"
     missing = subprocess.run(
         [program.with_name("python"), "-c", "import pip"], capture_output=True, timeout=60, check=False, cwd=tmp_path
     )
