@@ -1,5 +1,7 @@
 """A real nginx with the sample configuration of `deploy/nginx`, in front of any port of this machine.
 
+    from tests.deploy.proxied import running_nginx
+
     with running_nginx(8000, folder=tmp_path, tls=True) as proxy:
         httpx.get(proxy.url + "/x/t.js", verify=str(proxy.ca_file))
 

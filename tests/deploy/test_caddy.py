@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .tools import DEPLOY, need_program
-from .upstream import Upstream, running_upstream
+from tests.deploy.tools import DEPLOY, need_program
+from tests.deploy.upstream import Upstream, running_upstream
 
 CADDYFILE = DEPLOY / "caddy" / "Caddyfile"
 TOKEN = "eyJzIjoic2hvcCJ9.aQ.tokentokentoken"
@@ -87,6 +87,7 @@ def test_everything_that_the_collector_needs_reaches_it(caddy: str, upstream: Up
         with running_caddy(caddy, tmp_path, upstream.port, site.port) as (url, _):
             headers = {
                 "Cookie": "ts_shop=abc",
+                "Accept-Encoding": "br, gzip",
                 "X-Forwarded-For": "203.0.113.9",
                 "X-Forwarded-Proto": "https",
                 "Authorization": "Basic c2hvcDpzaG9w",
@@ -106,6 +107,7 @@ def test_everything_that_the_collector_needs_reaches_it(caddy: str, upstream: Up
     assert seen.body == b'{"v":1}'
     assert seen.headers["host"] == url.removeprefix("http://")
     assert seen.headers["cookie"] == "ts_shop=abc"
+    assert seen.headers["accept-encoding"] == "br, gzip"
     assert seen.headers["x-forwarded-for"] == "127.0.0.1"
     assert seen.headers["x-forwarded-proto"] == "http"
     assert "authorization" not in seen.headers

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .tools import DEPLOY
+from tests.deploy.tools import DEPLOY
 
 SNIPPETS = sorted((DEPLOY / "clickhouse").rglob("*.xml"))
 

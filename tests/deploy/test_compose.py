@@ -24,8 +24,7 @@ from collector.cli import app
 from collector.config import ENVIRONMENT_PREFIX, Config, load_config
 from collector.keyring import read_keyring
 from collector.store.dsn import read_dsn
-
-from .tools import DEPLOY, REPOSITORY
+from tests.deploy.tools import DEPLOY, REPOSITORY
 
 COMPOSE = DEPLOY / "compose.yaml"
 COLLECTOR = {"prepare", "migrate", "web", "load", "stitch"}

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from collector import __version__
-
-from .tools import DEPLOY, REPOSITORY, need_program
+from tests.deploy.tools import DEPLOY, REPOSITORY, need_program
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 
@@ -121,8 +120,8 @@ def test_the_build_stage_builds_a_program_that_runs(tmp_path: Path) -> None:
     assert said.stdout.strip() == f"tagstitch {__version__}"
     packages = next((roots["/opt"] / "tagstitch" / "lib").glob("python3.*/site-packages"))
     for name in ("collector", "fingerprint"):
-        sources = {path.relative_to(REPOSITORY) for path in (REPOSITORY / name).rglob("*") if path.is_file()}
-        left_out = {path for path in sources if not (packages / path).is_file() and "__pycache__" not in path.parts}
+        files = {path.relative_to(REPOSITORY) for path in (REPOSITORY / name).rglob("*") if path.is_file()}
+        left_out = {path for path in files if not (packages / path).is_file() and "__pycache__" not in path.parts}
         assert not left_out, "the wheel carries every file of its packages: SQL, pages, the built tag"
     missing = subprocess.run(
         [program.with_name("python"), "-c", "import pip"], capture_output=True, timeout=60, check=False, cwd=tmp_path

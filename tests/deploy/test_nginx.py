@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .proxied import Proxy, check_configuration, find_nginx, make_certificates, render, running_nginx
-from .tools import need_program
-from .upstream import Upstream, running_upstream
+from tests.deploy.proxied import Proxy, check_configuration, find_nginx, make_certificates, render, running_nginx
+from tests.deploy.tools import need_program
+from tests.deploy.upstream import Upstream, running_upstream
 
 TOKEN = "eyJzIjoic2hvcCJ9.aQ.tokentokentoken"
 MAIL = "anna@example.org"
@@ -67,6 +67,7 @@ def test_everything_that_the_collector_needs_reaches_it(proxy: Proxy, upstream: 
         "Cookie": "ts_shop=abc; other=1",
         "Origin": proxy.url,
         "Sec-GPC": "1",
+        "Accept-Encoding": "br, gzip",
         "X-Forwarded-For": "203.0.113.9",
         "X-Forwarded-Proto": "https",
         "Forwarded": "for=203.0.113.9",
@@ -82,6 +83,7 @@ def test_everything_that_the_collector_needs_reaches_it(proxy: Proxy, upstream: 
     assert seen.headers["cookie"] == "ts_shop=abc; other=1"
     assert seen.headers["origin"] == proxy.url
     assert seen.headers["sec-gpc"] == "1"
+    assert seen.headers["accept-encoding"] == "br, gzip"
     assert seen.headers["x-forwarded-for"] == "127.0.0.1"
     assert seen.headers["x-forwarded-proto"] == "http"
     assert seen.headers["x-forwarded-host"] == f"localhost:{proxy.port}"

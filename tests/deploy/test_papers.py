@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from collector.config import ENVIRONMENT_PREFIX, Config
-
-from .tools import DEPLOY, REPOSITORY
+from tests.deploy.tools import DEPLOY, REPOSITORY
 
 DECISIONS = sorted((REPOSITORY / "docs" / "adr").glob("*.md"))
 PAGES = [

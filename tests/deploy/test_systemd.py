@@ -14,8 +14,7 @@ import typer
 
 from collector.cli import app
 from collector.config import ENVIRONMENT_PREFIX, Config
-
-from .tools import DEPLOY, need_program
+from tests.deploy.tools import DEPLOY, need_program
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 WORST_EXPOSURE = 15  # tenths; systemd calls everything up to 49 medium or better
