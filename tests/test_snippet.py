@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import brotli
 import pytest
@@ -80,3 +81,23 @@ def test_consent_must_be_a_preset() -> None:
     """A typing error must not switch consent off."""
     with pytest.raises(ConfigError, match="required, implied or off"):
         make_snippet(Config(), "shop", consent="none")
+
+
+def test_documentation_shows_what_is_printed() -> None:
+    """The script elements in docs/tag.md are those of the snippet, with and without a nonce."""
+    page = (Path(__file__).parent.parent / "docs" / "tag.md").read_text(encoding="utf-8")
+    for nonce in (False, True):
+        loader = make_snippet(Config(), "shop", nonce=nonce).splitlines()[1]
+        assert loader in page
+
+
+def test_documentation_lists_every_setting_of_the_tag() -> None:
+    """Each data attribute that the tag reads stands in the table of docs/tag.md, and no other does."""
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "tag.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (root / "tag_js" / "src").glob("*.ts"))
+    read = {
+        re.sub("[A-Z]", lambda m: f"-{m[0].lower()}", name) for name in re.findall(r"(?:data|dataset)\.(\w+)", source)
+    }
+    listed = set(re.findall(r"^\| `data-([a-z-]+)`", page, flags=re.MULTILINE))
+    assert listed == read

@@ -14,8 +14,9 @@ export interface IdentifyOptions {
 export function makeIdentifier(value: unknown, options: IdentifyOptions): WireIdentifier | undefined {
   if ((typeof value !== "string" && typeof value !== "number") || value === "") return undefined;
   return {
-    k: options.kind || "customer",
+    // As text, whatever the page gave: one wrong type would cost the whole beacon.
+    k: `${options.kind || "customer"}`,
     v: `${value}`,
-    ...(options.signature && { g: options.signature }),
+    ...(options.signature && { g: `${options.signature}` }),
   };
 }

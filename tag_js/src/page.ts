@@ -15,9 +15,10 @@ export interface Pages {
 
 export function createPages(): Pages {
   let url = location.href;
-  let referrer = document.referrer;
+  // As text: an image or form with such a name takes the property's place.
+  let referrer = `${document.referrer}`;
   return {
-    current: () => ({ u: location.href, r: referrer, h: document.title }),
+    current: () => ({ u: location.href, r: referrer, h: `${document.title}` }),
     turn() {
       if (location.href !== url) referrer = url;
       url = location.href;
