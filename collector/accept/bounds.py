@@ -1,7 +1,7 @@
 """How much one event may hold, and the walk that finds out.
 
-What passes here can be written as JSON and read by ClickHouse's JSON type: integers fit 64 bits, no path stands
-twice, nothing nests deeper than MAX_DEPTH. One value outside of that would make a whole batch fail to load.
+What passes here can be written as JSON and read back anywhere: integers fit 64 bits and nothing nests deeper than
+MAX_DEPTH. One row that the store cannot read would hold a whole batch back.
 """
 
 from __future__ import annotations
@@ -48,21 +48,17 @@ def find_excess(event: WireEvent) -> Rejected | None:
     if not event.props:
         return None
     walk = _Walk(len(event.url) + len(event.referrer) + len(event.title))
-    refused = walk.visit(event.props, PROPS_DEPTH, "p")
-    if refused is None and walk.has_dots and _has_double_path(event.props):
-        return Rejected(Reason.SHAPE, field="p")
-    return refused
+    return walk.visit(event.props, PROPS_DEPTH, "p")
 
 
 class _Walk:
     """Counts keys and characters of one event's properties while it goes through them."""
 
-    __slots__ = ("chars", "has_dots", "keys")
+    __slots__ = ("chars", "keys")
 
     def __init__(self, chars: int) -> None:
         self.chars = chars
         self.keys = 0
-        self.has_dots = False
 
     def visit(self, value: Any, depth: int, path: str) -> Rejected | None:
         """Visit a value. The path names keys only where they are plain words."""
@@ -98,8 +94,6 @@ class _Walk:
             if len(key) > MAX_KEY_CHARS:
                 return Rejected(Reason.SIZE, field=path)
             self.chars += len(key)
-            if "." in key or not key:
-                self.has_dots = True
             if isinstance(item, str):  # the usual case, without building its path
                 self.chars += len(item)
                 if len(item) <= MAX_STRING_CHARS and self.chars <= MAX_EVENT_CHARS:
@@ -113,19 +107,3 @@ class _Walk:
 
 def _join(path: str, key: str) -> str:
     return f"{path}.{key}" if _PLAIN_KEY.fullmatch(key) else f"{path}[…]"
-
-
-def _has_double_path(props: dict[str, Any]) -> bool:
-    """Whether a key with dots stands for the same path as another: `a.b` beside `a: {b}`."""
-    seen: set[str] = set()
-    stack: list[tuple[str, dict[str, Any]]] = [("", props)]
-    while stack:
-        prefix, mapping = stack.pop()
-        for key, item in mapping.items():
-            path = f"{prefix}.{key}" if prefix else key
-            if not key or path in seen:
-                return True
-            seen.add(path)
-            if isinstance(item, dict):
-                stack.append((path, item))
-    return False

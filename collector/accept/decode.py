@@ -42,10 +42,12 @@ def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
 
 
 def is_too_deep(body: bytes) -> bool:
-    """Whether the body nests deeper than MAX_DEPTH, without decoding it.
+    """Whether the body nests far too deep to be worth decoding.
 
     Brackets alone, taken away pair by pair from the inside, are gone after a few rounds in every honest body. Where
-    they are not, because of depth or of brackets inside strings, a slower reading that knows strings decides.
+    they are not, because of depth or of brackets inside strings, a slower reading that knows strings decides. What is
+    only a little too deep, or hides it behind brackets in strings, is found by `validate`; the decoder itself stops
+    at the interpreter's own bound.
     """
     brackets = body.translate(None, _NOT_BRACKETS)
     for _ in range(MAX_DEPTH):

@@ -29,16 +29,17 @@ CLICK_IDS = frozenset(
 """Click ids of advertising systems. Ids of a single mail's reader (mc_eid, _kx …) are not among them."""
 _KEPT = CAMPAIGN_PARAMETERS | CLICK_IDS
 
+MOST_CHANGES = 7
 MAX_PARAMETERS = 64
 MAX_PARAMETER_CHARS = 512
 
-_EMAIL = re.compile(
-    r"[^\s@/?&=:;,<>()\"'\[\]]{1,64}(?:@|%40)[^\s@/?&=:;,<>()\"'\[\]]+\.[^\s@/?&=:;,<>()\"'\[\]]{2,63}", re.I
-)
-_JWT = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*){1,4}")
-_RUN = re.compile(r"[A-Za-z0-9_=+-]{32,}")
+_AT = re.compile(r"@|%40")
+_MAILBOX = re.compile(r"[^\s@/?&=:;,<>()\"'\[\]]+\Z")
+_MAIL_HOST = re.compile(r"[\w.-]+")
+_DOTTED_RUN = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*")
+_RUN = re.compile(r"[A-Za-z0-9_+-]{32,}={0,2}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
-_DIGITS_IN_LETTERS = re.compile(r"(?<=[A-Za-z])[0-9]+|[0-9]+(?=[A-Za-z])")
+_LETTER_MEETS_DIGIT = re.compile(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://")
 _HOST = re.compile(r"[^\s@/?#\\]{1,255}")
@@ -93,7 +94,7 @@ def clean_url(url: str, parameters: frozenset[str], address: str = "") -> str:
 def clean_path(path: str, address: str = "") -> str:
     """Return the path with its telling segments removed; segments count as telling in decoded form as well."""
     if "%" not in path:
-        return clean_text(path, address) if _is_suspicious(path) else path
+        return clean_text(path, address)
     segments = path.split("/")
     for index, segment in enumerate(segments):
         plain = _decode(segment)
@@ -110,9 +111,8 @@ def _clean_query(query: str, parameters: frozenset[str], address: str) -> str:
             continue
         value = value[:MAX_PARAMETER_CHARS]
         plain = unquote_plus(_decode(value)) if "%" in value else value
-        # A click id is a long token by nature; it may hold no address of a person all the same.
-        is_telling = bool(_EMAIL.search(plain) or _JWT.search(plain)) or bool(address and address in plain)
-        if is_telling or (name not in CLICK_IDS and clean_text(plain) != plain):
+        # A click id is a long token by nature; an e-mail address in its place goes all the same.
+        if clean_text(plain, address, keeps_tokens=name in CLICK_IDS) != plain:
             value = REMOVED
         kept.append(f"{name}={value}")
     return "&".join(kept)
@@ -129,7 +129,11 @@ def _decode(text: str) -> str:
 
 
 def clean_props(props: dict[str, Any], address: str = "") -> dict[str, Any]:
-    """Return properties with clean keys and values, at any depth. Nests no deeper than `validate` allows."""
+    """Return properties with clean keys and values, at any depth. Nests no deeper than `validate` allows.
+
+    A dot in a key becomes an underscore: to ClickHouse `a.b` is the same path as `a: {b}`, and a row with both would
+    not load. Keys that fall together are told apart by underscores at their end.
+    """
     cleaned: dict[str, Any] = {}
     for key, value in props.items():
         if isinstance(value, str):
@@ -138,7 +142,12 @@ def clean_props(props: dict[str, Any], address: str = "") -> dict[str, Any]:
             value = clean_props(value, address)
         elif isinstance(value, list):
             value = _clean_list(value, address)
-        cleaned[clean_text(key, address)] = value
+        key = clean_text(key, address)
+        if "." in key:
+            key = key.replace(".", "_")
+        while key in cleaned:
+            key += "_"
+        cleaned[key] = value
     return cleaned
 
 
@@ -155,25 +164,51 @@ def _clean_list(values: list[Any], address: str) -> list[Any]:
     ]
 
 
-def clean_text(text: str, address: str = "") -> str:
-    """Return the text with what looks like an e-mail address, a token or the client's address removed."""
+def clean_text(text: str, address: str = "", *, keeps_tokens: bool = False) -> str:
+    """Return the text with what looks like an e-mail address, a token or the client's address removed.
+
+    Takes time in proportion to the text, whatever it is: none of the patterns can be made to try again and again.
+    """
     if not text.isprintable():
         text = _CONTROL.sub(" ", text)
     if address and address in text:
         text = text.replace(address, REMOVED)
-    if not _is_suspicious(text):
-        return text
-    text = _JWT.sub(REMOVED, text)
-    text = _EMAIL.sub(REMOVED, text)
-    return _RUN.sub(_judge_run, text)
+    if "eyJ" in text:
+        text = _DOTTED_RUN.sub(_judge_dotted_run, text)
+    if "@" in text or "%40" in text:
+        text = _remove_mail_addresses(text)
+    if len(text) >= 32 and not keeps_tokens:
+        text = _RUN.sub(_judge_run, text)
+    return text
 
 
-def _is_suspicious(text: str) -> bool:
-    return len(text) >= 32 or "@" in text or "eyJ" in text or "%40" in text
+def _remove_mail_addresses(text: str) -> str:
+    kept: list[str] = []
+    done = 0
+    for at in _AT.finditer(text):
+        if at.start() < done:
+            continue
+        mailbox = _MAILBOX.search(text[max(done, at.start() - 64) : at.start()])
+        host = _MAIL_HOST.match(text, at.end(), at.end() + 253)
+        if mailbox is None or host is None:
+            continue
+        name = host.group().rstrip(".-")
+        if "." not in name[1:-2]:
+            continue
+        kept += (text[done : at.start() - len(mailbox.group())], REMOVED)
+        done = at.end() + len(name)
+    return "".join(kept) + text[done:]
+
+
+def _judge_dotted_run(match: re.Match[str]) -> str:
+    """Remove a JSON web token: from its `eyJ` to the end of the run."""
+    run = match.group()
+    start = run.find("eyJ")
+    return run[:start] + REMOVED if start >= 0 and "." in run[start + 8 :] else run
 
 
 def _judge_run(match: re.Match[str]) -> str:
-    """Remove a long run that no person wrote: hexadecimal, or letters with digits strewn in."""
+    """Remove a long run that no person wrote: letters and digits change over all the time. A UUID does not count."""
     run = match.group()
-    groups = len(_DIGITS_IN_LETTERS.findall(_UUID.sub("", run)))
-    return REMOVED if groups >= 4 else run
+    changes = len(_LETTER_MEETS_DIGIT.findall(_UUID.sub("", run)))
+    return REMOVED if changes >= MOST_CHANGES else run

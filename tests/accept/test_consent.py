@@ -1,0 +1,112 @@
+"""Consent: what each preset makes of what the page said, and what is taken out without it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from collector.accept.consent import read_purposes
+from collector.accept.visitor_cookie import VisitorCookie, write_cookie
+from collector.event import NIL_ID, Purpose, Reason
+from tests.edge_examples import (
+    KEYRING,
+    NOW_S,
+    SITE,
+    VISITOR,
+    make_body,
+    make_context,
+    make_event,
+    refuse,
+    sign,
+    take,
+)
+
+S, I, F, M = Purpose.STORAGE, Purpose.IDENTITY, Purpose.FINGERPRINT, Purpose.MARKETING  # noqa: E741
+SIGNALS = {"v": 1, "s": {"canvas": "ab12", "audio": 124.04, "math": "ff", "platform": "Linux x86_64"}}
+
+
+@pytest.mark.parametrize(
+    ("preset", "letters", "purposes"),
+    [
+        ("required", None, set()),
+        ("required", "", set()),
+        ("required", "s", {S}),
+        ("required", "sifm", {S, I, F, M}),
+        ("required", "i", {I}),
+        ("required", "sXyz!", {S}),
+        ("implied", None, {S, I, M}),
+        ("implied", "", set()),
+        ("implied", "sf", {S, F}),
+        ("off", None, {S, I, F, M}),
+        ("off", "", set()),
+        ("off", "s", {S}),
+        ("no such preset", None, set()),
+    ],
+)
+def test_presets(preset: str, letters: str | None, purposes: set[Purpose]) -> None:
+    """Each preset reads the wire's letters as documented; what is not known grants nothing."""
+    assert read_purposes(letters, preset) == purposes
+
+
+@pytest.mark.parametrize("letters", ["", "i", "ifm"])
+def test_without_storage_only_the_count_is_kept(letters: str) -> None:
+    """A beacon without consent to storage leaves its reason and size, no event, and no address, not even truncated."""
+    answer, row = refuse(make_body(c=letters, h="Pregnancy test"))
+    assert answer.rejected.reason is Reason.CONSENT
+    assert (row.events, row.network, row.browser, row.visitor_id) == ([], "", "", NIL_ID)
+    assert (row.site_id, row.rejected[0].reason, row.rejected[0].events) == ("shop", "consent", 1)
+    assert b"Pregnancy" not in answer.line
+
+
+def test_a_withdrawal_takes_the_cookie_away() -> None:
+    """A page that says no with our cookie in the browser is answered with the cookie's removal."""
+    cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S))
+    context = make_context(cookies={"__Host-ts_shop": cookie})
+    assert refuse(make_body(c="", d=None), context)[0].set_cookie == ""
+    assert refuse(make_body(c="", d=None))[0].set_cookie is None
+    silent = make_context(cookies={"__Host-ts_shop": cookie}, site=msgspec.structs.replace(SITE, consent="required"))
+    assert refuse(make_body(), silent)[0].set_cookie is None, "a page that has not asked yet takes nothing away"
+
+
+def test_without_identity_nobody_is_named() -> None:
+    """Without consent to identity there are no identifiers, no evidence, no link and no customer on any event."""
+    cookie = VisitorCookie(VISITOR, NOW_S, 3, NOW_S + 3600, "8a" * 4 + "-0000-4000-8000-000000000000")
+    context = make_context(cookies={"__Host-ts_shop": write_cookie(KEYRING, "shop", cookie)})
+    answer, row = take(
+        make_body(
+            make_event(1, n="identify", k=[{"k": "customer", "v": "4711", "g": sign("4711")}]),
+            make_event(2, n="purchase", k=[{"k": "customer", "v": "4711"}]),
+            make_event(3, n="reset"),
+            make_event(4, n="link_confirm"),
+            c="s",
+            lt="b2c4.abc.def",
+            hs="pointer",
+        ),
+        context,
+    )
+    assert [event.name for event in row.events] == ["purchase", "reset", "link_confirm"]
+    assert {(event.assurance, event.customer_key) for event in row.events} == {(0, NIL_ID)}
+    assert (row.evidence, row.link_status, row.link_token_id) == ([], "", "")
+    assert answer.reasons == (Reason.CONSENT,)
+    assert "4711" not in answer.line.decode()
+    assert answer.set_cookie is not None
+    assert answer.set_cookie.split(".")[2:5] == ["0", "0", ""], "the cookie forgets who was signed in"
+
+
+def test_the_fingerprint_needs_its_own_consent() -> None:
+    """Signals count only with the letter f, also where the preset implies the rest."""
+    implied = make_context(site=msgspec.structs.replace(SITE, consent="implied"))
+    answer, row = take(make_body(f=SIGNALS), implied)
+    assert (row.fingerprint, row.fingerprint_version) == ("", 0)
+    assert answer.reasons == (Reason.CONSENT,)
+    _, row = take(make_body(f=SIGNALS, c="sf"), implied)
+    assert row.fingerprint.startswith("v1.")
+    assert row.fingerprint_version == 1
+    assert row.consent == "fingerprint,storage"
+
+
+def test_global_privacy_control_is_stronger_than_the_page() -> None:
+    """Under Sec-GPC fingerprint and marketing go, whatever the page says; storage and identity stay."""
+    _, row = take(make_body(f=SIGNALS, c="sifm"), make_context(gpc=True))
+    assert row.consent == "identity,storage"
+    assert row.fingerprint == ""
