@@ -26,8 +26,8 @@ from collector.store.migrate import migrate
 from collector.store.writer import insert_batch, insert_rows
 from tests.engine_process import RunningEngine, running_engine
 
-NOON_MS = 1_790_000_000_000
-"""A moment in September 2026: tests pass the time in, they do not ask for it."""
+NOON_MS = 3_800_000_000_000
+"""A moment in June 2090: tests pass the time in, and nothing that they write is too old to be kept."""
 
 
 @dataclass

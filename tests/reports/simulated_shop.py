@@ -1,5 +1,7 @@
 """A month in a small shop, made by a seeded generator: what happened, and the same as rows for the store.
 
+It lies in 2090, so that nothing of it is too old to be kept.
+
 The list of Happening is the truth that the tests compute from; it is written without a look at any SQL.
 """
 
@@ -14,8 +16,8 @@ from typing import Any
 from collector.event import EventRow, LandingRow
 from tests.running_store import make_id, make_refusal
 
-FIRST = datetime(2026, 9, 1, tzinfo=UTC)
-LAST = datetime(2026, 9, 28, tzinfo=UTC)
+FIRST = datetime(2090, 9, 1, tzinfo=UTC)
+LAST = datetime(2090, 9, 28, tzinfo=UTC)
 PATHS = ("/", "/catalogue", "/lamp", "/chair", "/basket")
 ARRIVALS: tuple[tuple[str, str, str, str], ...] = (
     # query of the first address, referrer, channel, campaign

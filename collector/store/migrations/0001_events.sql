@@ -165,7 +165,8 @@ WITH
     replaceRegexpOne(lower(domain(event.referrer)), '^www\\.', '') AS from_host,
     toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_source'))) AS source,
     toValidUTF8(decodeURLFormComponent(extractURLParameter(event.url, 'utm_medium'))) AS medium,
-    arrayFirst(name -> position(event.url, concat(name, '=')) > 0 AND extractURLParameter(event.url, name) != '',
+    extractURLParameterNames(event.url) AS names,
+    arrayFirst(name -> has(names, name),
         ['gclid', 'gbraid', 'wbraid', 'dclid', 'msclkid', 'fbclid', 'ttclid', 'twclid', 'li_fat_id', 'epik', 'rdt_cid', 'yclid']) AS click
 SELECT
     event.event_id AS event_id,
