@@ -30,6 +30,7 @@ CLICK_IDS = frozenset(
 _KEPT = CAMPAIGN_PARAMETERS | CLICK_IDS
 
 MOST_CHANGES = 7
+MOST_AT_SIGNS = 32
 MAX_PARAMETERS = 64
 MAX_PARAMETER_CHARS = 512
 
@@ -183,6 +184,8 @@ def clean_text(text: str, address: str = "", *, keeps_tokens: bool = False) -> s
 
 
 def _remove_mail_addresses(text: str) -> str:
+    if text.count("@") + text.count("%40") > MOST_AT_SIGNS:
+        return REMOVED  # a list of addresses, or nonsense that would cost time
     kept: list[str] = []
     done = 0
     for at in _AT.finditer(text):
