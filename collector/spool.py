@@ -28,7 +28,7 @@ Group commit
 Sealing
     By size, by the age of the first frame (a timer, so that an idle writer's last events move on too) and at `close`.
     While BACKLOG_SEGMENTS wait for the loader, age alone seals nothing: hours without a store make few big segments,
-    not many thousand small ones.
+    not many thousand small ones (see `spool_tail`).
 
 Recovery
     Whoever takes the lock of a folder with open segments seals them first: the writer when it starts again, or the
@@ -39,7 +39,6 @@ Recovery
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -51,17 +50,11 @@ from collector.errors import InstanceBusy, SpoolError
 from collector.logs import get_logger
 from collector.spool_bounds import SpoolBounds
 from collector.spool_frames import encode_frame
-from collector.spool_segments import (
-    LOCK_NAME,
-    find_next_number,
-    make_name,
-    recover_folder,
-    seal_segment,
-)
+from collector.spool_segments import LOCK_NAME, recover_folder
+from collector.spool_tail import SpoolTail
 
 GROUP_BYTES = 4_194_304
 """Most bytes of one write, so that a segment overshoots its size by little."""
-BACKLOG_SEGMENTS = 16
 LOCK_PATIENCE_S = 5.0
 COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
 
@@ -73,23 +66,13 @@ class SpoolCounts:
     frames: int = 0
     bytes: int = 0
     commits: int = 0
-    syncs: int = 0
     failures: int = 0  # groups that were not stored
     refusals: int = 0  # appends refused for a bound
-    sealed: int = 0
     recovered_frames: int = 0
     torn_bytes: int = 0
     commit_seconds: float = 0.0
     commit_buckets: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS_S) + 1))
     """Commits by duration: at most COMMIT_BOUNDS_S[i] seconds, the last one longer."""
-
-
-@dataclass(slots=True)
-class _Segment:
-    path: Path
-    fd: int
-    size: int
-    born: float
 
 
 _Waiting = tuple[bytes, "asyncio.Future[None]"]
@@ -116,9 +99,6 @@ class SpoolWriter:
         """
         self.counts = SpoolCounts()
         self._folder = folder
-        self._segment_bytes = segment_bytes
-        self._segment_age_s = segment_age_s
-        self._syncs = durability == "fsync"
         self._clock = clock
 
         disk.make_folder(folder)
@@ -127,12 +107,16 @@ class SpoolWriter:
             for found in recover_folder(folder):
                 self.counts.recovered_frames += found.frames
                 self.counts.torn_bytes += found.torn_bytes
-            self._next_number = find_next_number(folder)
-            self._segment: _Segment | None = None
-            self._broken: list[tuple[Path, int]] = []  # segment and the length of what was acknowledged
-            self._in_trouble = False
             self._bounds = SpoolBounds(
                 folder, max_spool_bytes=max_spool_bytes, min_free_bytes=min_free_bytes, clock=clock
+            )
+            self._tail = SpoolTail(
+                folder,
+                self._bounds,
+                segment_bytes=segment_bytes,
+                segment_age_s=segment_age_s,
+                is_synced=durability == "fsync",
+                clock=clock,
             )
         except BaseException:
             disk.close(self._lock_fd)
@@ -206,11 +190,10 @@ class SpoolWriter:
                 group, closing = self._take_group()
                 if group:
                     self._commit(group)
-                self._keep_house()
+                self._tail.keep_house()
                 if closing and not group:
                     break
-            self._seal()
-            self._mend()
+            self._tail.seal()
         except BaseException as error:  # a fault of ours: nobody may wait for ever, nothing may be acknowledged
             get_logger().error("the spool's thread died", writer=self._folder.name, error=repr(error))
             with self._changed:
@@ -221,10 +204,11 @@ class SpoolWriter:
     def _take_group(self) -> tuple[list[_Waiting], bool]:
         """Wait for appends, `close` or the time to look after the house, and take what has come."""
         with self._changed:
-            due = self._find_due()
-            while not self._waiting and not self._closing and due > 0:
-                self._changed.wait(None if due == float("inf") else due)
-                due = self._find_due()
+            while not self._waiting and not self._closing:
+                due_s = self._tail.find_due() - self._clock()
+                if due_s <= 0:
+                    break
+                self._changed.wait(due_s if due_s < threading.TIMEOUT_MAX else None)
             size = count = 0
             for frame, _ in self._waiting:
                 size += len(frame)
@@ -234,104 +218,22 @@ class SpoolWriter:
             group, self._waiting = self._waiting[:count], self._waiting[count:]
             return group, self._closing
 
-    def _find_due(self) -> float:
-        """Return the seconds until the house needs looking after."""
-        now, times = self._clock(), []
-        if self._segment is not None:
-            sealed_at = self._segment.born + self._segment_age_s
-            times.append(
-                sealed_at if self._bounds.backlog < BACKLOG_SEGMENTS else max(sealed_at, self._bounds.measure_at)
-            )
-        if self._bounds.is_tight or self._broken:
-            times.append(self._bounds.measure_at)
-        return max(0.0, min(times) - now) if times else float("inf")
-
     def _commit(self, group: list[_Waiting]) -> None:
         began = self._clock()
         data = b"".join([frame for frame, _ in group])
+        failure: SpoolError | None = None
         try:
-            segment = self._segment or self._open_segment()
-            disk.write_all(segment.fd, data)
-            if self._syncs:
-                disk.sync(segment.fd)
-                self.counts.syncs += 1
+            self._tail.write(data)
         except OSError as error:
             self.counts.failures += 1
-            self._abandon_segment()
-            self._say_trouble(error)
-            failure: SpoolError | None = SpoolError(f"spool {self._folder.name}: {error.strerror or error}")
+            failure = SpoolError(f"spool {self._folder.name}: {error.strerror or error}")
         else:
-            failure = None
-            segment.size += len(data)
             self.counts.frames += len(group)
             self.counts.bytes += len(data)
-            self._bounds.count_written(len(data))
-            if self._in_trouble and not self._broken:
-                self._in_trouble = False
-                get_logger().info("the spool can be written again", writer=self._folder.name)
         with self._changed:
             self._unwritten_bytes -= len(data)
         self._count_commit(self._clock() - began)
         _resolve(group, failure)
-
-    def _open_segment(self) -> _Segment:
-        path = self._folder / make_name(self._next_number)
-        self._next_number += 1
-        fd = disk.create_file(path)
-        self._segment = _Segment(path, fd, 0, self._clock())
-        disk.sync_folder(self._folder)  # before the first acknowledgement: a file without a name is lost
-        return self._segment
-
-    def _abandon_segment(self) -> None:
-        segment, self._segment = self._segment, None
-        if segment is not None:
-            self._broken.append((segment.path, segment.size))
-            with contextlib.suppress(OSError):  # closed all the same; what counts was synced
-                disk.close(segment.fd)
-
-    def _keep_house(self) -> None:
-        now = self._clock()
-        if now >= self._bounds.measure_at and (self._bounds.is_tight or self._broken or self._segment is not None):
-            try:
-                self._bounds.measure()
-            except OSError as error:
-                self._say_trouble(error)
-            if self._broken:
-                self._mend()
-        segment = self._segment
-        if segment is not None:
-            is_old = now >= segment.born + self._segment_age_s and self._bounds.backlog < BACKLOG_SEGMENTS
-            if is_old or segment.size >= self._segment_bytes:
-                self._seal()
-
-    def _seal(self) -> None:
-        segment = self._segment
-        if segment is None:
-            return
-        self._abandon_segment()
-        self._mend()
-
-    def _mend(self) -> None:
-        """Seal what is no longer written to: at its end of life, or cut back after a failure. Tried again later."""
-        left = []
-        for path, size in self._broken:
-            try:
-                if seal_segment(path, size) is not None:
-                    self._bounds.backlog += 1
-                    self.counts.sealed += 1
-            except OSError as error:
-                left.append((path, size))
-                self._say_trouble(error)
-        self._broken = left
-
-    def _say_trouble(self, error: OSError) -> None:
-        if not self._in_trouble:
-            self._in_trouble = True
-            get_logger().error(
-                "the spool cannot be written: nothing is acknowledged until it can",
-                writer=self._folder.name,
-                error=error.strerror or str(error),
-            )
 
     def _count_commit(self, seconds: float) -> None:
         self.counts.commits += 1

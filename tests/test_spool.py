@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from collector import disk, spool
+from collector import disk, spool, spool_tail
 from collector.errors import InstanceBusy, SpoolError, SpoolFull
 from collector.spool import SpoolWriter
 from collector.spool_frames import encode_frame, scan_frames
@@ -90,7 +90,7 @@ def test_concurrent_appends_share_a_sync(folder: Path, monkeypatch: pytest.Monke
         await asyncio.sleep(0)
         may_end.set()
         await asyncio.gather(first, *others)
-        assert (writer.counts.frames, writer.counts.syncs) == (300, 2)
+        assert (writer.counts.frames, writer.counts.commits) == (300, 2)
         writer.close()
 
     run(work())
@@ -144,7 +144,7 @@ def test_seals_by_size_and_numbers_go_on(folder: Path) -> None:
 
 def test_backlog_makes_few_segments(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody loads, age alone seals nothing more; when there is room again, it does."""
-    monkeypatch.setattr(spool, "BACKLOG_SEGMENTS", 3)
+    monkeypatch.setattr(spool_tail, "BACKLOG_SEGMENTS", 3)
     monkeypatch.setattr("collector.spool_bounds.MEASURE_INTERVAL_S", 0.01)
 
     async def work() -> None:

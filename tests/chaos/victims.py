@@ -9,7 +9,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from collector import disk
+import clickhouse_connect  # noqa: F401  so that a victim is at work at once, not importing
+
+from collector import disk, loader
+from collector.config import Config
+from collector.keyring import Keyring
 from collector.load_patience import Patience
 from collector.loader import Loader
 from collector.spool import SpoolWriter
@@ -36,6 +40,11 @@ def run_loader(data: Path, at: int, fault: Callable[..., Any]) -> None:
     calls = FaultyOs(at, fault)
     disk.os = calls  # type: ignore[attr-defined]
     store = FolderStore(data / "store", calls)
-    loader = Loader(data / "spool", data / "load", store, Patience(threading.Event()), batch_events=5)
-    while loader.step():
+    role = Loader(data / "spool", data / "load", store, Patience(threading.Event()), batch_events=5)
+    while role.step():
         pass
+
+
+def run_role(config: Config, keyring: Keyring) -> None:
+    """Run the role `load` until killed."""
+    loader.run_loader(config, keyring, threading.Event())
