@@ -6,35 +6,30 @@ Life of the process:
 2. The process confines itself (`confinement`), then loads the engine, then listens.
 3. It prints `{"ready": true, "port": N}` on standard output.
 4. It ends when it gets SIGTERM or SIGINT, or when standard input ends: whoever started it keeps that open and so
-   takes the engine along when it dies. It stops listening, gives running statements 5 s, closes the engine, exit 0.
+   takes the engine along when it dies. It stops listening, gives running statements 5 s, stops those that remain,
+   closes the engine and exits with status 0. After a kill -9 the next start finds all that was acknowledged.
 
 A start that fails ends with status 1 and one line on standard error that names the cause and the fix.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
+import logging
 import os
 import shutil
 import signal
 import socket
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # `python -I -m` has no other way to find an uninstalled checkout
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
+import structlog
 
+from collector.store import confinement
 from collector.store.engine_config import EngineConfig, read_config
-
-if TYPE_CHECKING:
-    import uvicorn
 
 _BOOT = (
     "import runpy, sys; sys.path.insert(0, sys.argv.pop()); sys.argv.pop();"
@@ -85,13 +80,13 @@ def _read_config() -> EngineConfig:
 
 def run(config: EngineConfig) -> int:
     """Confine the process, open the engine, serve until told to stop."""
-    from collector.store import confinement
-
     listening = _listen(config.host, config.port)
-    port = listening.getsockname()[1]
     _configure_logs(config.log_level)
     _make_temporary_folder(config.temporary_folder)
+    # Loaded here, so that whoever only needs `engine_command` does not load a web server.
     from collector.store.engine_handles import Chdb, EngineUnusable, prepare_folder
+    from collector.store.engine_http import Interface
+    from collector.store.engine_serve import serve
 
     try:
         prepare_folder(config.data_folder)
@@ -102,13 +97,10 @@ def run(config: EngineConfig) -> int:
         engine = Chdb(config.data_folder)
     except EngineUnusable as error:
         raise StartFailed(str(error)) from None
-    from collector.store.engine_http import Interface
-
     _clear(config.temporary_folder)
+    # chdb's own handling of signals was taken back; a client that goes away must not end the process.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    try:
-        _serve(Interface(engine, config), listening, port, config)
-    finally:
+    if serve(Interface(engine, config), listening, config.settings.drain_s):
         engine.close()
     return 0
 
@@ -146,10 +138,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _configure_logs(level: str) -> None:
-    import logging
-
-    import structlog
-
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -159,86 +147,6 @@ def _configure_logs(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping().get(level.upper(), 20)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-
-
-def _serve(interface: object, listening: socket.socket, port: int, config: EngineConfig) -> None:
-    import uvicorn
-
-    from collector.store.engine_http import Interface
-    from collector.store.engine_protocol import EngineProtocol
-
-    assert isinstance(interface, Interface)  # noqa: S101
-    server = _Server(
-        uvicorn.Config(
-            interface,
-            http=EngineProtocol,
-            loop="uvloop",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=int(config.settings.drain_s),
-        )
-    )
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            server.should_exit = True
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop)
-        threading.Thread(target=_await_end_of_input, args=(loop, stop), daemon=True, name="engine-parent").start()
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        sys.stdout.write(json.dumps({"ready": True, "port": port}) + "\n")
-        sys.stdout.flush()
-        await serving
-        interface.close()
-
-    with uvicorn_loop() as runner:
-        runner.run(serve())
-
-
-@contextlib.contextmanager
-def uvicorn_loop() -> Iterator[asyncio.Runner]:
-    """Give an event loop of uvloop's."""
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        yield runner
-
-
-def _await_end_of_input(loop: asyncio.AbstractEventLoop, stop: object) -> None:
-    with contextlib.suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(stop)  # type: ignore[arg-type]
-
-
-def _server_class() -> type:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """uvicorn's server without its signal handlers: ours end the process with status 0."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-    return Server
-
-
-def _Server(config: uvicorn.Config) -> uvicorn.Server:  # noqa: N802
-    server: uvicorn.Server = _server_class()(config)
-    return server
 
 
 if __name__ == "__main__":

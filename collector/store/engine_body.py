@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 import zstandard
 
 from collector.store.engine_errors import CANNOT_DECOMPRESS, TOO_LARGE, UNKNOWN_COMPRESSION, QueryFailed
@@ -78,7 +78,7 @@ class Body:
             )
         self._decoder = decoder
         self._max_bytes = max_bytes
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=str(folder))  # noqa: SIM115
         self._received = 0
         self._given = 0
         self._reader: IO[bytes] | None = None

@@ -46,7 +46,7 @@ def decided() -> Decided:
 
 
 class Functions:
-    """The list against the engine that runs. `known` are all its functions: (name, is case-insensitive, is aggregate)."""
+    """The list against the engine that runs. `known`: all its functions as (name, in any case, is aggregate)."""
 
     def __init__(self, known: Iterable[tuple[str, bool, bool]], table_functions: Iterable[str]) -> None:
         lists = decided()
@@ -75,7 +75,7 @@ class Functions:
     def _is_combined(self, name: str) -> bool:
         for suffix in _COMBINATORS:
             base = name.removesuffix(suffix)
-            if base and base != name:
-                if base in self._aggregates or base.lower() in self._any_case or self._is_combined(base):
-                    return True
+            is_cut = base not in ("", name)
+            if is_cut and (base in self._aggregates or base.lower() in self._any_case or self._is_combined(base)):
+                return True
         return False

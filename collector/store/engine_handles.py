@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,6 @@ class Outcome:
     result_rows: int = 0
     elapsed_ns: int = 0
     body: bytes = b""
-    summary: dict[str, str] = field(default_factory=dict)
 
     def as_summary(self) -> dict[str, str]:
         """Return the fields of `X-ClickHouse-Summary`, numbers as strings, as the server writes them."""
@@ -104,11 +103,6 @@ class Handle:
         """Run a small query and return its first column as one text, exactly as TSVRaw writes it."""
         return bytes(self._query(sql, "TSVRaw", parameters).bytes()).decode("utf-8", "replace")
 
-    def classify(self, sql: str) -> tuple[str, int]:
-        """Return what kind of statement `sql` is (`READ_ONLY`, `MUTATING`, … `UNKNOWN`) and how many there are."""
-        found = self._connection.classify_query(sql)
-        return found["query_class"].name, int(found["statement_count"])
-
     def run(self, sql: str, format_name: str, parameters: Mapping[str, str] | None = None) -> Outcome:
         """Run a statement whose result, if it has one, is small; the result is in `body`."""
         result = self._query(sql, format_name, parameters)
@@ -127,8 +121,7 @@ class Handle:
             raise read_error(str(error)) from None
         try:
             for chunk in chunks:
-                if self.cancelled.is_set():
-                    raise QueryFailed(QUERY_WAS_CANCELLED, "The client went away.")
+                self._check()
                 self._connection.insert_append(stream, chunk)
         except BaseException as error:
             self._connection.insert_cancel(stream)
@@ -144,9 +137,12 @@ class Handle:
         """Have `callback` called about every 100 ms while a statement runs, in the thread that runs it."""
         self._connection.set_progress_callback(callback)
 
-    def _query(self, sql: str, format_name: str = "TabSeparated", parameters: Mapping[str, str] | None = None) -> Any:
+    def _check(self) -> None:
         if self.cancelled.is_set():
-            raise QueryFailed(QUERY_WAS_CANCELLED, "The client went away.")
+            raise QueryFailed(QUERY_WAS_CANCELLED, "The statement was stopped.")
+
+    def _query(self, sql: str, format_name: str = "TabSeparated", parameters: Mapping[str, str] | None = None) -> Any:
+        self._check()
         try:
             result = self._connection.query(sql, format_name, params=dict(parameters or {}))
         except RuntimeError as error:
@@ -177,17 +173,19 @@ class Chdb:
     """The embedded engine on one path. Importing chdb starts threads: confine the process before."""
 
     def __init__(self, path: Path, defaults: Mapping[str, str] | None = None) -> None:
-        from chdb import _chdb
+        import chdb
 
-        _chdb.reset_signal_handlers()
-        self._connect = _chdb.connect
+        # chdb's own Connection class hides what we need: classes of statements, progress, streaming inserts.
+        native: Any = chdb._chdb
+        native.reset_signal_handlers()
+        self._connect = native.connect
         self._path = str(path)
         self._defaults = {**_BASE_SETTINGS, **(defaults or {})}
         try:
             self._root = Handle(self._connect(self._path))
         except RuntimeError as error:
             raise EngineUnusable(_why_unusable(path, str(error))) from None
-        _chdb.reset_signal_handlers()
+        native.reset_signal_handlers()
         self._root_lock = threading.Lock()
         self.version, self.time_zone = self._root.rows("SELECT version(), timezone()")[0]
 
@@ -237,4 +235,4 @@ def _why_unusable(path: Path, message: str) -> str:
             except OSError:
                 return f"{path} is in use by another engine process: stop that one, or name another data folder"
     reason = read_error(message).reason.strip(" .") or "chdb names no reason"
-    return f"{path} cannot be opened ({reason[:300]}): restore it from a backup, or move it away to start with an empty one"
+    return f"{path} cannot be opened ({reason[:300]}): restore it from a backup, or move it away and start anew"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -91,13 +92,30 @@ class Interface:
         self._gates[Role.ANALYST] = self._gates[Role.READER]
         self._sessions = Sessions(limits.sessions, limits.session_timeout_s, time.monotonic)
         self._running: set[tuple[str, str]] = set()
+        self._orders: dict[asyncio.Future[Outcome], Order] = {}
         self._role_settings = {role: role_settings(role, config) for role in Role}
 
-    def close(self) -> None:
-        """End the worker threads and the sessions."""
+    async def close(self, patience_s: float) -> bool:
+        """Stop what still runs and end the worker threads and sessions. Tell whether all statements have ended."""
+        running = dict(self._orders)
+        for order in running.values():
+            order.cancel()
+            await asyncio.to_thread(self._engine.kill, order.mark)
+        if running:
+            await asyncio.wait(running, timeout=patience_s)
         for gate in self._gates.values():
             gate.close()
+        if self._orders:
+            return False
         self._sessions.close()
+        return True
+
+    def enter(self, order: Order) -> asyncio.Future[Outcome]:
+        """Start an order in a worker thread. Raise `QueryFailed` 202 when too many wait."""
+        future = self._gates[order.role].enter(lambda: order.run(self._engine, self._admission))
+        self._orders[future] = order
+        future.add_done_callback(self._orders.pop)
+        return future
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -119,10 +137,7 @@ class Interface:
             try:
                 asked = read_asked(request)
                 credential = authenticate(self._credentials, asked.user, asked.password)
-                query_id = asked.interface.get("query_id") or query_id
-                if not _SAFE_ID.fullmatch(query_id):
-                    query_id = str(uuid.uuid4())
-                    raise QueryFailed(BAD_ARGUMENTS, "query_id must be 1 to 128 visible ASCII characters.")
+                query_id = _query_id(asked) or query_id
                 await self._serve(request, asked, credential, query_id, send)
             except QueryFailed as error:
                 await _drain(request)
@@ -224,7 +239,7 @@ class Answer:
             on_progress=self._progress if self._asked.flag("send_progress_in_http_headers") else None,
         )
         try:
-            future = self._interface._gates[role].enter(lambda: order.run(self._engine, self._interface._admission))
+            future = self._interface.enter(order)
         except QueryFailed:
             os.close(reading)
             os.close(writing)
@@ -243,9 +258,7 @@ class Answer:
     async def _stream(self, reading: int, future: asyncio.Future[Outcome]) -> None:
         pipe = _read_pipe(reading)
         wait_end = self._asked.flag("wait_end_of_query")
-        with tempfile.SpooledTemporaryFile(
-            max_size=IN_MEMORY_BYTES, dir=self._interface._config.temporary_folder
-        ) as held:
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=self._interface._config.tmp) as held:
             outcome: Outcome | None = None
             deadline = None
             while True:
@@ -387,12 +400,18 @@ class Answer:
             await asyncio.wait([future], timeout=_KILL_AGAIN_S)
 
 
+def _query_id(asked: Asked) -> str | None:
+    """Return the id that the client chose. It goes into a header, so it must be plain."""
+    query_id = asked.interface.get("query_id")
+    if query_id and not _SAFE_ID.fullmatch(query_id):
+        raise QueryFailed(BAD_ARGUMENTS, "query_id must be 1 to 128 visible ASCII characters.")
+    return query_id
+
+
 def _open_pipe() -> tuple[int, int]:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     with contextlib.suppress(OSError):
-        import fcntl
-
         fcntl.fcntl(reading, _F_SETPIPE_SZ, _PIPE_BYTES)
     return reading, writing
 
@@ -403,10 +422,10 @@ async def _read_pipe(reading: int) -> AsyncIterator[bytes]:
         try:
             chunk = os.read(reading, _PIPE_BYTES)
         except BlockingIOError:
-            ready = loop.create_future()
-            loop.add_reader(reading, lambda ready=ready: ready.done() or ready.set_result(None))
+            ready = asyncio.Event()
+            loop.add_reader(reading, ready.set)
             try:
-                await ready
+                await ready.wait()
             finally:
                 loop.remove_reader(reading)
             continue

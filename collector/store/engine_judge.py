@@ -43,7 +43,6 @@ _FIELDS: dict[str, frozenset[str]] = {
         "ColumnsReplaceTransformer": "children is_strict",
         "ColumnsReplaceTransformerReplacement": "name children",
         "ColumnsTransformerList": "children",
-        "DataType": "name arguments",
         "ExpressionList": "children separator",
         "Function": (
             "name arguments parameters alias is_operator is_lambda_function kind window_definition window_name"
@@ -52,7 +51,6 @@ _FIELDS: dict[str, frozenset[str]] = {
         "Identifier": "name name_parts alias",
         "InterpolateElement": "column expr",
         "Literal": "value alias",
-        "NameTypePair": "name data_type",
         "OrderByElement": (
             "direction nulls_direction expression nulls_direction_was_explicitly_specified with_fill collation"
             " fill_from fill_to fill_step fill_staleness"
@@ -244,10 +242,7 @@ class Judge:
             raise refuse(f"a table function may not have {extra}")
         if node.get("type") != "Function":
             raise refuse("a reader's statement may not contain this kind of table function")
-        arguments = (node.get("arguments") or {}).get("children") or []
-        if name == "dictionary" and not node.get("is_compound_name"):
-            self._check_dictionary(arguments)
-        elif name not in TABLE_FUNCTIONS:
+        if name not in TABLE_FUNCTIONS:
             database, _, view = name.rpartition(".") if node.get("is_compound_name") else (self.database, "", name)
             if self.functions.is_table_function(name) or not self.names.has_table(database, view):
                 raise refuse(f"you may not use table function {name[:64]}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 _TOKEN = re.compile(
     r"""
@@ -53,7 +54,7 @@ class Token:
 
 
 def tokens(sql: str) -> Iterator[Token]:
-    """Yield the tokens of `sql` without spaces and comments. An open comment or quote yields `other` tokens."""
+    """Yield the tokens of `sql` without spaces and comments. A comment or quote that is never closed yields tokens too."""
     at = 0
     depth = 0
     while at < len(sql):
@@ -63,8 +64,8 @@ def tokens(sql: str) -> Iterator[Token]:
         if kind == "tag":
             kind = "heredoc"
         end = match.end()
-        if kind == "comment":
-            end = _comment_end(sql, at)
+        if kind == "comment" and (closed := _comment_end(sql, at)) is not None:
+            end = closed
         elif kind != "space":
             text = match.group()
             if text in _CLOSE:
@@ -75,14 +76,14 @@ def tokens(sql: str) -> Iterator[Token]:
         at = end
 
 
-def _comment_end(sql: str, start: int) -> int:
-    """Return where the comment that opens at `start` ends; comments nest."""
+def _comment_end(sql: str, start: int) -> int | None:
+    """Return where the comment that opens at `start` ends, None where it does not; comments nest."""
     level = 0
     for edge in _COMMENT_EDGE.finditer(sql, start):
         level += 1 if edge.group() == "/*" else -1
         if level == 0:
             return edge.end()
-    return len(sql)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _has_select(found: list[Token]) -> bool:
     """Tell whether a CREATE has its `AS SELECT …` among these tokens."""
     return any(
         first.depth == 0 and first.is_word("AS") and (second.is_word("SELECT", "WITH", "FROM") or second.text == "(")
-        for first, second in zip(found, found[1:], strict=False)
+        for first, second in pairwise(found)
     )
 
 
@@ -206,9 +207,9 @@ def cut_insert(sql: str) -> InsertHead | None:
             return None
         if token.depth == 0 and token.is_word("VALUES") and len(seen) > 1:
             return _insert_head(sql, seen, "Values", token.end)
-        if token.depth == 0 and token.kind in ("word", "quoted") and seen and seen[-1].is_word("FORMAT"):
-            if seen[-1].depth == 0 and len(seen) > 2:
-                return _insert_head(sql, seen[:-1], token.name, token.end)
+        follows_format = len(seen) > 2 and seen[-1].depth == 0 and seen[-1].is_word("FORMAT")
+        if follows_format and token.depth == 0 and token.kind in ("word", "quoted"):
+            return _insert_head(sql, seen[:-1], token.name, token.end)
         seen.append(token)
     return None
 

@@ -6,7 +6,7 @@ is ready. ASGI has no message for that, so each request finds an `EarlyHead` amo
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -54,5 +54,6 @@ class EngineProtocol(HttpToolsProtocol):
     """`HttpToolsProtocol` that puts an `EarlyHead` into every scope."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.scope.setdefault("extensions", {})[EXTENSION] = EarlyHead(cycle)  # type: ignore[typeddict-item]
+        scope = cast("dict[str, Any]", cycle.scope)
+        scope.setdefault("extensions", {})[EXTENSION] = EarlyHead(cycle)
         super()._start_asgi_task(cycle, app)

@@ -5,7 +5,7 @@ Source: https://clickhouse.com/docs/interfaces/http and ClickHouse `src/Server/H
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -20,17 +20,16 @@ from collector.store.engine_errors import BAD_ARGUMENTS, BAD_HTTP, TOO_LARGE, Qu
 _MAX_FIELDS = 2000
 _NOT_IMPLEMENTED = 48
 
-# Parameters that belong to the interface; every other one is a setting. Those after the blank line change nothing here.
+# Parameters that belong to the interface; every other one is a setting. The last three lines change nothing here.
 _INTERFACE = frozenset(
-    """
-    query database default_format session_id session_timeout session_check query_id user password
-    wait_end_of_query enable_http_compression send_progress_in_http_headers http_headers_progress_interval_ms
-    compress decompress close_session
-
-    client_protocol_version quota_key role stacktrace buffer_size replace_running_query add_http_cors_header
-    http_zlib_compression_level http_native_compression_disable_checksumming_on_decompress
-    cancel_http_readonly_queries_on_client_close
-    """.split()
+    [
+        *("query", "database", "default_format", "session_id", "session_timeout", "session_check", "query_id"),
+        *("user", "password", "wait_end_of_query", "enable_http_compression", "compress", "decompress"),
+        *("send_progress_in_http_headers", "http_headers_progress_interval_ms"),
+        *("client_protocol_version", "quota_key", "role", "stacktrace", "buffer_size", "replace_running_query"),
+        *("add_http_cors_header", "http_zlib_compression_level", "close_session"),
+        *("cancel_http_readonly_queries_on_client_close", "http_native_compression_disable_checksumming_on_decompress"),
+    ]
 )
 
 
@@ -109,7 +108,7 @@ async def read_body(request: Request, body: Body) -> None:
 async def read_form(request: Request, asked: Asked, max_bytes: int) -> None:
     """Read a multipart form into `asked`. Tables that come with a query are not supported (code 48)."""
 
-    async def bounded() -> AsyncIterator[bytes]:
+    async def bounded() -> AsyncGenerator[bytes, None]:
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
@@ -122,7 +121,7 @@ async def read_form(request: Request, asked: Asked, max_bytes: int) -> None:
             request.headers,
             bounded(),
             max_fields=_MAX_FIELDS,
-            max_part_size=max_bytes,  # type: ignore[arg-type]
+            max_part_size=max_bytes,
         ).parse()
     except MultiPartException as error:
         raise QueryFailed(BAD_HTTP, f"The form cannot be read: {error.message}.") from None

@@ -53,20 +53,25 @@ _ALTERS = frozenset(
         *("MATERIALIZE_COLUMN", "MATERIALIZE_INDEX", "MATERIALIZE_TTL", "APPLY_DELETED_MASK"),
     ]
 )
-# Fields of an ALTER command that name tables, places or settings elsewhere.
-_ALTER_NEVER = {"from_database", "from_table", "to_database", "to_table", "from", "with_name", "select", "sql_security"}
-_COLUMN_NODES = {
+# Fields of an ALTER command. Left out: those that name other tables, places, snapshots or settings.
+_ALTER_FIELDS = {
+    *("type", "command_type", "detach", "part", "clear_column", "clear_index", "clear_statistics", "clear_projection"),
+    *("if_not_exists", "if_exists", "first", "replace", "col_decl", "column", "rename_to", "comment", "partition"),
+    *("predicate", "update_assignments", "ttl", "index_decl", "order_by"),
+}
+_DEFINITION_FIELDS = {
     "Columns definition": {"columns", "indices", "constraints", "primary_key", "primary_key_from_columns"},
     "ColumnDeclaration": {
         *("name", "data_type", "null_modifier", "default_specifier", "default_expression", "ephemeral_default"),
         *("comment", "codec", "ttl", "collation", "primary_key_specifier"),
     },
-    "Constraint": {"name", "constraint_type", "expr", "expression"},
-    "Index": {"name", "expression", "index_type", "granularity", "type", "expr"},
+    "ConstraintDeclaration": {"name", "constraint_type", "expr"},
+    "IndexDeclaration": {"name", "granularity", "expression", "index_type"},
     "StorageOrderByElement": {"direction", "children"},
-    "TTLElement": {"mode", "destination_type", "if_exists", "ttl_expr", "where", "where_expr"},
+    "TTLElement": {"mode", "destination_type", "if_exists", "ttl_expr", "where_expr"},
     "Partition": {"value", "all", "fields_count", "id"},
 }
+_TYPES = frozenset(["DataType", "EnumDataType", "TupleDataType", "NameTypePair"])
 # Functions that stand for codecs, kinds of index and types rather than being called.
 _TYPE_FUNCTIONS = frozenset(
     [
@@ -136,7 +141,7 @@ class WriteJudge:
             self._check_storage(tree.get("storage"))
         elif tree.get("storage"):
             raise refuse("a view has no engine")
-        self._check_columns(tree.get("columns_list"))
+        self._definition(tree.get("columns_list"))
         if tree.get("select"):
             self._judge.check(tree["select"])
 
@@ -152,39 +157,31 @@ class WriteJudge:
             raise refuse(f"your tables may have one of these engines: {', '.join(sorted(_ENGINES))}")
         for name in engine.keys() - {"type", "name", "arguments", "no_empty_args", "kind"}:
             raise refuse(f"an engine may not have {name}")
-        self._expression(engine.get("arguments"))
+        self._definition(engine.get("arguments"))
         for part in ("order_by", "partition_by", "primary_key", "sample_by", "ttl_table"):
-            self._expression(storage.get(part))
+            self._definition(storage.get(part))
         for change in (storage.get("settings") or {}).get("changes", []):
             if change.get("name") not in _TABLE_SETTINGS:
                 raise refuse(f"your tables may not have setting {str(change.get('name'))[:64]}")
 
-    def _check_columns(self, columns: Any) -> None:
-        self._expression(columns)
-
-    def _expression(self, value: Any) -> None:
-        """Judge columns, keys and defaults: nodes of a definition here, expressions by the judge of SELECT."""
+    def _definition(self, value: Any) -> None:
+        """Judge columns, keys and defaults: the parts of a definition here, expressions by the judge of SELECT."""
         if isinstance(value, list):
             for item in value:
-                self._expression(item)
+                self._definition(item)
         if not isinstance(value, dict):
             return
         kind = value.get("type", "")
-        if kind in _COLUMN_NODES:
-            for name in value.keys() - _COLUMN_NODES[kind] - {"type"}:
-                raise refuse(f"your statement may not contain {name.replace('_', ' ')}")
-            if value.get("destination_type") not in (None, "DELETE"):
+        if kind in _DEFINITION_FIELDS:
+            self._only(value, _DEFINITION_FIELDS[kind], set())
+            if value.get("mode", "DELETE") != "DELETE" or value.get("destination_type", "DELETE") != "DELETE":
                 raise refuse("rows of yours may not move to another place")
-            for name, item in value.items():
-                if name != "type":
-                    self._expression(item)
+            for item in value.values():
+                self._definition(item)
         elif kind == "ExpressionList" or (kind == "Function" and value.get("name") in ("tuple", *_TYPE_FUNCTIONS)):
-            for name, item in value.items():
-                if name in ("children", "arguments"):
-                    self._expression(item)
-        elif kind in ("DataType", "Literal"):
-            return
-        else:
+            self._definition(value.get("children"))
+            self._definition(value.get("arguments"))
+        elif kind not in _TYPES and kind != "Literal":
             self._judge.check(value)
 
     def _check_insert(self, tree: Node) -> None:
@@ -215,15 +212,12 @@ class WriteJudge:
         for command in tree["command_list"]["children"]:
             if command.get("command_type") not in _ALTERS:
                 raise refuse(f"you may not ALTER by {str(command.get('command_type')).replace('_', ' ')}")
-            for name, value in command.items():
-                if name in _ALTER_NEVER and value:
-                    raise refuse(f"you may not ALTER with {name.replace('_', ' ')}")
-                self._expression(value)
+            self._only(command, _ALTER_FIELDS, set())
+            for value in command.values():
+                self._definition(value)
 
     def _check_plain(self, tree: Node) -> None:
-        self._only(
-            tree, {"database", "table", "final", "deduplicate", "predicate", "assignments", "partition", "cleanup"}
-        )
+        self._only(tree, {"database", "table", "final", "deduplicate", "predicate", "assignments", "partition"})
         self._check_target(tree.get("database"), tree.get("table"))
         for part in ("predicate", "assignments", "partition"):
-            self._expression(tree.get(part))
+            self._definition(tree.get(part))
