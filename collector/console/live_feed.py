@@ -112,6 +112,9 @@ class LiveFeed:
 
     def _start(self) -> None:
         if self._stop is None:
+            # What stood here when the last one left may be long past.
+            self._store, self._snapshot = "waiting", LiveSnapshot()
+            self._version += 1
             self._stop = threading.Event()
             thread = threading.Thread(
                 target=self._ask,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 import httpx
 from starlette.types import ASGIApp
+
+from tests.console.event_loop import run
 
 
 class AsgiClient:
@@ -33,13 +34,13 @@ class AsgiClient:
         params: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """GET, to the end."""
-        return asyncio.run(self._ask("GET", path, headers=headers, params=params))
+        return run(self._ask("GET", path, headers=headers, params=params))
 
     def post(
         self, path: str, headers: Mapping[str, str | bytes] | None = None, data: Mapping[str, str] | None = None
     ) -> httpx.Response:
         """POST a form, to the end."""
-        return asyncio.run(self._ask("POST", path, headers=headers, data=data))
+        return run(self._ask("POST", path, headers=headers, data=data))
 
     async def _ask(self, method: str, path: str, **more: object) -> httpx.Response:
         transport = httpx.ASGITransport(self.app, client=self.client)

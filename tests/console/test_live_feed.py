@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
-
-from live_rows import FilledSource, hand_over, make_event
 
 from collector.console.live_feed import LiveFeed
 from collector.console.live_source import LiveRow
-
-
-def _run(story: Callable[[], Awaitable[None]]) -> None:
-    async def limited() -> None:
-        await asyncio.wait_for(story(), 30)
-
-    asyncio.run(limited())
+from tests.console.event_loop import run
+from tests.console.live_rows import FilledSource, hand_over, make_event
 
 
 def _make_feed(source: FilledSource, heartbeat_s: float = 30.0, max_watchers: int = 5) -> LiveFeed:
@@ -67,7 +60,7 @@ def test_a_watcher_gets_everything_first_and_then_only_what_changed() -> None:
         assert changed["customer_name"] == "Ada Kowalski"
         await watching.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_a_row_that_fell_out_is_sent_again_when_it_is_back() -> None:
@@ -87,7 +80,7 @@ def test_a_row_that_fell_out_is_sent_again_when_it_is_back() -> None:
         assert [row["event_id"] for row in message["rows"]] == [first.event_id]
         await watching.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_all_watchers_share_one_reader_that_ends_with_the_last() -> None:
@@ -110,7 +103,7 @@ def test_all_watchers_share_one_reader_that_ends_with_the_last() -> None:
         await asyncio.sleep(0.1)
         assert source.reads == reads
 
-    _run(story)
+    run(story())
 
 
 def test_a_reload_starts_a_new_reader_only_after_the_old_has_let_go() -> None:
@@ -126,7 +119,7 @@ def test_a_reload_starts_a_new_reader_only_after_the_old_has_let_go() -> None:
             await watching.aclose()
         await asyncio.to_thread(source.wait_closes, 5)
 
-    _run(story)
+    run(story())
 
 
 def test_nobody_is_asked_while_nobody_watches() -> None:
@@ -138,7 +131,7 @@ def test_nobody_is_asked_while_nobody_watches() -> None:
         await asyncio.sleep(0.05)
         assert source.reads == 0
 
-    _run(story)
+    run(story())
 
 
 def test_the_store_away_keeps_the_rows_and_comes_back() -> None:
@@ -158,7 +151,7 @@ def test_the_store_away_keeps_the_rows_and_comes_back() -> None:
         await _listen(watching, lambda message: message["store"] == "ok")
         await watching.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_the_store_away_from_the_beginning_is_told() -> None:
@@ -172,7 +165,7 @@ def test_the_store_away_from_the_beginning_is_told() -> None:
         assert message["order"] == []
         await watching.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_where_nothing_happens_a_comment_keeps_the_stream_open() -> None:
@@ -187,7 +180,7 @@ def test_where_nothing_happens_a_comment_keeps_the_stream_open() -> None:
                 break
         await watching.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_a_slow_watcher_misses_versions_and_no_outcome() -> None:
@@ -209,7 +202,7 @@ def test_a_slow_watcher_misses_versions_and_no_outcome() -> None:
         for one in (slow, quick):
             await one.aclose()
 
-    _run(story)
+    run(story())
 
 
 def test_line_breaks_in_texts_do_not_break_the_stream() -> None:
@@ -223,4 +216,25 @@ def test_line_breaks_in_texts_do_not_break_the_stream() -> None:
         assert message["rows"][0]["title"] == "one\n\ndata: {}\r\nevent: x"
         await watching.aclose()
 
-    _run(story)
+    run(story())
+
+
+def test_whoever_comes_later_is_not_shown_what_is_long_past() -> None:
+    """After nobody watched for a while the first rows are those that stand now, not the last ones shown."""
+
+    async def story() -> None:
+        source = FilledSource()
+        source.fill(make_event(1))
+        feed = _make_feed(source)
+        watching = feed.watch()
+        await _listen(watching, lambda message: len(message["order"]) == 1)
+        await watching.aclose()
+        source.fill()
+        watching = feed.watch()
+        message = await _listen(watching, lambda message: True)
+        assert (message["store"], message["order"]) == ("waiting", [])
+        message = await _listen(watching, lambda message: message["store"] == "ok")
+        assert message["order"] == []
+        await watching.aclose()
+
+    run(story())

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from asgi_client import AsgiClient
-from live_rows import FilledSource, make_event
 from starlette.applications import Starlette
 
 from collector.config import Config
@@ -18,6 +16,9 @@ from collector.console.live import LEVELS, live_routes
 from collector.console.live_source import ROWS, StoreSource, make_row, read_query
 from collector.errors import StoreUnavailable
 from collector.keyring import Keyring, make_keyring
+from tests.console.asgi_client import AsgiClient
+from tests.console.event_loop import run
+from tests.console.live_rows import FilledSource, make_event
 
 ROW = {
     "event_id": "00000000-0000-0000-0000-000000000001",
@@ -99,7 +100,7 @@ def test_the_stream_ends_when_the_watcher_goes() -> None:
         await asyncio.to_thread(source.wait_closes, 1)
         return sent, b"".join(message.get("body", b"") for message in sent)
 
-    sent, body = asyncio.run(story())
+    sent, body = run(story())
     headers = dict(sent[0]["headers"])
     assert headers[b"content-type"].startswith(b"text/event-stream")
     assert headers[b"cache-control"] == b"no-store"
@@ -129,7 +130,7 @@ def test_the_bound_counts_those_who_watch() -> None:
         assert not feed.is_full
         await second.aclose()
 
-    asyncio.run(story())
+    run(story())
 
 
 class _Reader:

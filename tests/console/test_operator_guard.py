@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from asgi_client import AsgiClient
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -11,6 +10,7 @@ from starlette.routing import Route
 
 from collector.console.guard import KEY_HEADER, OperatorGuard
 from collector.keyring import Keyring, make_keyring
+from tests.console.asgi_client import AsgiClient
 
 ELSEWHERE = ("203.0.113.9", 50000)
 

@@ -8,7 +8,6 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from asgi_client import AsgiClient
 from httpx import Response
 from starlette.applications import Starlette
 
@@ -22,6 +21,7 @@ from collector.keyring import Keyring, make_keyring
 from collector.links import LinkToken, read_link
 from collector.signing import check_identify
 from collector.sites import Site
+from tests.console.asgi_client import AsgiClient
 
 BASE = "http://localhost:8000"
 NOW_S = 1_795_000_000

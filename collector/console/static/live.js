@@ -331,11 +331,9 @@
       entry.hasMoved = false;
     }
     tell(moved);
-    if (message.store !== "waiting") {
-      byId("events").hidden = order.length === 0;
-      byId("empty").hidden = order.length > 0 || message.store === "away";
-      isFirst = false;
-    }
+    byId("events").hidden = order.length === 0;
+    byId("empty").hidden = order.length > 0 || message.store === "away";
+    isFirst = false;
   }
 
   function tell(moved) {
@@ -352,7 +350,7 @@
   function showFigures(message) {
     for (const name of ["events", "visitors", "persons", "customers"]) {
       const figure = byId(`count-${name}`);
-      const text = message.store === "waiting" ? "–" : numbers.format(message.counts[name]);
+      const text = numbers.format(message.counts[name]);
       if (figure.textContent !== text) {
         figure.textContent = text;
         if (!isFirst) play(figure, "ticks");
@@ -376,6 +374,7 @@
   }
 
   function receive(message) {
+    if (message.store === "waiting") return; // the store has not been asked yet: what is shown stands
     if (message.store === "away") {
       setState("away", "Store away");
       setBanner("The store does not answer. Beacons are still taken in and kept on disk; this page goes on by itself when it is back.");
