@@ -107,6 +107,11 @@ class Host:
         return sorted(path.name for path in self.spool.rglob("*.seg"))
 
 
+@pytest.fixture(autouse=True)
+def _do_not_wait_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "os", FaultyOs())
+
+
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
