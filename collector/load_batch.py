@@ -18,20 +18,10 @@ import msgspec
 from collector.event import LandingRow, Reason, RejectedRow
 from collector.load_journal import Manifest, Range
 from collector.spool_frames import scan_frames
+from collector.spool_reader import WHOLE, Place
 
 MAX_RANGES = 256
 """Most segments in one batch, so that a manifest fits the journal."""
-WHOLE = -1
-
-
-class Place(NamedTuple):
-    """Where to read: a segment from `start` on, to `end` or (WHOLE) to its end. `is_last` counts if `end` is given."""
-
-    folder: str
-    segment: str
-    start: int
-    end: int = WHOLE
-    is_last: bool = True
 
 
 class Damage(NamedTuple):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from collector import disk
-from collector.load_batch import Place
 from collector.spool_segments import (
     LOCK_NAME,
     Recovered,
@@ -17,6 +17,18 @@ from collector.spool_segments import (
     list_segments,
     recover_folder,
 )
+
+WHOLE = -1
+
+
+class Place(NamedTuple):
+    """Where to read: a segment from `start` on, to `end` or (WHOLE) to its end. `is_last` counts if `end` is given."""
+
+    folder: str
+    segment: str
+    start: int
+    end: int = WHOLE
+    is_last: bool = True
 
 
 def list_folders(spool: Path) -> list[Path]:

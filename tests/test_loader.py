@@ -20,11 +20,12 @@ from collector.config import Config
 from collector.errors import InstanceBusy, InstanceError, StoreUnavailable
 from collector.event import EventRow, EvidenceRow, LandingRow
 from collector.keyring import make_keyring
-from collector.load_batch import Place, as_places, collect_batch, split_ranges
+from collector.load_batch import as_places, collect_batch, split_ranges
 from collector.load_journal import SLOT_BYTES, LoadJournal, has_unsettled_batch
 from collector.load_patience import Patience, Stopping
 from collector.loader import Loader, drain_loader, run_loader
 from collector.spool_frames import encode_frame
+from collector.spool_reader import Place
 from tests.faulty_disk import FAULTS, FaultyOs
 from tests.folder_store import SCHEMA_TROUBLE, FolderStore
 
