@@ -68,18 +68,14 @@ def _items(ordered: bool) -> Callable[[Any], str | None]:
 def _screen(value: Any) -> str | None:
     """Take width and height, as a list, a mapping or `1920x1080`, the longer side first: tablets turn."""
     if isinstance(value, str):
-        parts: list[Any] = [
-            int(part) for part in value.split("x") if part.isascii() and part.isdigit() and len(part) < 6
-        ]
+        parts: list[Any] = [float(part) for part in value.split("x", 2) if _SIDE.fullmatch(part)]
     elif isinstance(value, Mapping):
         parts = [value.get("width"), value.get("height")]
     elif isinstance(value, list):
         parts = value[:2]
     else:
         return None
-    if len(parts) < 2 or any(
-        isinstance(p, bool) or not isinstance(p, int | float) or not 0 < p < 100_000 for p in parts
-    ):
+    if len(parts) < 2 or not all(type(part) in (int, float) and 0 < part < 100_000 for part in parts):
         return None
     long_side, short_side = sorted((round(parts[0]), round(parts[1])), reverse=True)
     return f"{long_side}x{short_side}"
