@@ -1,3 +1,5 @@
+// @vitest-environment node
+
 import { beforeEach, expect, test } from "vitest";
 import { buildEnvelope, encodeEnvelope, type Item } from "../src/envelope";
 import type { WireEvent } from "../src/wire";

@@ -1,3 +1,5 @@
+// @vitest-environment node
+
 import { expect, test } from "vitest";
 import { makeId } from "../src/ids";
 import { decodeMemory, encodeMemory, type Memory, makeMemory } from "../src/memory";

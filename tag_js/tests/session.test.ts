@@ -1,3 +1,5 @@
+// @vitest-environment node
+
 import { expect, test } from "vitest";
 import { makeMemory } from "../src/memory";
 import { touchSession } from "../src/session";

@@ -29,16 +29,17 @@ def chromium_path() -> str:
     pytest.fail("no Chromium here; `make test` installs it, or: apt-get install chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright_driver() -> Iterator[Playwright]:
-    """Playwright, once."""
+    """Playwright, once per module: while it is there the thread has a running event loop, and a test of another module
+    that starts its own would fail."""
     with sync_playwright() as driver:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright_driver: Playwright, chromium_path: str) -> Iterator[Browser]:
-    """Chromium, once; it keeps pages in the back-forward cache as people's browsers do."""
+    """Chromium, once per module; it keeps pages in the back-forward cache as people's browsers do."""
     browser = playwright_driver.chromium.launch(
         executable_path=chromium_path,
         args=CHROMIUM_FLAGS,

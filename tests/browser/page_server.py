@@ -46,6 +46,7 @@ class PageServer:
     pages: dict[str, Callable[[Request], Response]] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     answers: dict[str, list[Response]] = field(default_factory=dict)
+    preflights: int = 0
 
     def beacons(self, site: str) -> list[Received]:
         """Beacons of this site so far."""
@@ -99,15 +100,21 @@ def running_page_server() -> Iterator[PageServer]:
         return make(request) if make else Response("", status_code=404)
 
     async def beacon(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            server.preflights += 1
+            return Response(status_code=403)
         envelope = json.loads(await request.body())
         server.received.append(Received(envelope, dict(request.headers)))
         answers = server.answers.get(envelope["s"])
-        return answers.pop(0) if answers else Response(status_code=204)
+        answer = answers.pop(0) if answers else Response(status_code=204)
+        answer.headers["Access-Control-Allow-Origin"] = request.headers.get("origin", "null")
+        answer.headers["Access-Control-Allow-Credentials"] = "true"
+        return answer
 
     app = Starlette(
         routes=[
             *tag.routes(Config()),
-            Route("/x/b", beacon, methods=["POST"]),
+            Route("/x/b", beacon, methods=["POST", "OPTIONS"]),
             Route("/{path:path}", page),
         ]
     )

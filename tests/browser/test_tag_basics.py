@@ -9,6 +9,9 @@ from page_server import PageServer
 from playwright.sync_api import BrowserContext, Page
 from starlette.responses import JSONResponse, Response
 
+from collector.config import Config
+from collector.snippet import make_snippet
+
 pytestmark = pytest.mark.browser
 
 UUID7 = re.compile(r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
@@ -184,6 +187,44 @@ def test_single_page_app_tells_its_views(page: Page, page_server: PageServer, si
     envelope = page_server.beacon_count_is(site, 2)[1].envelope
     assert envelope["u"] == page_server.origin + "/app/basket"
     assert envelope["r"] == page_server.origin + "/app"
+
+
+def test_collector_on_another_host(page: Page, page_server: PageServer, site: str) -> None:
+    """From another origin the tag loads with its integrity checked, sends without preflight, and hears the reply."""
+    known = "01a1f866-0d00-7c97-a2ad-b8c3ced9e4ef"
+    page_server.answers[site] = [JSONResponse({"d": known})]
+    snippet = make_snippet(Config(), site, base_url=page_server.origin, versioned=True, consent="implied")
+    page_server.add_page("/elsewhere", snippet)
+    page.goto(page_server.origin.replace("localhost", "127.0.0.1") + "/elsewhere")
+    (beacon,) = page_server.beacon_count_is(site, 1)
+    assert beacon.headers["origin"].startswith("http://127.0.0.1:")
+    page.wait_for_function(f"document.cookie.includes('{known}')")
+    assert page_server.preflights == 0
+
+
+def test_much_at_the_end_is_split_not_lost(page: Page, page_server: PageServer, site: str) -> None:
+    """200 kB that wait when the tab goes to the background all arrive once: the browser takes 64 KiB at a time, and
+    what sendBeacon refuses goes another way or waits for the return."""
+    page.goto(page_server.add_tagged_page("/much", site))
+    page_server.beacon_count_is(site, 1)
+    page.evaluate("for (let i = 0; i < 50; i++) tagstitch('track', 'big', {i, text: 'x'.repeat(4000)})")
+    hide(page)
+    events = page_server.event_names_are(site, ["page_view"] + ["big"] * 50)
+    assert len({event["i"] for event in events}) == 51
+
+
+def test_offline_is_waited_out(page: Page, page_server: PageServer, site: str) -> None:
+    """Without network nothing is entrusted to sendBeacon, which would lose it; what happened offline arrives later."""
+    page.goto(page_server.add_tagged_page("/train", site))
+    page_server.beacon_count_is(site, 1)
+    page.context.set_offline(True)
+    page.evaluate("tagstitch('track', 'tunnel')")
+    hide(page)
+    page.wait_for_timeout(400)
+    page_server.beacon_count_is(site, 1)
+    page.context.set_offline(False)
+    events = page_server.event_names_are(site, ["page_view", "tunnel"])
+    assert events[1]["q"] == 2
 
 
 def test_blocked_collector_is_not_noticed_by_the_page(page: Page, page_server: PageServer, site: str) -> None:

@@ -1,3 +1,5 @@
+// @vitest-environment node
+
 import { expect, test, vi } from "vitest";
 import { collectSignals } from "../../src/fingerprint/collect";
 import { SOURCES } from "../../src/fingerprint/registry";
