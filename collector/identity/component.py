@@ -1,0 +1,143 @@
+"""Components: reading from the store all the evidence that touched identifiers hang on, and no more.
+
+From the touched keys outwards, round by round, along evidence that may join. The walk never goes through a fused
+key or a blocked value, along a sign-out or along what was taken back; so it ends where people end, not where a
+shared account or a test machine would lead it. Sign-outs of the visitors that it meets are read with them.
+
+Invariant: what `resolve` makes of the evidence read here, with the fused keys named here, is what it would make of
+all evidence of the space, for every key in `keys`. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from collector.identity.evidence import Evidence, keep_standing
+from collector.identity.guards import find_fused, names_nobody
+from collector.identity.policy import Policy
+from collector.store.client import StoreClient
+
+KEYS_PER_QUESTION = 250  # they are bound in the address of the question, 45 bytes each
+ALARM_ROWS = 200_000
+
+_SELECT = """
+    SELECT
+        evidence_id, kind, level, a_kind, a_value, toString(a_key) AS a_key, b_kind, b_value, toString(b_key) AS b_key,
+        b_unique, source, proof, toUnixTimestamp64Milli(time) AS time_ms, toString(session_id) AS session_id,
+        toUnixTimestamp64Milli(session_started) AS session_started_ms, toString(event_id) AS event_id, token_id,
+        campaign, human, consent, policy_version, actor, op, space_id, site_id,
+        toUnixTimestamp64Milli(received_at) AS received_at_ms, batch_host, batch_seq
+    FROM identity_evidence AS evidence
+    WHERE space_id = {space:String} AND (level >= 2 OR kind = 'reset' OR op < 0)
+"""
+"""Evidence that resolve looks at. The rest are hints, and are never read."""
+
+_AROUND = " AND (evidence.a_key IN {keys:Array(UUID)} OR evidence.b_key IN {keys:Array(UUID)})"
+_TOUCHED = """
+    SELECT space_id, groupUniqArrayArray([toString(a_key), toString(b_key)]) AS keys
+    FROM identity_evidence
+    WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
+        AND (level >= 2 OR kind = 'reset' OR op < 0)
+    GROUP BY space_id
+"""
+_COUNT = """
+    SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors
+    FROM
+    (
+        SELECT b_key, a_key, any(b_kind) AS named
+        FROM identity_evidence
+        WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}
+            AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
+        GROUP BY b_key, a_key, evidence_id
+        HAVING min(op) > 0
+    )
+    GROUP BY key, named
+    HAVING visitors > {least:UInt32}
+"""
+
+_decode = msgspec.json.Decoder(Evidence, strict=False).decode
+
+
+@dataclass(slots=True)
+class Component:
+    """The evidence around touched keys. `keys`: those for which it is complete; `fused`: those not walked through."""
+
+    rows: list[Evidence] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    fused: set[str] = field(default_factory=set)
+
+
+def read_component(client: StoreClient, space_id: str, touched: Iterable[str], policy: Policy) -> Component:
+    """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
+    component = Component()
+    rows: dict[tuple[str, int, int], Evidence] = {}
+    frontier = set(touched)
+    while frontier:
+        component.keys |= frontier
+        component.fused |= _ask_fused(client, space_id, frontier, policy)
+        for row in _ask_rows(client, space_id, frontier - component.fused):
+            rows[(row.evidence_id, row.op, row.received_at_ms)] = row
+        joins = [
+            row
+            for row in keep_standing(rows.values())
+            if row.is_join
+            and not names_nobody(row.a_key, row.a_value, policy)
+            and not names_nobody(row.b_key, row.b_value, policy)
+        ]
+        component.fused |= find_fused(joins, policy)
+        frontier = {
+            key
+            for row in joins
+            if row.a_key not in component.fused and row.b_key not in component.fused
+            for key in (row.a_key, row.b_key)
+        } - component.keys
+    component.rows = list(rows.values())
+    return component
+
+
+def find_touched(client: StoreClient, host: str, first: int, last: int) -> dict[str, set[str]]:
+    """Return the keys that the evidence of a host's batches names, by space. `first`, `last`: both included."""
+    rows = client.query_rows(_TOUCHED, {"host": host, "first": first, "last": last})
+    return {row["space_id"]: set(row["keys"]) for row in rows}
+
+
+def read_all(client: StoreClient, space_id: str) -> list[Evidence]:
+    """Read all evidence of a space that may join, part or be taken back. About 1 kB of memory a row."""
+    return _read(client, _SELECT, {"space": space_id})
+
+
+def _ask_rows(client: StoreClient, space_id: str, keys: Iterable[str]) -> list[Evidence]:
+    found = []
+    for part in _cut(keys):
+        found += _read(client, _SELECT + _AROUND, {"space": space_id, "keys": part})
+    return found
+
+
+def _ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:
+    """Return those of the keys that too many visitors were seen with, without reading those visitors.
+
+    Counts as `guards.find_fused` does; a visitor with too many customers is found there, in its own rows.
+    """
+    caps = [policy.max_visitors, *(kind.max_visitors for kind in policy.kinds)]
+    fused = set()
+    for part in _cut(keys):
+        for row in client.query_rows(_COUNT, {"space": space_id, "keys": part, "least": min(caps)}):
+            if row["visitors"] > policy.count_visitors_allowed(row["named"]):
+                fused.add(str(row["key"]))
+    return fused
+
+
+def _read(client: StoreClient, sql: str, params: dict[str, Any]) -> list[Evidence]:
+    data = b"".join(client.stream(sql, params))
+    return [_decode(line) for line in data.splitlines()]
+
+
+def _cut(keys: Iterable[str]) -> Iterable[Sequence[str]]:
+    """Yield the keys in parts that one question can carry, always cut alike."""
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), KEYS_PER_QUESTION):
+        yield ordered[start : start + KEYS_PER_QUESTION]

@@ -1,0 +1,303 @@
+"""Stitch: follows the list of loaded batches and keeps the identity map as `resolve` says. The role `stitch`.
+
+    list of batches ─► new evidence ─► touched keys ─► components ─► resolve ─► rows that differ ─► reload ─► progress
+
+Invariants: nothing is skipped: new evidence is found by host and number of its batch, never by time, and progress is
+written last; after a crash at any point the same work is done again and gives the same rows. A row's version is the
+position in the list (the sum of all hosts' numbers), and each step takes the whole list there is, so the positions
+of two stitchers are stages of one history, and the later stage wins. Where a step spans several batches, another
+stitcher may have stopped half way: then all touched rows are written, changed or not. A stitcher that finds itself
+overtaken looks at what it wrote once more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from collector.config import Config
+from collector.errors import StoreError
+from collector.identity.component import ALARM_ROWS, Component, find_touched, read_all, read_component
+from collector.identity.policy import Policy, make_policy
+from collector.identity.resolve import Resolution, resolve
+from collector.identity.standing import (
+    Change,
+    compare,
+    find_dependents,
+    index,
+    read_all_standing,
+    read_standing,
+    write_all_again,
+    write_change,
+    write_logs,
+)
+from collector.keyring import Keyring
+from collector.logs import get_logger
+from collector.site_rows import read_sites
+from collector.sites import DEFAULT_SPACE, Site
+from collector.store.client import StoreClient, open_client
+from collector.store.dictionaries import reload_dictionaries
+from collector.store.writer import insert_rows
+
+KEYS_PER_ROUND = 1_000
+IDLE_PROGRESS_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the list of batches goes without a gap: the last number by host."""
+
+    hosts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """The place in the list's history: grows with each batch."""
+        return sum(self.hosts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild found: pieces of evidence and map rows, and how many rows differed from what stood."""
+
+    evidence: int
+    map_rows: int
+    differences: int
+    version: int
+
+
+class Stitcher:
+    """One stitcher. Belongs to one thread."""
+
+    def __init__(
+        self,
+        client: StoreClient,
+        config: Config,
+        *,
+        now_s: Callable[[], float] = time.monotonic,
+        before_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`now_s`: a clock that never goes back. `before_write`: called between reading and writing; for tests."""
+        self._client = client
+        self._config = config
+        self._now_s = now_s
+        self._before_write = before_write
+        self._done: Position | None = None
+        self._written = Position()
+        self._written_at_s = 0.0
+        self._sites: dict[str, list[Site]] = {}
+        self._sites_at_s: float | None = None
+        self._again: defaultdict[str, set[str]] = defaultdict(set)
+        self._gaps: set[tuple[str, int]] = set()
+        self._is_stale = True  # whoever wrote last may have died before it made that visible
+
+    def step(self) -> bool:
+        """Do what is there to be done. Returns whether there was anything. Raises StoreError; then call it again."""
+        if self._done is None:
+            self._done = self._written = read_progress(self._client)
+            self._written_at_s = self._now_s()
+        position, evidence = self._look(self._done)
+        touched = self._find_touched(self._done, position) if evidence else defaultdict(set)
+        for space_id, keys in self._again.items():
+            touched[space_id] |= keys
+
+        if touched or self._is_stale:
+            self._work(touched, position, evidence)
+            overtaken = any(
+                seq > position.hosts.get(host, 0) for host, seq in read_progress(self._client).hosts.items()
+            )
+            self._again = touched if overtaken else defaultdict(set)
+        found = position != self._done
+        self._done = position
+        if position != self._written and (touched or self._now_s() - self._written_at_s >= IDLE_PROGRESS_S):
+            self.write_progress()
+        return found
+
+    def write_progress(self) -> None:
+        """Note how far everything is in the map."""
+        done = self._done or Position()
+        rows = [
+            {"host": host, "seq": seq, "version": done.version}
+            for host, seq in done.hosts.items()
+            if seq != self._written.hosts.get(host)
+        ]
+        insert_rows(self._client, "stitch_progress", rows)
+        self._written, self._written_at_s = done, self._now_s()
+
+    def forget(self) -> None:
+        """Begin anew from the progress in the store: after an error nobody knows what was written."""
+        self._done = None
+        self._is_stale = True
+
+    def read_policy(self, space_id: str) -> Policy:
+        """Return the policy of a space by its sites, read every few seconds."""
+        now_s = self._now_s()
+        if self._sites_at_s is None or now_s - self._sites_at_s >= self._config.settings_interval_s:
+            sites: dict[str, list[Site]] = {}
+            for site in read_sites(self._client):
+                sites.setdefault(site.space_id, []).append(site)
+            for space, before in self._sites.items():
+                if make_policy(self._config, before) != make_policy(self._config, sites.get(space, ())):
+                    get_logger().warning(
+                        "identifier kinds have changed: people follow when they are next seen, or all at once by "
+                        "`tagstitch stitch --rebuild`",
+                        space=space,
+                    )
+            self._sites, self._sites_at_s = sites, now_s
+        return make_policy(self._config, self._sites.get(space_id, ()))
+
+    def _look(self, done: Position) -> tuple[Position, int]:
+        """Return how far the list goes now, and how many of its new batches have evidence."""
+        params: dict[str, object] = {"hosts": sorted(done.hosts) or [""]}
+        terms = ["host NOT IN {hosts:Array(String)}"]
+        for place, (host, seq) in enumerate(sorted(done.hosts.items())):
+            params |= {f"host{place}": host, f"seq{place}": seq}
+            terms.append(f"(host = {{host{place}:String}} AND seq > {{seq{place}:UInt64}})")
+        rows = self._client.query_rows(
+            f"SELECT host, seq, max(evidence) AS pieces FROM batches WHERE {' OR '.join(terms)}"  # noqa: S608  our words
+            " GROUP BY host, seq ORDER BY host, seq",
+            params,
+        )
+        hosts = dict(done.hosts)
+        with_evidence = 0
+        for row in rows:
+            if row["seq"] == hosts.get(row["host"], 0) + 1:
+                hosts[row["host"]] = row["seq"]
+                with_evidence += bool(row["pieces"])
+            else:
+                self._note_gap(row["host"], hosts.get(row["host"], 0) + 1)
+        return Position(hosts), with_evidence
+
+    def _note_gap(self, host: str, seq: int) -> None:
+        if (host, seq) not in self._gaps:
+            self._gaps.add((host, seq))
+            get_logger().warning("a batch is missing in the list, stitch waits for it", host=host, seq=seq)
+
+    def _find_touched(self, done: Position, position: Position) -> defaultdict[str, set[str]]:
+        """Return the keys that the new batches' evidence names, by space."""
+        touched: defaultdict[str, set[str]] = defaultdict(set)
+        for host, last in position.hosts.items():
+            first = done.hosts.get(host, 0) + 1
+            if first > last:
+                continue
+            for space_id, keys in find_touched(self._client, host, first, last).items():
+                touched[space_id] |= keys
+        return touched
+
+    def _work(self, touched: dict[str, set[str]], position: Position, batches: int) -> None:
+        """Resolve what is touched, write what differs, and make it visible."""
+        reload, reload_intervals = self._is_stale, self._is_stale
+        resolved: list[tuple[str, Resolution]] = []
+        for space_id, keys in sorted(touched.items()):
+            policy = self.read_policy(space_id)
+            left = set(keys)
+            while left:
+                component = self._read(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy)
+                left -= component.keys
+                resolution = resolve(component.rows, policy, component.fused)
+                wanted, found = index(resolution), read_standing(self._client, space_id, component.keys)
+                change = compare(wanted, found)
+                reload |= bool(change.map_rows or change.map_gone or change.intervals or change.intervals_gone)
+                reload_intervals |= bool(change.intervals or change.intervals_gone)
+                if batches != 1 or self._again:
+                    change = write_all_again(wanted, found, component.keys)
+                self._before_write()
+                write_change(self._client, space_id, change, position.version)
+                resolved.append((space_id, resolution))
+        if reload:
+            reload_dictionaries(self._client, intervals=reload_intervals)
+            self._is_stale = False
+        for space_id, resolution in resolved:
+            write_logs(self._client, space_id, resolution, position.version)
+
+    def _read(self, space_id: str, touched: set[str], policy: Policy) -> Component:
+        """Read the components of touched keys; of a key that is newly fused, all those that hung on it too."""
+        seen: set[str] = set()
+        while True:
+            component = read_component(self._client, space_id, touched, policy)
+            fused = (component.fused & component.keys) - seen
+            if not fused:
+                break
+            seen |= fused
+            stood = read_standing(self._client, space_id, fused).map_rows
+            if not stood:
+                break
+            people = {row.person_id for row in stood.values()} | set(stood)
+            hung = {row.b_key for row in component.rows if row.a_key in stood and row.is_join}
+            touched = touched | people | hung | find_dependents(self._client, space_id, people)
+            get_logger().warning(
+                "identifiers are shared by too many and were taken out", space=space_id, count=len(stood)
+            )
+        if len(component.rows) > ALARM_ROWS:
+            get_logger().warning(
+                "one component has very much evidence, stitch is slow: look for a shared value in v_identity_evidence",
+                space=space_id,
+                evidence=len(component.rows),
+            )
+        return component
+
+
+def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
+    """Stitch until told to stop. A store that does not answer is waited for, with one line in the log."""
+    pause_s = FIRST_PAUSE_S
+    away = False
+    with open_client(config, keyring, "writer") as client:
+        stitcher = Stitcher(client, config)
+        while not stop.is_set():
+            try:
+                found = stitcher.step()
+            except StoreError as error:
+                if not away:
+                    get_logger().warning("stitch waits for the store", reason=str(error))
+                away = True
+                stitcher.forget()
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                continue
+            if away:
+                get_logger().info("stitch goes on")
+            away, pause_s = False, FIRST_PAUSE_S
+            if not found:
+                stop.wait(config.stitch_interval_s)
+        if not away:
+            try:
+                stitcher.write_progress()
+            except StoreError:
+                get_logger().info("progress is not written, the next start looks at some batches again")
+
+
+def rebuild(config: Config, keyring: Keyring, *, dry_run: bool = False) -> Rebuilt:
+    """Resolve all evidence anew and write what differs from the map; with `dry_run` only count it.
+
+    The difference from what stitch made step by step is nothing, unless kinds or settings have changed since. Needs
+    memory for one space's evidence, about 1 kB a row. Raises StoreError.
+    """
+    evidence, map_rows, differences = 0, 0, 0
+    with open_client(config, keyring, "writer") as client:
+        stitcher = Stitcher(client, config)
+        position = read_progress(client)
+        spaces = client.query_rows(
+            "SELECT DISTINCT space_id FROM identity_evidence UNION DISTINCT SELECT DISTINCT space_id FROM identity_map"
+        )
+        for space_id in sorted(row["space_id"] for row in spaces) or [DEFAULT_SPACE]:
+            rows = read_all(client, space_id)
+            resolution = resolve(rows, stitcher.read_policy(space_id))
+            change: Change = compare(index(resolution), read_all_standing(client, space_id))
+            if change.size and not dry_run:
+                write_change(client, space_id, change, position.version)
+                write_logs(client, space_id, resolution, position.version)
+            evidence += len(rows)
+            map_rows += len(resolution.map_rows)
+            differences += change.size
+        if differences and not dry_run:
+            reload_dictionaries(client)
+    return Rebuilt(evidence, map_rows, differences, position.version)
+
+
+def read_progress(client: StoreClient) -> Position:
+    """Return how far stitch has come."""
+    rows = client.query_rows("SELECT host, max(seq) AS last FROM stitch_progress GROUP BY host")
+    return Position({row["host"]: row["last"] for row in rows})
