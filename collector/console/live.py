@@ -36,13 +36,15 @@ def live_routes(
     keyring: Keyring,
     open_reader: Callable[[], RowReader],
     source: LiveSource | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> list[BaseRoute]:
     """Return the routes of the live page.
 
     `open_reader`: opens a client of the store as reader, called in the thread that uses it. `source`: in its place,
-    for tests. The static files of the page are served by `demo_routes`.
+    for tests. `is_stopping`: whether the server has been told to end; open streams end then, within a quarter of a
+    second. The static files of the page are served by `demo_routes`.
     """
-    feed = LiveFeed(source or StoreSource(open_reader, lambda: time.time_ns() // 1_000_000))
+    feed = LiveFeed(source or StoreSource(open_reader, lambda: time.time_ns() // 1_000_000), is_stopping=is_stopping)
     pages = Pages()
     guard = OperatorGuard(keyring)
 

@@ -13,6 +13,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -23,6 +24,7 @@ from collector.logs import get_logger
 INTERVAL_S = 0.7
 MAX_WATCHERS = 20
 HEARTBEAT_S = 10.0
+STOP_CHECK_S = 0.25
 RETRY_MS = 1500
 
 
@@ -48,12 +50,14 @@ class LiveFeed:
         heartbeat_s: float = HEARTBEAT_S,
         max_watchers: int = MAX_WATCHERS,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._interval_s = interval_s
         self._heartbeat_s = heartbeat_s
         self._max_watchers = max_watchers
         self._now_ms = now_ms
+        self._is_stopping = is_stopping
         self._watchers = 0
         self._store = "waiting"
         self._snapshot = LiveSnapshot()
@@ -73,27 +77,37 @@ class LiveFeed:
         return self._watchers >= self._max_watchers
 
     async def watch(self) -> AsyncGenerator[bytes, None]:
-        """Yield one message at once, then one whenever something changed, and a comment where nothing did for long."""
+        """Yield one message at once, then one whenever something changed, and a comment where nothing did for long.
+
+        It ends when the server stops: an open stream would hold it up.
+        """
         self._watchers += 1
         self._start()
         sent: dict[str, LiveRow] = {}
         version = -1
         try:
             yield b"retry: %d\n\n" % RETRY_MS
-            while True:
-                if version == self._version:
-                    try:
-                        await asyncio.wait_for(self._changed.wait(), self._heartbeat_s)
-                    except TimeoutError:
-                        yield b": nothing new\n\n"
-                        continue
-                version = self._version
-                yield self._tell(sent)
+            while not self._is_stopping():
+                if version != self._version or await self._wait_change():
+                    version = self._version
+                    yield self._tell(sent)
+                elif not self._is_stopping():
+                    yield b": nothing new\n\n"
         finally:
             self._watchers -= 1
             if not self._watchers and self._stop is not None:
                 self._stop.set()
                 self._stop = None
+
+    async def _wait_change(self) -> bool:
+        """Wait for a change; False after a heartbeat without one, and as soon as the server stops."""
+        changed = self._changed
+        loop = asyncio.get_running_loop()
+        end_s = loop.time() + self._heartbeat_s
+        while not self._is_stopping() and (left_s := end_s - loop.time()) > 0:
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(changed.wait(), min(left_s, STOP_CHECK_S))
+        return False
 
     def _tell(self, sent: dict[str, LiveRow]) -> bytes:
         rows = self._snapshot.rows

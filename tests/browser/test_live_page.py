@@ -176,6 +176,18 @@ def test_the_store_away_is_told_calmly_and_passes(live: Page, source: FilledSour
     expect(live.locator("#banner")).to_be_hidden()
 
 
+def test_a_refused_stream_is_tried_again(page: Page, pages: RunningPages, source: FilledSource) -> None:
+    """Where the collector refuses or is gone, the page says so and goes on by itself when it is back."""
+    source.fill(make_event(1))
+    page.route("**/demo/live/stream", lambda route: route.fulfill(status=503, body="too many"))
+    page.goto(f"{pages.origin}/demo/live")
+    expect(page.locator("#banner")).to_contain_text("The collector does not answer")
+    expect(page.locator("#state")).to_have_attribute("data-state", "connecting")
+    page.unroute("**/demo/live/stream")
+    expect(page.locator("#rows tr")).to_have_count(1, timeout=15_000)
+    expect(page.locator("#banner")).to_be_hidden()
+
+
 def test_a_pause_holds_the_rows_and_going_on_brings_them(live: Page, source: FilledSource) -> None:
     """While paused nothing moves; afterwards everything that came meanwhile is there."""
     row = make_event(1)

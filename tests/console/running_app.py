@@ -66,7 +66,13 @@ def running_pages() -> Iterator[RunningPages]:
     app = Starlette(
         routes=[
             *demo_routes(config, pages.keyring),
-            *live_routes(config, pages.keyring, open_no_reader, source=pages.source),
+            *live_routes(
+                config,
+                pages.keyring,
+                open_no_reader,
+                source=pages.source,
+                is_stopping=lambda: server.should_exit,
+            ),
             *tag.routes(config),
             Route(config.beacon_path, beacon, methods=["POST"]),
         ]

@@ -238,3 +238,20 @@ def test_whoever_comes_later_is_not_shown_what_is_long_past() -> None:
         await watching.aclose()
 
     run(story())
+
+
+def test_streams_end_when_the_server_stops() -> None:
+    """A server that is told to end is not held up by those who watch: quiet streams end by themselves."""
+
+    async def story() -> None:
+        stopping: list[bool] = []
+        source = FilledSource()
+        feed = LiveFeed(source, interval_s=0.01, is_stopping=lambda: bool(stopping))
+        watching = feed.watch()
+        await _listen(watching, lambda message: message["store"] == "ok")
+        stopping.append(True)
+        assert [chunk async for chunk in watching] == []
+        assert feed.watchers == 0
+        await asyncio.to_thread(source.wait_closes, 1)
+
+    run(story())
