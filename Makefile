@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick lint types python-tests browser-tests tag-tests docs lock clean chaos bench size
+.PHONY: help run test quick lint types tag-tests docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -41,6 +41,9 @@ size: $(STAMPS)/node ## Bytes of the tag, as browsers get them.
 
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
+
+picture: $(STAMPS)/dev $(STAMPS)/browsers ## Photograph the live page for the README.
+	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py
 
 lock: ## Write the lock files anew from pyproject.toml.
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock

@@ -41,6 +41,8 @@ def configure_logs(role: str, level: str = "info", form: str = "auto") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # It names the addresses that it asks again, and bound parameters travel in them.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

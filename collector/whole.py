@@ -170,10 +170,10 @@ def _greet(config: Config, keyring: Keyring, seconds: float) -> None:
     if config.demo:
         lines += [f"  demo shop    {base}/demo", f"  live page    {base}/demo/live"]
     lines += [f"  the tag      {base}{config.tag_path}", f"  beacons      {base}{config.beacon_path}"]
-    lines += [
-        "",
-        f"  ClickHouse   read only  {find_address(config, keyring, 'reader').dsn}",
-        f"               analyst    {find_address(config, keyring, 'analyst').dsn}",
-    ]
+    # Into a terminal only: what is printed elsewhere ends in somebody's log.
+    show = sys.stdout.isatty()
+    for role, label in (("reader", "read only"), ("analyst", "analyst  ")):
+        dsn = find_address(config, keyring, role).dsn if show else f"tagstitch status --dsn {role}"
+        lines.append(f"  {'ClickHouse' if role == 'reader' else '':<12} {label}  {dsn}")
     lines += ["", f'  try          tagstitch sql --data {config.data} "select count() from v_events"', ""]  # noqa: S608  a hint to read
     print("\n".join(lines), flush=True)  # noqa: T201  what the person at the terminal waits for

@@ -9,7 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ from collector.config import Config
 from collector.errors import StoreError
 from collector.instance import read_state
 from collector.store.client import StoreClient, open_client
+from collector.store.dsn import find_address
 
 INTERVAL_S = 0.5
 MARGIN_S = 60
@@ -131,6 +132,12 @@ def status(
     settings: SetOption = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and refresh every second, until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
+    dsn: Annotated[
+        Literal["reader", "analyst"] | None,
+        typer.Option(
+            "--dsn", help="Print the address of ClickHouse for a notebook, Grafana or dbt, password included."
+        ),
+    ] = None,
 ) -> None:
     """Say how the instance is doing: roles, spool, how far load and stitch are behind.
 
@@ -139,6 +146,9 @@ def status(
     read = read_running(data, config, settings)
     keyring = open_secrets(read)
     console = Console(highlight=False)
+    if dsn is not None:
+        typer.echo(find_address(read.config, keyring, dsn).dsn)
+        return
     if as_json:
         facts = read_facts(read.config, open_client(read.config, keyring, "reader"))
         console.print(json.dumps(facts, default=str), markup=False, soft_wrap=True)

@@ -86,7 +86,7 @@ def describe(config: Config) -> dict[str, Any]:
     beacon_answers = {
         "200": answer("Kept; the tag must take this visitor id over.", _object({"d": {"type": "string"}})),
         "204": answer("Kept. X-Tagstitch-Rejected names what was not."),
-        **{status: refused for status in ("400", "403", "404", "413", "415", "429", "503")},
+        **dict.fromkeys(("400", "403", "404", "413", "415", "429", "503"), refused),
     }
     ready = _object({"ready": {"type": "boolean"}, "reason": {"type": "string"}})
     return {

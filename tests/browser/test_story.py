@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page
 pytestmark = pytest.mark.browser
 
 EVENTS = """
-SELECT event_name, path, toString(visitor_id) AS visitor_id, visitor_proof, toString(person_id) AS person_id,
+SELECT event_name, path, toString(visitor_id) AS visitor, visitor_proof, toString(person_id) AS person,
        customer_id, customer_id_then, assurance, provisional, utm_campaign, link_status, props, is_bot
 FROM v_events WHERE site_id = 'demo' {}ORDER BY time, sequence
 """
@@ -79,12 +79,12 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     visitor = _script_cookie(context)
     rows = _wait(instance, visitor, lambda rows: _count(rows, "page_view") == 3, "three anonymous pages")
     assert {row["customer_id"] for row in rows} == {""}
-    assert len({row["person_id"] for row in rows}) == 1
+    assert len({row["person"] for row in rows}) == 1
     assert rows[0]["path"] == "/demo"
     assert rows[0]["utm_campaign"] == "autumn"
     assert rows[0]["visitor_proof"] == "script"
     assert rows[-1]["visitor_proof"] == "cookie"
-    anonymous_person = rows[0]["person_id"]
+    anonymous_person = rows[0]["person"]
 
     # The server's cookie: HttpOnly, first party, for this site.
     [cookie] = [cookie for cookie in context.cookies() if cookie["name"] == "ts_demo"]
@@ -132,8 +132,8 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
         lambda rows: _count(rows, "identify") and all(row["customer_id"] == "4711" for row in rows),
         "the sign-in",
     )
-    assert len({row["person_id"] for row in rows}) == 1
-    assert rows[0]["person_id"] != anonymous_person
+    assert len({row["person"] for row in rows}) == 1
+    assert rows[0]["person"] != anonymous_person
     assert rows[0]["path"] == "/demo"
     assert {row["provisional"] for row in rows} == {0}
     assert rows[0]["customer_id_then"] == ""
@@ -153,7 +153,7 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     strangers = _wait(instance, stranger, lambda rows: len(rows) >= 1, "another browser")
     assert stranger != visitor
     assert {row["customer_id"] for row in strangers} == {""}
-    assert {row["person_id"] for row in strangers}.isdisjoint({row["person_id"] for row in rows})
+    assert {row["person"] for row in strangers}.isdisjoint({row["person"] for row in rows})
     stranger_page.goto(f"{instance.url}/demo/sign-in")
     stranger_page.locator("input[name=customer][value='4712']").check()
     stranger_page.locator("form[action='/demo/sign-in'] button[type=submit]").click()

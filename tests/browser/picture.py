@@ -1,0 +1,67 @@
+"""Makes docs/live.png, the picture of the README: a real screenshot of the live page in the middle of a story.
+
+Run as `make picture`. It is no test; it starts a real instance with the demo shop, walks two browsers through it and
+photographs what the live page shows of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from conftest import CHROMIUM_FLAGS
+from instance_process import RunningInstance, running_instance
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+TARGET = Path(__file__).parents[2] / "docs" / "live.png"
+SIZE = {"width": 1280, "height": 800}
+
+
+def main() -> None:
+    """Write the picture."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_instance(Path(folder), "--demo") as instance,
+        sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
+        watcher = browser.new_context(viewport=SIZE, device_scale_factor=2).new_page()
+        watcher.goto(f"{instance.url}/demo/live")
+        _walk(instance, browser)
+        watcher.wait_for_timeout(3000)
+        watcher.screenshot(path=sys.argv[1] if len(sys.argv) > 1 else TARGET)
+        browser.close()
+
+
+def _walk(instance: RunningInstance, browser: Browser) -> None:
+    ada, grace, unknown = (browser.new_context() for _ in range(3))
+    page = _open(instance, ada, "/demo?consent=all&utm_source=news&utm_medium=email&utm_campaign=autumn")
+    _open(instance, unknown, "/demo?consent=all")
+    page.goto(f"{instance.url}/demo/shelf/light")
+    _open(instance, unknown, "/demo/product/dusk-lamp")
+    minted = instance.command(
+        *("link", "--customer", "4712", "--campaign", "spring", f"{instance.url}/demo/product/dusk-lamp")
+    )
+    letter = _open(instance, grace, "/demo?consent=all")
+    letter.goto(minted.stdout.strip())
+    letter.mouse.click(300, 300)
+    page.goto(f"{instance.url}/demo/product/dusk-lamp")
+    page.locator("form[action='/demo/basket/add'] button").click()
+    page.wait_for_timeout(1500)
+    page.goto(f"{instance.url}/demo/sign-in")
+    page.locator("input[name=customer][value='4711']").check()
+    page.locator("form[action='/demo/sign-in'] button[type=submit]").click()
+    page.wait_for_timeout(1500)
+
+
+def _open(instance: RunningInstance, context: BrowserContext, path: str) -> Page:
+    page = context.new_page()
+    page.goto(f"{instance.url}{path}")
+    page.wait_for_timeout(700)
+    return page
+
+
+if __name__ == "__main__":
+    main()
