@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from page_server import PageServer
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from collector.config import Config
 from collector.snippet import NONCE, make_snippet
@@ -149,6 +149,19 @@ def test_fingerprint_needs_consent_and_is_sent_once(page: Page, page_server: Pag
     page_server.event_names_are(site, ["page_view", "fingerprint", "page_view"])
     page.wait_for_timeout(500)
     assert len(loaded) == 1
+
+
+def test_signals_are_the_same_in_two_fresh_profiles(chromium: Browser, page_server: PageServer, site: str) -> None:
+    """The same device gives the same signals, value by value, in profiles that have nothing in common."""
+    url = page_server.add_tagged_page("/twice", site, consent="off")
+    for count in (1, 2):
+        context = chromium.new_context()
+        context.new_page().goto(url)
+        page_server.event_names_are(site, ["page_view", "fingerprint"] * count)
+        context.close()
+    one, two = (beacon.envelope for beacon in page_server.beacons(site) if "f" in beacon.envelope)
+    assert one["d"] != two["d"]
+    assert one["f"] == two["f"]
 
 
 def test_privacy_control_keeps_the_fingerprint_away(page: Page, page_server: PageServer, site: str) -> None:
