@@ -22,8 +22,18 @@ from collector.spool import SpoolWriter
 from collector.store.client import StoreClient, open_client
 
 
-def create_app(config: Config, keyring: Keyring, spool: SpoolWriter, poller: SitePoller, edge: Edge) -> Starlette:
-    """Return the ASGI application of one web process. It starts and stops `poller`; `spool` is the caller's."""
+def create_app(
+    config: Config,
+    keyring: Keyring,
+    spool: SpoolWriter,
+    poller: SitePoller,
+    edge: Edge,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Starlette:
+    """Return the ASGI application of one web process. It starts and stops `poller`; `spool` is the caller's.
+
+    `is_stopping`: whether the process is about to end; answers that would go on for ever end then.
+    """
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -37,7 +47,7 @@ def create_app(config: Config, keyring: Keyring, spool: SpoolWriter, poller: Sit
         from collector.console.live import live_routes
 
         routes += demo_routes(config, keyring)
-        routes += live_routes(config, keyring, make_reader(config, keyring))
+        routes += live_routes(config, keyring, make_reader(config, keyring), is_stopping=is_stopping)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -28,6 +28,8 @@ from collector.store.client import open_client
 
 FILE_NAME = "sites.json"
 COPY_INTERVAL_MS = 60_000
+FIRST_INTERVAL_S = 0.2
+"""Until the store has answered once, nothing can be accepted: ask often."""
 
 
 def _read_clock() -> int:
@@ -95,7 +97,7 @@ class SitePoller:
     def _run(self) -> None:
         while not self._stop.is_set():
             self.poll()
-            self._stop.wait(self._interval_s)
+            self._stop.wait(self._interval_s if self._book.read_at_ms else min(FIRST_INTERVAL_S, self._interval_s))
         self._client.close()
 
     def _write_uses(self) -> None:

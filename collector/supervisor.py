@@ -102,7 +102,7 @@ class RunningRole:
                 await self._process.stdin.drain()
 
     async def _watch(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        next_pause_s = FIRST_PAUSE_S
         while True:
             process = self._process
             if process is None or process.stdout is None or process.stderr is None:
@@ -119,7 +119,8 @@ class RunningRole:
             if len(self._deaths) > DEATHS_ALLOWED:
                 self._on_failure(RoleFailed(self.role.name, reason))
                 return
-            pause_s = FIRST_PAUSE_S if now - born > DEATHS_WINDOW_S else min(pause_s * 2, LONGEST_PAUSE_S)
+            pause_s = FIRST_PAUSE_S if now - born > DEATHS_WINDOW_S else next_pause_s
+            next_pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             get_logger().error("role died, starting it again", name=self.role.name, reason=reason, pause_s=pause_s)
             await asyncio.sleep(pause_s)
             self._tail.clear()
@@ -133,8 +134,9 @@ class RunningRole:
                 continue
             if not line:
                 return
-            if announce and self.role.announces and not self.announced.done():
-                self.announced.set_result(line)
+            if announce and self.role.announces and line.startswith(b"{"):
+                if not self.announced.done():
+                    self.announced.set_result(line)
                 continue
             self._tail.append(line.decode("utf-8", "replace").rstrip())
             sys.stderr.buffer.write(line)

@@ -54,9 +54,12 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             now_ms=lambda: time.time_ns() // 1_000_000,
             find_country=open_country_lookup(config.country_database),
         )
+        # The application asks whether the server is about to stop, and the server is made for the application.
+        servers: list[uvicorn.Server] = []
+        app = create_app(config, keyring, spool, poller, edge, lambda: any(server.should_exit for server in servers))
         server = _Server(
             uvicorn.Config(
-                create_app(config, keyring, spool, poller, edge),
+                app,
                 http=make_protocol(config),
                 loop="uvloop",
                 ws="none",
@@ -64,11 +67,11 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
                 log_config=None,
                 proxy_headers=False,  # the edge reads X-Forwarded-For itself, from trusted proxies only
                 server_header=False,
-                date_header=True,
                 timeout_graceful_shutdown=SHUTDOWN_LIMIT_S,
                 backlog=2048,
             )
         )
+        servers.append(server)
         await server.serve(sockets=[listener])
     finally:
         await asyncio.to_thread(spool.close)

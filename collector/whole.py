@@ -8,6 +8,7 @@ error.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -89,6 +90,7 @@ async def _start(
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
     if await supervisor.until(web_running.announced, START_LIMIT_S, "web") is None:
         return
+    await _await_ready(config)
     _greet(config, keyring, time.monotonic() - started)
 
 
@@ -142,6 +144,19 @@ def _role_environ(config: Config) -> Mapping[str, str]:
         environ["TAGSTITCH_LOG_FORM"] = "text"
     environ["TAGSTITCH_SUPERVISED"] = "1"
     return environ
+
+
+async def _await_ready(config: Config) -> None:
+    """Wait until web would accept a beacon; go on all the same where the disk, say, keeps it from that."""
+    for _ in range(100):
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(config.host, config.port)
+            writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+            if answer.startswith(b"HTTP/1.1 200"):
+                return
+        await asyncio.sleep(0.05)
 
 
 async def _migrate(config: Config, keyring: Keyring) -> None:
