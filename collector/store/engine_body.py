@@ -6,7 +6,6 @@ decompressed while it is read, a megabyte at a time, and the bound holds for wha
 
 from __future__ import annotations
 
-import gzip
 import io
 import tempfile
 import zlib
@@ -23,43 +22,58 @@ IN_MEMORY_BYTES = 16 * 1024 * 1024
 CHUNK_BYTES = 1024 * 1024
 
 
-def _inflate(raw: IO[bytes]) -> IO[bytes]:
-    return cast("IO[bytes]", io.BufferedReader(_Deflate(raw)))
+class _Unpacked(io.RawIOBase):
+    """Reads through a push decompressor, in small steps: what one step can give is bounded.
 
+    Unlike the readers that the libraries bring, it notices a stream that ends too early.
+    """
 
-class _Deflate(io.RawIOBase):
-    """Reads a zlib stream; the standard library reads gzip alone as a file."""
-
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: IO[bytes], make: Callable[[], Any], step_bytes: int) -> None:
         self._raw = raw
-        self._inner = zlib.decompressobj()
+        self._make = make
+        self._inner = make()
+        self._step_bytes = step_bytes
+        self._is_fresh = True
+        self._ready = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: Any) -> int:
-        while not self._inner.eof:
-            data = self._inner.unconsumed_tail or self._raw.read(65536)
-            piece = self._inner.decompress(data, len(target))
-            if piece:
-                target[: len(piece)] = piece
-                return len(piece)
+        while not self._ready:
+            data = (self._inner.unused_data if self._inner.eof else b"") or self._raw.read(self._step_bytes)
             if not data:
-                raise zlib.error("the stream ends early")
-        return 0
+                if self._inner.eof or self._is_fresh:
+                    return 0
+                raise EOFError("the stream ends too early")
+            if self._inner.eof:
+                self._inner = self._make()
+            self._is_fresh = False
+            self._ready = self._inner.decompress(data)
+        piece, self._ready = self._ready[: len(target)], self._ready[len(target) :]
+        target[: len(piece)] = piece
+        return len(piece)
+
+
+def _unpack(make: Callable[[], Any], step_bytes: int) -> Callable[[IO[bytes]], IO[bytes]]:
+    return lambda raw: cast("IO[bytes]", io.BufferedReader(_Unpacked(raw, make, step_bytes), CHUNK_BYTES))
+
+
+def _zstd() -> Any:
+    # A window of 128 MiB is the most that the format's own tools accept without being asked.
+    return zstandard.ZstdDecompressor(max_window_size=2**27).decompressobj()
 
 
 _DECODERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     "": lambda raw: raw,
     "identity": lambda raw: raw,
-    "gzip": lambda raw: cast("IO[bytes]", gzip.GzipFile(fileobj=raw)),
-    "deflate": _inflate,
-    "lz4": lambda raw: cast("IO[bytes]", lz4.frame.LZ4FrameFile(raw)),
-    # A window of 128 MiB is the most that the format's own tools accept without being asked.
-    "zstd": lambda raw: cast(
-        "IO[bytes]",
-        zstandard.ZstdDecompressor(max_window_size=2**27).stream_reader(raw, read_across_frames=True),
-    ),
+    # deflate and gzip grow a thousandfold at most.
+    "gzip": _unpack(lambda: zlib.decompressobj(31), 4096),
+    "deflate": _unpack(lambda: zlib.decompressobj(15), 4096),
+    # LZ4 255-fold.
+    "lz4": _unpack(lz4.frame.LZ4FrameDecompressor, 16384),
+    # Four bytes of zstd can stand for 128 KiB.
+    "zstd": _unpack(_zstd, 256),
 }
 
 

@@ -48,8 +48,8 @@ _NAMES = {
 
 _STATUS = {
     **dict.fromkeys((SYNTAX_ERROR, BAD_ARGUMENTS, UNKNOWN_SETTING, UNKNOWN_COMPRESSION, CANNOT_DECOMPRESS), 400),
-    **dict.fromkeys((27, 28, 38, 41, 42, 43, 44, 53, 63, 69, 72, 80, 130, 131, 283, 294, 386, 441, 456, 457), 400),
-    **dict.fromkeys((46, 47, 60, 81, 79, 482), 404),
+    **dict.fromkeys((6, 25, 26, 27, 38, 41, 43, 53, 72, 117, 130, 131, 167, 168, 306, 321, 441, 456, 457), 400),
+    **dict.fromkeys((46, 47, 60, 79, 81, 482), 404),
     **dict.fromkeys((AUTHENTICATION_FAILED, 192, 193, 194), 403),
     ACCESS_DENIED: 403,
     SESSION_NOT_FOUND: 404,

@@ -13,9 +13,11 @@ The only module that touches chdb. Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,10 +183,12 @@ class Chdb:
         self._connect = native.connect
         self._path = str(path)
         self._defaults = {**_BASE_SETTINGS, **(defaults or {})}
+        said: list[str] = []
         try:
-            self._root = Handle(self._connect(self._path))
+            with _catch_stderr(said):
+                self._root = Handle(self._connect(self._path))
         except RuntimeError as error:
-            raise EngineUnusable(_why_unusable(path, str(error))) from None
+            raise EngineUnusable(_why_unusable(path, "".join(said) or str(error))) from None
         native.reset_signal_handlers()
         self._root_lock = threading.Lock()
         self.version, self.time_zone = self._root.rows("SELECT version(), timezone()")[0]
@@ -204,6 +208,22 @@ class Chdb:
         """Flush and close the engine. No handle may be in use."""
         with self._root_lock:
             self._root.close()
+
+
+@contextlib.contextmanager
+def _catch_stderr(said: list[str]) -> Iterator[None]:
+    """Catch what chdb itself writes on standard error: there it says why it cannot open a folder."""
+    kept = os.dup(2)
+    caught = os.memfd_create("stderr")
+    os.dup2(caught, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.lseek(caught, 0, os.SEEK_SET)
+        said.append(os.read(caught, 65536).decode("utf-8", "replace"))
+        os.close(caught)
 
 
 def prepare_folder(path: Path) -> None:
@@ -234,5 +254,6 @@ def _why_unusable(path: Path, message: str) -> str:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return f"{path} is in use by another engine process: stop that one, or name another data folder"
-    reason = read_error(message).reason.strip(" .") or "chdb names no reason"
+    reason = " ".join(read_error(message.partition("Stack trace")[0]).reason.split()).strip(" .,")
+    reason = reason or "chdb names no reason"
     return f"{path} cannot be opened ({reason[:300]}): restore it from a backup, or move it away and start anew"

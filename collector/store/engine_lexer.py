@@ -54,7 +54,7 @@ class Token:
 
 
 def tokens(sql: str) -> Iterator[Token]:
-    """Yield the tokens of `sql` without spaces and comments. A comment or quote that is never closed yields tokens too."""
+    """Yield the tokens of `sql` without spaces and comments. What is opened and never closed yields tokens too."""
     at = 0
     depth = 0
     while at < len(sql):
