@@ -216,11 +216,12 @@ PRIMARY KEY key
 SOURCE(CLICKHOUSE(@dictionary_login QUERY '
     SELECT cityHash64(key) AS key, person_id, customer_id,
            multiIf(key_kind = ''visitor'', '''', key_customer_id != '''', key_customer_id, customer_id) AS customer_id_then,
-           valid_from, several, level, provisional
+           if(several = 1, toDateTime64(''2299-12-31 00:00:00'', 3, ''UTC''), valid_from) AS valid_from,
+           several, level, provisional
     FROM @name(identity_map) FINAL'))
 LAYOUT(HASHED_ARRAY())
 LIFETIME(MIN 30 MAX 60)
-COMMENT 'identity_map in memory, by cityHash64(own person id); stitch reloads it after each change';
+COMMENT 'identity_map in memory, by cityHash64(own person id), with several people valid_from never comes; stitch reloads it';
 
 CREATE DICTIONARY IF NOT EXISTS @name(identity_intervals_dict) @on_cluster
 (

@@ -1,8 +1,9 @@
 -- What readers see: stable names, a comment on every column, pseudonyms instead of personal values.
 --
 -- The person of an event is looked up when the view is read: one lookup by the visitor's own person id in a dictionary
--- that holds only identifiers whose person is not their own. Intervals are looked up only for identifiers with several
--- people. A column that a query does not name costs nothing, its lookup included.
+-- that holds only identifiers whose person is not their own. For one with several people valid_from never comes, and
+-- the interval is looked up. A column that a query does not name costs nothing, its lookup included. Measured with two
+-- million events: people by day cost 1.9 times the CPU of visitors by day.
 --
 -- In a view for readers stands no value of an identifier but the customer id (in clear only where its kind is declared
 -- not personal), no actor, no network address.
@@ -66,11 +67,10 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
 )
 @security AS
 WITH
-    dictGetOrDefault('@name(identity)', ('person_id', 'valid_from', 'several'), cityHash64(own_person_id),
-        (own_person_id, toDateTime64(0, 3, 'UTC'), toUInt8(0))) AS tie,
-    dictGet('@name(identity)', ('customer_id', 'level', 'provisional', 'valid_from', 'several'), cityHash64(own_person_id)) AS known,
-    known.5 = 1 AS is_shared,
-    known.4 <= time AS is_in_force
+    dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own_person_id),
+        (own_person_id, toDateTime64(0, 3, 'UTC'))) AS tie,
+    dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own_person_id)) AS known,
+    dictGet('@name(identity)', 'several', cityHash64(own_person_id)) = 1 AS is_shared
 SELECT
     event_id,
     site_id,
@@ -82,24 +82,24 @@ SELECT
     session_id,
     session_number,
     multiIf(
-        tie.3 = 1, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
         tie.2 <= time, tie.1,
+        is_shared, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
         own_person_id) AS person_id,
     multiIf(
+        known.2 <= time, known.1,
         is_shared, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own_person_id), time),
-        is_in_force, known.1,
         '') AS customer_id,
     if(customer_key = toUUID('00000000-0000-0000-0000-000000000000'), '',
         dictGet('@name(identity)', 'customer_id_then', cityHash64(customer_key))) AS customer_id_then,
     multiIf(
         assurance = 0, 0,
         customer_id = '', assurance,
-        is_shared, least(assurance, dictGet('@name(identity_intervals_dict)', 'level', cityHash64(own_person_id), time)),
-        least(assurance, known.2)) AS assurance,
+        known.2 <= time, least(assurance, dictGet('@name(identity)', 'level', cityHash64(own_person_id))),
+        least(assurance, dictGet('@name(identity_intervals_dict)', 'level', cityHash64(own_person_id), time))) AS assurance,
     multiIf(
-        is_shared, dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own_person_id), time),
-        is_in_force, known.3,
-        0) AS provisional,
+        customer_id = '', 0,
+        known.2 <= time, dictGet('@name(identity)', 'provisional', cityHash64(own_person_id)),
+        dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own_person_id), time)) AS provisional,
     url,
     host,
     path,
@@ -179,21 +179,21 @@ CREATE OR REPLACE VIEW @name(v_sessions) @on_cluster
 )
 @security AS
 WITH
-    dictGetOrDefault('@name(identity)', ('person_id', 'valid_from', 'several'), cityHash64(own),
-        (own, toDateTime64(0, 3, 'UTC'), toUInt8(0))) AS tie,
-    dictGet('@name(identity)', ('customer_id', 'valid_from', 'several'), cityHash64(own)) AS known
+    dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own), (own, toDateTime64(0, 3, 'UTC'))) AS tie,
+    dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own)) AS known,
+    dictGet('@name(identity)', 'several', cityHash64(own)) = 1 AS is_shared
 SELECT
     session_id,
     site_id,
     visitor_id,
     session_number,
     multiIf(
-        tie.3 = 1, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
         tie.2 <= ended_at, tie.1,
+        is_shared, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
         own) AS person_id,
     multiIf(
-        known.3 = 1, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
         known.2 <= ended_at, known.1,
+        is_shared, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
         '') AS customer_id,
     started_at,
     ended_at,
