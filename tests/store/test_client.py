@@ -118,7 +118,11 @@ def test_an_error_after_the_first_rows_is_an_error(store: RunningStore) -> None:
     received = b""
     with (
         pytest.raises(StoreError, match=r"broke off: .*throwIf") as broken,
-        store.writer.stream("SELECT number, throwIf(number = 200000) FROM numbers(400000)", form="TSV") as stream,
+        store.writer.stream(
+            "SELECT number, throwIf(number = 2000000) FROM numbers(3000000)",
+            form="TSV",
+            settings={"max_threads": 1, "max_block_size": 10_000},
+        ) as stream,
     ):
         for piece in stream:
             received += piece
