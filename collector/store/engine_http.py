@@ -36,6 +36,7 @@ from collector.store.engine_credentials import Credential, Role, authenticate
 from collector.store.engine_errors import BAD_ARGUMENTS, QUERY_WITH_SAME_ID, QueryFailed
 from collector.store.engine_gate import Gate
 from collector.store.engine_handles import Chdb, Outcome
+from collector.store.engine_native import NativeLz4Encoder
 from collector.store.engine_order import Order
 from collector.store.engine_protocol import EXTENSION, EarlyHead
 from collector.store.engine_request import Asked, read_asked, read_body, read_form
@@ -141,11 +142,12 @@ class Interface:
                 await self._serve(request, asked, credential, query_id, send)
             except QueryFailed as error:
                 await _drain(request)
-                await self._refusal(error, query_id)(request.scope, request.receive, send)
+                framed = "compress=1" in request.url.query.split("&")
+                await self._refusal(error, query_id, framed)(request.scope, request.receive, send)
         except ClientDisconnect:
             _log.debug("client went away")
 
-    def _refusal(self, error: QueryFailed, query_id: str) -> Response:
+    def _refusal(self, error: QueryFailed, query_id: str, framed: bool) -> Response:
         headers = {
             "X-ClickHouse-Exception-Code": str(error.code),
             "X-ClickHouse-Query-Id": query_id,
@@ -154,7 +156,11 @@ class Interface:
         if error.status == 403 and error.code == 516:
             headers["WWW-Authenticate"] = 'Basic realm="ClickHouse server HTTP API"'
             headers["X-ClickHouse-Auth"] = "basic"
-        return PlainTextResponse(error.text(self._engine.version) + "\n", error.status, headers)
+        body = (error.text(self._engine.version) + "\n").encode()
+        if framed and error.status != 403:
+            # As the server does it: JDBC reads every error in frames, except those about credentials.
+            body = NativeLz4Encoder().compress(body)
+        return PlainTextResponse(body, error.status, headers)
 
     async def _serve(self, request: Request, asked: Asked, credential: Credential, query_id: str, send: Send) -> None:
         limits = self._config.settings
@@ -209,7 +215,9 @@ class Answer:
         self._format = asked.interface.get("default_format") or "TabSeparated"
         self._encoder: Encoder | None = None
         self._encoding = ""
-        if asked.flag("enable_http_compression"):
+        if asked.flag("compress"):
+            self._encoder = NativeLz4Encoder()
+        elif asked.flag("enable_http_compression"):
             chosen = choose_encoder(request.headers.get("accept-encoding", ""))
             if chosen:
                 self._encoding, self._encoder = chosen
@@ -235,6 +243,7 @@ class Answer:
             role_settings=self._interface._role_settings[role],
             session=session,
             max_statement_bytes=self._interface._config.settings.max_statement_bytes,
+            client_protocol=self._asked.number("client_protocol_version", 0),
             on_format=self._take_format,
             on_progress=self._progress if self._asked.flag("send_progress_in_http_headers") else None,
         )

@@ -18,6 +18,7 @@ from collector.store.engine_credentials import Role
 from collector.store.engine_errors import SYNTAX_ERROR, QueryFailed
 from collector.store.engine_handles import Chdb, Handle, Outcome, Progress
 from collector.store.engine_lexer import InsertHead, cut_insert, cut_statement, read_settings, tokens
+from collector.store.engine_native import greeting, is_greeting
 from collector.store.engine_sessions import Session
 
 # An INSERT's head is looked for in this much of the body; rows follow.
@@ -41,6 +42,7 @@ class Order:
     role_settings: Mapping[str, str] = field(default_factory=dict)
     session: Session | None = None
     max_statement_bytes: int = 1024 * 1024
+    client_protocol: int = 0
     on_format: Callable[[str], None] = lambda _: None
     on_progress: Progress | None = None
     _handle: Handle | None = None
@@ -171,6 +173,10 @@ class Order:
         first = next(tokens(statement), None)
         if first is None:
             raise QueryFailed(SYNTAX_ERROR, "Syntax error: Empty query.")
+        if self.client_protocol and format_name == "Native" and is_greeting(statement):
+            version, time_zone = handle.rows("SELECT version(), timezone()")[0]
+            _write_all(self.pipe, greeting(version, time_zone))
+            return Outcome(result_rows=1)
         if first.text.upper() in _STREAMED:
             return handle.run_into(self.pipe, statement, format_name, self.parameters)
         outcome = handle.run(statement, format_name, self.parameters)

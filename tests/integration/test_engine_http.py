@@ -24,6 +24,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 
 from collector.store.engine_config import Limits
 from tests.engine_process import RunningEngine, running_engine
+from tests.native_frames import read_frames
 
 pytestmark = pytest.mark.engine
 
@@ -575,6 +576,27 @@ def test_what_drivers_send_by_habit_is_taken(engine: RunningEngine, driver: str,
     params, headers, query = DRIVERS[driver]
     answer = post(engine, query, role, params=params, headers=headers)
     assert answer.status_code == 200, answer.text
+
+
+def test_jdbc_reads_answers_and_errors_in_frames(engine: RunningEngine) -> None:
+    """compress=1, which JDBC sends by default, gives ClickHouse's own frames; refusals of rights stay plain."""
+    params = {"compress": "1", "default_format": "RowBinaryWithNamesAndTypes"}
+    assert read_frames(post(engine, "SELECT 1 FORMAT TSV", "reader", params=params).content) == b"1\n"
+    query = "SELECT number FROM numbers(200000) FORMAT TabSeparated"
+    answer = post(engine, query, "reader", params=params)
+    assert "Content-Encoding" not in answer.headers
+    assert read_frames(answer.content) == "".join(f"{i}\n" for i in range(200000)).encode()
+    assert read_frames(post(engine, "SELECT nope", "reader", params=params).content).startswith(b"Code: 47.")
+    assert post(engine, "SELECT * FROM events", "reader", params=params).text.startswith("Code: 497.")
+
+
+def test_clickhouse_go_is_greeted(engine: RunningEngine) -> None:
+    """The driver's first question is answered in its own protocol version, all others in plain Native."""
+    params = {"default_format": "Native", "client_protocol_version": "54460", "database": "tagstitch"}
+    hello = post(engine, "SELECT displayName(), version(), revision(), timezone()", "reader", params=params)
+    assert hello.content.startswith(b"\x01\x00\x02\xff\xff\xff\xff\x00\x04\x01\x0ddisplayName()")
+    ping = post(engine, "SELECT 1", "reader", params=params)
+    assert ping.content == b"\x01\x01\x011\x05UInt8\x01"
 
 
 def test_the_python_standard_library_reads_an_answer(engine: RunningEngine) -> None:
