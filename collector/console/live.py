@@ -22,7 +22,7 @@ from collector.console.page import Pages, make_nonce
 from collector.keyring import Keyring
 
 LEVELS = (
-    ("device", "Nobody has said who this is: the browser alone is known."),
+    ("unknown", "Nobody had said who this is: the browser alone was known."),
     ("claimed", "The page said so, unsigned. A hint, nothing more."),
     ("linked", "A signed link was followed by a human. Provisional until a sign-in confirms it."),
     ("signed", "The site vouches for it with a signature."),

@@ -27,7 +27,7 @@ def main() -> None:
         sync_playwright() as driver,
     ):
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
-        watcher = browser.new_context(viewport=SIZE, device_scale_factor=2).new_page()
+        watcher = browser.new_context(viewport=SIZE, device_scale_factor=1.5).new_page()
         watcher.goto(f"{instance.url}/demo/live")
         _walk(instance, browser)
         watcher.wait_for_timeout(3000)
@@ -38,22 +38,29 @@ def main() -> None:
 def _walk(instance: RunningInstance, browser: Browser) -> None:
     ada, grace, unknown = (browser.new_context() for _ in range(3))
     page = _open(instance, ada, "/demo?consent=all&utm_source=news&utm_medium=email&utm_campaign=autumn")
-    _open(instance, unknown, "/demo?consent=all")
-    page.goto(f"{instance.url}/demo/shelf/light")
-    _open(instance, unknown, "/demo/product/dusk-lamp")
+    stranger = _open(instance, unknown, "/demo?consent=all&gclid=1")
+    _follow(page, "/demo/shelf/light")
+    _follow(stranger, "/demo/product/dusk-lamp")
     minted = instance.command(
         *("link", "--customer", "4712", "--campaign", "spring", f"{instance.url}/demo/product/dusk-lamp")
     )
     letter = _open(instance, grace, "/demo?consent=all")
     letter.goto(minted.stdout.strip())
     letter.mouse.click(300, 300)
-    page.goto(f"{instance.url}/demo/product/dusk-lamp")
+    _follow(page, "/demo/product/dusk-lamp")
     page.locator("form[action='/demo/basket/add'] button").click()
     page.wait_for_timeout(1500)
-    page.goto(f"{instance.url}/demo/sign-in")
+    _follow(page, "/demo/sign-in")
     page.locator("input[name=customer][value='4711']").check()
     page.locator("form[action='/demo/sign-in'] button[type=submit]").click()
     page.wait_for_timeout(1500)
+
+
+def _follow(page: Page, path: str) -> None:
+    """Go on as by a click: with a referrer."""
+    page.evaluate("path => { location.href = path }", path)
+    page.wait_for_url(f"**{path}")
+    page.wait_for_timeout(700)
 
 
 def _open(instance: RunningInstance, context: BrowserContext, path: str) -> Page:
