@@ -41,6 +41,7 @@ size: $(STAMPS)/node ## Bytes of the tag, as browsers get them.
 
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
+	@$(BIN)/python -m collector.store.document
 
 picture: $(STAMPS)/dev $(STAMPS)/browsers ## Photograph the live page for the README.
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py

@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import data, doctor, links, roles, sites, watch
+from collector.commands import data, doctor, links, questions, roles, sites, watch
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command(rich_help_panel=RUNNING)(roles.engine)
 STORE = "Ask and change the store"
 app.command(rich_help_panel=STORE)(data.migrate)
 app.command(rich_help_panel=STORE)(data.sql)
+app.command(rich_help_panel=STORE)(questions.questions)
 
 SEE = "See what happens"
 app.command(rich_help_panel=SEE)(watch.tail)

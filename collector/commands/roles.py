@@ -81,12 +81,33 @@ def load(data: DataOption = None, config: ConfigOption = None, settings: SetOpti
     run_loader(read.config, _start_role("load", read.config), _stop_on_signal())
 
 
-def stitch(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
-    """Turn evidence into the identity map: who is who. One of these is enough; a second does no harm."""
+def stitch(
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the whole map anew from the evidence, once, and end.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --rebuild: count what differs, write nothing.")
+    ] = False,
+) -> None:
+    """Turn evidence into the identity map: who is who. One of these is enough; a second does no harm.
+
+    The map is a function of the evidence alone, so a rebuild changes nothing unless the identifier kinds or the
+    rules have changed since.
+    """
+    from collector.identity.stitch import rebuild as rebuild_map
     from collector.identity.stitch import run_stitch
 
     read = read_running(data, config, settings)
-    run_stitch(read.config, _start_role("stitch", read.config), _stop_on_signal())
+    keyring = _start_role("stitch", read.config)
+    if not rebuild:
+        run_stitch(read.config, keyring, _stop_on_signal())
+        return
+    done = rebuild_map(read.config, keyring, dry_run=dry_run)
+    differ = "would change" if dry_run else "changed"
+    typer.echo(f"{done.evidence} pieces of evidence, {done.map_rows} rows of the map, {done.differences} {differ}")
 
 
 def engine(
