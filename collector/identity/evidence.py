@@ -26,8 +26,11 @@ SIGNED = 3
 SERVER = 4
 
 
-class Evidence(EvidenceRow, frozen=True, kw_only=True):
-    """One row of `identity_evidence`: what the edge wrote, and the way by which it came. Ids are UUID text."""
+class Evidence(EvidenceRow, kw_only=True):
+    """One row of `identity_evidence`: what the edge wrote, and the way by which it came. Ids are UUID text.
+
+    Never changed after it was read.
+    """
 
     space_id: str = ""
     site_id: str = ""

@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 
 from collector.config import Config
 from collector.errors import StoreError
-from collector.identity.component import ALARM_ROWS, Component, find_touched, read_all, read_component
+from collector.identity.component import ALARM_ROWS, Component, find_touched, read_all, read_component, read_whole
 from collector.identity.policy import Policy, make_policy
 from collector.identity.resolve import Resolution, resolve
 from collector.identity.standing import (
     Change,
+    Standing,
     compare,
     find_dependents,
     index,
@@ -43,6 +44,8 @@ from collector.store.dictionaries import reload_dictionaries
 from collector.store.writer import insert_rows
 
 KEYS_PER_ROUND = 1_000
+WALK_KEYS = 5_000  # beyond, after a long absence, the whole space is read at once
+WHOLE_SPACE_ROWS = 1_000_000
 IDLE_PROGRESS_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
@@ -195,10 +198,11 @@ class Stitcher:
             policy = self.read_policy(space_id)
             left = set(keys)
             while left:
-                component = self._read(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy)
+                component = self._read_many(space_id, left) if len(left) > WALK_KEYS else None
+                component = component or self._read(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy)
                 left -= component.keys
                 resolution = resolve(component.rows, policy, component.fused)
-                wanted, found = index(resolution), read_standing(self._client, space_id, component.keys)
+                wanted, found = index(resolution), self._read_standing(space_id, component)
                 change = compare(wanted, found)
                 reload |= bool(change.map_rows or change.map_gone or change.intervals or change.intervals_gone)
                 reload_intervals |= bool(change.intervals or change.intervals_gone)
@@ -212,6 +216,14 @@ class Stitcher:
             self._is_stale = False
         for space_id, resolution in resolved:
             write_logs(self._client, space_id, resolution, position.version)
+
+    def _read_many(self, space_id: str, touched: set[str]) -> Component | None:
+        return read_whole(self._client, space_id, touched, max_rows=WHOLE_SPACE_ROWS)
+
+    def _read_standing(self, space_id: str, component: Component) -> Standing:
+        if component.is_whole:
+            return read_all_standing(self._client, space_id)
+        return read_standing(self._client, space_id, component.keys)
 
     def _read(self, space_id: str, touched: set[str], policy: Policy) -> Component:
         """Read the components of touched keys; of a key that is newly fused, all those that hung on it too."""

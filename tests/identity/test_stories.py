@@ -448,3 +448,118 @@ def test_a_hand_over_between_two_customers_is_noted() -> None:
 def test_ninety_days_are_counted_in_milliseconds() -> None:
     """The bound is the policy's, to the millisecond."""
     assert POLICY.look_back_ms == 90 * DAY_MS
+
+
+def test_links_alone_make_no_shared_device() -> None:
+    """Six forwarded mails clicked on one browser say nothing about its people: one is confirmed, five are noted."""
+    people = People(*(click("A", f"K{n}", at=days(n)) for n in range(1, 7)), sign_in("A", "K1", at=days(9)))
+    assert people.who("A", days(0)) == "K1"
+    assert people.refused == ["forwarded"] * 5
+
+
+def test_shared_tablet_between_two_sessions_of_one_person_is_nobodys() -> None:
+    """The same account in the morning and in the evening: the hours between are not its own."""
+    people = People(
+        *(sign_in("A", f"K{n}", at=days(n), session=f"s{n}") for n in range(1, 7)),
+        sign_in("A", "K6", at=days(6) + 4 * 60 * MINUTE_MS, session="evening"),
+    )
+    assert people.who("A", days(6) + 60 * MINUTE_MS) == ""
+    assert people.who("A", days(6) + 241 * MINUTE_MS) == "K6"
+
+
+def test_shared_tablet_handed_on_at_once() -> None:
+    """The next person's sign-in ends the time of the one before, half an hour or not."""
+    people = People(
+        *(sign_in("A", f"K{n}", at=days(1) + n * 10 * MINUTE_MS, session=f"s{n}") for n in range(1, 7)),
+    )
+    assert people.who("A", days(1) + 19 * MINUTE_MS) == "K1"
+    assert people.who("A", days(1) + 20 * MINUTE_MS) == "K2"
+
+
+def test_a_second_click_with_proof_opens_its_session() -> None:
+    """The first click came without the cookie, the second with it: the session counts from its start."""
+    people = People(
+        click("A", "K1", at=hours(2), session_start=hours(1), proof="script"),
+        click("A", "K1", at=hours(2.5), session_start=hours(1)),
+    )
+    assert people.who("A", hours(1)) == "K1?"
+
+
+def test_a_sign_in_without_proof_confirms_a_link_and_opens_no_history() -> None:
+    """The click's session becomes certain, what lies before stays anonymous."""
+    people = People(
+        click("A", "K1", at=hours(2), session_start=hours(1)), sign_in("A", "K1", at=hours(4), proof="script")
+    )
+    assert [people.who("A", hours(h)) for h in (0.5, 1, 3, 5)] == ["", "K1", "K1", "K1"]
+
+
+def test_a_refusal_that_a_merge_has_made_idle_is_not_noted() -> None:
+    """E1 stood between K1 and K2; the operator says that they are one: nothing is refused any more."""
+    people = People(
+        sign_in("A", "K1", "E1", at=days(1)), sign_in("B", "K2", "E1", at=days(2)), alias("K1", "K2", at=days(3))
+    )
+    assert people.refused == []
+
+
+def test_a_person_is_named_by_its_customer_key_however_late_that_came() -> None:
+    """E1 was there first: the person id is K1's all the same, because that is what stays."""
+    people = People(sign_in("A", "E1", at=days(1)), sign_in("A", "K1", at=days(3)))
+    assert people.person("E1") == key("K1")
+    assert people.who("A", days(0)) == "K1"
+
+
+def test_a_key_named_twice_in_one_request_counts_at_its_higher_level() -> None:
+    """Signed by the page and vouched for by the server in one event: level 4."""
+    rows = [tie("A", "K1", hours(1), level, event="one") for level in (3, 4)]
+    assert [row.level for row in People(rows).resolution.map_rows if row.key == key("A")] == [4]
+
+
+def test_two_writings_of_one_evidence_id_have_one_meaning() -> None:
+    """Nobody honest does that; whoever comes first makes no difference."""
+    first, second = tie("A", "K1", hours(1), id="same"), tie("A", "K2", hours(2), id="same")
+    assert People([first, second]).resolution == People([second, first]).resolution
+
+
+def test_a_hand_over_gives_the_app_no_history() -> None:
+    """Proof and session are the browser's that brought the evidence, not the app's: B is K1's from that moment on."""
+    people = People(sign_in("A", "K1", at=days(1)), [tie("A", "B", days(2), 3, session_start=days(2) - 5)])
+    assert people.who("B", days(2) - 1) == ""
+    assert people.who("B", days(2)) == "K1"
+
+
+def test_keys_known_to_be_fused_are_fused_though_their_visitors_are_not_given() -> None:
+    """Stitch does not read the ten thousand visitors again to resolve one of them."""
+    people = People(sign_in("A", "K1", at=hours(1)), fused={key("K1")})
+    assert people.resolution.map_rows == ()
+    assert people.refused == ["fused"]
+
+
+def test_a_customer_is_known_since_the_first_signed_word() -> None:
+    """The click came before; the certainty came with the sign-in. Without one, the click's interval counts."""
+    clicked = click("A", "K1", at=hours(2), session_start=hours(1))
+    assert [c.since_ms for c in People(clicked).resolution.customers] == [hours(1)]
+    assert [c.since_ms for c in People(clicked, sign_in("A", "K1", at=hours(3))).resolution.customers] == [hours(3)]
+
+
+def test_an_anonymous_person_has_the_id_of_its_oldest_visitor() -> None:
+    """B was seen in an earlier hand-over than A, so B names the person of all three; the rows are A's and C's."""
+    people = People(
+        [tie("B", "C", hours(1), 2, kind="link", human="key", token="t")],
+        [tie("A", "B", hours(2), 2, kind="link", human="key", token="u")],
+    )
+    oldest = min(key("B"), key("C"))
+    assert {people.person(name) for name in "ABC"} == {oldest}
+    assert {row.key for row in people.resolution.map_rows} == {key(name) for name in "ABC"} - {oldest}
+
+
+def test_an_anonymous_person_is_there_again_after_a_sign_out() -> None:
+    """B is one with the older A; K1 has B for two hours; before and after, B is that anonymous person."""
+    people = People(
+        [tie("B", "A", hours(2), 2, kind="link", human="key", token="t", session_start=hours(1))],
+        [tie("A", "C", hours(0), 2, kind="link", human="key", token="u")],
+        sign_in("B", "K1", at=hours(3), proof="script"),
+        reset("B", "B", at=hours(5)),
+    )
+    anonymous = people.person("A", hours(2))
+    assert anonymous != key("B")
+    assert [people.person("B", hours(h)) for h in (2, 4, 6)] == [anonymous, key("K1"), anonymous]

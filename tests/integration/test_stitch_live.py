@@ -253,9 +253,14 @@ def _random_log(chance: random.Random) -> list[list[Evidence]]:
     return batches
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_step_by_step_equals_all_at_once(loaded: Loaded, seed: int) -> None:
-    """Random batches on two hosts, stitched at random moments: the map is what resolve says of all evidence."""
+@pytest.mark.parametrize("seed", range(5))
+def test_step_by_step_equals_all_at_once(loaded: Loaded, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random batches on two hosts, stitched at random moments: the map is what resolve says of all evidence.
+
+    Every other time most steps are so large that the whole space is read at once.
+    """
+    if seed % 2:
+        monkeypatch.setattr("collector.identity.stitch.WALK_KEYS", 4)
     chance = random.Random(seed)
     stitcher = Stitcher(loaded.store.writer, loaded.store.config)
     for batch in _random_log(chance):
@@ -268,7 +273,7 @@ def test_step_by_step_equals_all_at_once(loaded: Loaded, seed: int) -> None:
     assert loaded.differs() == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_stitcher_killed_anywhere_is_carried_on(loaded: Loaded, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each write in turn fails once, for ever: whoever starts next ends with the right map, visible to readers."""
 
