@@ -25,6 +25,7 @@ from collector.keyring import Credential, Keyring, open_keyring
 from collector.logs import get_logger
 from collector.site_rows import ensure_demo_site
 from collector.store.client import open_client
+from collector.store.dsn import Role as DsnRole
 from collector.store.dsn import find_address
 from collector.store.engine import engine_command
 from collector.store.engine_config import Access, EngineConfig, Limits, Policy
@@ -187,7 +188,8 @@ def _greet(config: Config, keyring: Keyring, seconds: float) -> None:
     lines += [f"  the tag      {base}{config.tag_path}", f"  beacons      {base}{config.beacon_path}"]
     # Into a terminal only: what is printed elsewhere ends in somebody's log.
     show = sys.stdout.isatty()
-    for role, label in (("reader", "read only"), ("analyst", "analyst  ")):
+    labels: dict[DsnRole, str] = {"reader": "read only", "analyst": "analyst  "}
+    for role, label in labels.items():
         dsn = find_address(config, keyring, role).dsn if show else f"tagstitch status --dsn {role}"
         lines.append(f"  {'ClickHouse' if role == 'reader' else '':<12} {label}  {dsn}")
     lines += ["", f'  try          tagstitch sql --data {config.data} "select count() from v_events"', ""]  # noqa: S608  a hint to read

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,14 +112,18 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("TAGSTITCH_")}
 
 
-def start_instance(data: Path, log_file: Path, *options: str, environ: dict[str, str] | None = None) -> RunningInstance:
+def start_instance(
+    data: Path,
+    log_file: Path,
+    *options: str,
+    environ: dict[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "collector"),
+) -> RunningInstance:
     """Start an instance and wait until it says that it is ready."""
     with log_file.open("ab") as log:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "collector", "run", "--data", str(data)),
-                *("--port", "0", "--engine-port", "0", *options),
-            ],
+            [*program, "run", "--data", str(data), "--port", "0", "--engine-port", "0", *options],
+            cwd=log_file.parent,
             stdout=subprocess.PIPE,
             stderr=log,
             env={**_environ(), **(environ or {})},
@@ -144,9 +148,14 @@ def start_instance(data: Path, log_file: Path, *options: str, environ: dict[str,
 
 
 @contextlib.contextmanager
-def running_instance(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[RunningInstance]:
+def running_instance(
+    folder: Path,
+    *options: str,
+    environ: dict[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "collector"),
+) -> Iterator[RunningInstance]:
     """Run an instance with its data in `folder`; stop it at the end and see that it ended well."""
-    instance = start_instance(folder / "data", folder / "log", *options, environ=environ)
+    instance = start_instance(folder / "data", folder / "log", *options, environ=environ, program=program)
     try:
         yield instance
         assert instance.stop() == 0, instance.log[-3000:]

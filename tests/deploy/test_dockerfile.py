@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from collector import __version__
 from tests.deploy.tools import DEPLOY, REPOSITORY, need_program
+from tests.instance_process import running_instance
 
 DOCKERFILE = DEPLOY / "Dockerfile"
 
@@ -127,3 +129,11 @@ def test_the_build_stage_builds_a_program_that_runs(tmp_path: Path) -> None:
         [program.with_name("python"), "-c", "import pip"], capture_output=True, timeout=60, check=False, cwd=tmp_path
     )
     assert missing.returncode == 1, "pip stays out of the image"
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    with (
+        running_instance(run_folder, "--demo", program=[str(program)]) as instance,
+        urllib.request.urlopen(f"{instance.url}/x/t.js") as answer,
+    ):
+        assert answer.status == 200
+        assert instance.sql("SELECT count() AS n FROM v_events") == [{"n": 0}]
