@@ -84,6 +84,8 @@ _FIELDS: dict[str, frozenset[str]] = {
         "WithElement": "name subquery aliases is_materialized",
     }.items()
 }
+# The functions that IN and its kin stand for.
+_IN = frozenset(["in", "notIn", "nullIn", "notNullIn", "globalIn", "globalNotIn", "globalNullIn", "globalNotNullIn"])
 _SAID = {
     "settings": "a SETTINGS clause inside the statement: put it at the very end",
     "settings_ast": "a SETTINGS clause inside the statement: put it at the very end",
@@ -259,7 +261,7 @@ class Judge:
         if name == "lambda" or node.get("is_lambda_function"):
             return
         self._check_function_name(name)
-        if name.lower().removesuffix("ignoreset").endswith("in"):
+        if name.removesuffix("IgnoreSet") in _IN:
             self._check_in(node)
 
     def _check_function_name(self, name: str) -> None:

@@ -64,7 +64,11 @@ def tokens(sql: str) -> Iterator[Token]:
         if kind == "tag":
             kind = "heredoc"
         end = match.end()
-        if kind == "comment" and (closed := _comment_end(sql, at)) is not None:
+        closed = _comment_end(sql, at) if kind == "comment" else None
+        if kind == "comment" and closed is None:
+            yield Token("other", sql[at:], at, len(sql), depth)
+            return
+        if closed is not None:
             end = closed
         elif kind != "space":
             text = match.group()

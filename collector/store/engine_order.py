@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+
+import structlog
 
 from collector.store import admission
 from collector.store.engine_body import Body
 from collector.store.engine_credentials import Role
-from collector.store.engine_errors import SYNTAX_ERROR, QueryFailed
+from collector.store.engine_errors import LOGICAL_ERROR, SYNTAX_ERROR, QueryFailed
 from collector.store.engine_handles import Chdb, Handle, Outcome, Progress
 from collector.store.engine_lexer import InsertHead, cut_insert, cut_statement, read_settings, tokens
 from collector.store.engine_native import greeting, is_greeting
 from collector.store.engine_sessions import Session
+
+_log = structlog.get_logger("engine")
 
 # An INSERT's head is looked for in this much of the body; rows follow.
 _HEAD_BYTES = 256 * 1024
@@ -55,11 +60,22 @@ class Order:
             self._handle.cancelled.set()
 
     def run(self, engine: Chdb, rules: admission.Admission) -> Outcome:
-        """Do it. Raises `QueryFailed`."""
+        """Do it. Raises `QueryFailed`, also for a mistake of ours, which is logged without any of the statement."""
         try:
             if self.role is Role.WRITER:
                 return self._run_as_writer(engine)
             return self._run_admitted(engine, rules)
+        except QueryFailed:
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error(
+                "a statement met a mistake in the engine",
+                error=type(error).__name__,
+                line=where.lineno,
+                module=where.name,
+            )
+            raise QueryFailed(LOGICAL_ERROR, f"Mistake in the engine: {type(error).__name__}.") from None
         finally:
             os.close(self.pipe)
             self.body.close()

@@ -4,20 +4,19 @@ Every setting is in one of four groups: *limits* go down and never up, *free* on
 statement is to be understood, *ignored* ones are sent by drivers as a habit and change nothing here, and all others
 are refused with code 452, because many of them name files, hosts or expressions.
 
-What drivers send by default, and what therefore must be in a group (looked up in their sources and documentation):
+What drivers send on their own, and what therefore must be in a group or be read by the interface:
 
-- Grafana's ClickHouse data source 4 (clickhouse-go over HTTP): `max_execution_time`, `default_format=Native`,
-  `client_protocol_version`, `database`, `query_id`, `enable_http_compression=1`, `wait_end_of_query`, and per panel
-  whatever its "custom settings" name.
-- clickhouse-jdbc 0.9 (client-v2): `session_timezone`, `use_time_zone`-like settings as `date_time_output_format`,
-  `default_format=RowBinaryWithNamesAndTypes`, `compress=0/1`, `enable_http_compression`, `wait_end_of_query=1`,
-  `max_result_rows`, `result_overflow_mode=break`, `extremes=0`, `send_progress_in_http_headers`,
-  `output_format_binary_write_json_as_string`, `input_format_binary_read_json_as_string`.
-- clickhouse-connect: `wait_end_of_query`, `send_progress_in_http_headers`, `http_headers_progress_interval_ms`,
-  `cancel_http_readonly_queries_on_client_close`, `date_time_input_format`, `client_protocol_version`.
-- DBeaver: through JDBC, and `max_result_rows` with `result_overflow_mode=break`.
+- clickhouse-go over HTTP, and Grafana's data source with it (its `conn_http.go`): `default_format=Native`,
+  `client_protocol_version`, `database`, `query_id`, and every setting that its user configured, such as
+  `max_execution_time`. Its first question is answered by `engine_native`.
+- clickhouse-jdbc and DBeaver (client-v2's `ClientConfigProperties`): `compress=1`, `default_format`, `database`,
+  `query_id`, `session_timezone`, `wait_end_of_query`, `max_result_rows` with `result_overflow_mode=break`, and
+  settings for JSON in RowBinary.
+- clickhouse-connect (its `driver/`): `wait_end_of_query`, `send_progress_in_http_headers`,
+  `http_headers_progress_interval_ms`, `cancel_http_readonly_queries_on_client_close`, `date_time_input_format`,
+  `client_protocol_version`. It reads the `readonly` column of `system.settings` before it sends a setting.
 - dbt-clickhouse: `mutations_sync`, `alter_sync`, `insert_distributed_sync`, `allow_nondeterministic_mutations`,
-  `lightweight_deletes_sync`, `join_use_nulls`, `allow_experimental_*`.
+  `allow_experimental_lightweight_delete`, `join_use_nulls`.
 """
 
 from __future__ import annotations

@@ -180,6 +180,7 @@ WAYS_ROUND = {
     "base table in IN with brackets": "SELECT 1 FROM v_events WHERE event_id IN (tagstitch.identity_map)",
     "base table in NOT IN": "SELECT 1 FROM v_events WHERE visitor_id NOT IN identity_map",
     "base table in GLOBAL IN": "SELECT 1 FROM v_events WHERE visitor_id GLOBAL IN identity_map",
+    "base table in nullIn": "SELECT nullIn(visitor_id, identity_map), notInIgnoreSet(visitor_id, identity_map) FROM v_events",
     "base table in the function in": "SELECT in(visitor_id, identity_map) FROM v_events",
     "base table in IN of a lambda": "SELECT arrayExists(x -> x IN identity_map, ['v1'])",
     "base table in IN by APPLY": "SELECT * APPLY(x -> x IN identity_map) FROM (SELECT 'v1')",
