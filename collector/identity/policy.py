@@ -69,10 +69,12 @@ def make_policy(config: Config, sites: Iterable[Site]) -> Policy:
     """Make the policy of a space from the settings and from all its sites, those switched off included.
 
     Where two sites declare one kind differently, the careful one wins: unique before not, the smaller cap, the
-    stronger priority.
+    stronger priority, the shorter session.
     """
     kinds: dict[str, IdentifierKind] = {}
+    minutes = []
     for site in sites:
+        minutes.append(site.session_minutes)
         for kind in site.kinds:
             other = kinds.get(kind.name, kind)
             kinds[kind.name] = IdentifierKind(
@@ -88,4 +90,5 @@ def make_policy(config: Config, sites: Iterable[Site]) -> Policy:
         kinds=tuple(kinds[name] for name in sorted(kinds)) or DEFAULT_KINDS,
         look_back_ms=config.look_back_days * DAY_MS,
         shared_device_people=config.shared_device_people,
+        session_ms=min(minutes, default=30) * MINUTE_MS,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from story import People, alias, click, days, hours, key, minutes, sign_in, tie
+from tests.identity.story import People, alias, click, days, hours, key, minutes, sign_in, take_back, tie
 
 
 def test_case_1_a_new_anonymous_visitor_is_a_person_of_its_own() -> None:
@@ -136,8 +136,6 @@ def test_case_11_a_known_customers_app_opens_the_mobile_site() -> None:
 
 def test_merge_then_unmerge_then_merge_gives_the_same_rows_again() -> None:
     """Taking a merge back gives both people their old ids; saying it again makes the same one person."""
-    from story import take_back
-
     apart = [*sign_in("A", "K1", at=days(1)), *sign_in("B", "K2", at=days(2))]
     first = alias("K1", "K2", at=days(3), id="first")
     again = alias("K1", "K2", at=days(3), id="again")

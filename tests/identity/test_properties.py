@@ -9,12 +9,12 @@ from collections import defaultdict
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from story import KINDS, alias, click, key, minutes, name_kind, reset, sign_in, take_back, tie
 
 from collector.identity.evidence import Evidence
 from collector.identity.guards import find_fused, take_out_blocked
 from collector.identity.policy import DAY_MS, HOUR_MS, Policy
 from collector.identity.resolve import Resolution, resolve
+from tests.identity.story import KINDS, alias, click, key, minutes, name_kind, reset, sign_in, take_back, tie
 
 EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "150"))
 POLICY = Policy(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from story import POLICY, People, alias, click, days, hours, key, minutes, reset, sign_in, take_back, tie
 
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy
+from tests.identity.story import POLICY, People, alias, click, days, hours, key, minutes, reset, sign_in, take_back, tie
 
 
 def test_household_laptop_two_people_take_turns() -> None:

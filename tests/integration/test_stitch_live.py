@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +15,7 @@ import pytest
 
 from collector.event import EvidenceRow, LandingRow
 from collector.identity import stitch as stitch_module
+from collector.identity.component import read_component
 from collector.identity.evidence import Evidence
 from collector.identity.resolve import resolve
 from collector.identity.standing import FOR_EVER_MS, compare, index, read_all_standing
@@ -25,10 +24,21 @@ from collector.site_rows import add_site
 from collector.sites import Site
 from collector.store.client import open_client
 from collector.store.dictionaries import reload_dictionaries
+from tests.identity.story import (
+    KINDS,
+    alias,
+    click,
+    days,
+    hours,
+    key,
+    minutes,
+    name_value,
+    reset,
+    sign_in,
+    take_back,
+    tie,
+)
 from tests.running_store import RunningStore, make_event, running_store
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "identity"))
-from story import KINDS, alias, click, days, hours, key, minutes, name_value, reset, sign_in, take_back, tie
 
 pytestmark = pytest.mark.engine
 SITE = Site(
@@ -205,6 +215,17 @@ def test_a_value_that_becomes_shared_lets_go_of_everybody(loaded: Loaded) -> Non
     assert loaded.differs() == 0
 
 
+def test_the_walk_ends_at_an_agents_browser(loaded: Loaded) -> None:
+    """More than 50 customers on one browser: a customer's component does not go through it to the other 50."""
+    policy = Stitcher(loaded.store.writer, loaded.store.config).read_policy("main")
+    loaded.load(*(row for n in range(51) for row in sign_in("A", f"K{n}", at=days(n))), *sign_in("B", "K7", at=days(1)))
+    component = read_component(loaded.store.writer, "main", [key("B")], policy)
+    assert component.keys == {key("A"), key("B"), key("K7")}
+    assert component.fused == {key("A")}
+    loaded.stitch()
+    assert loaded.differs() == 0
+
+
 def test_guards_and_merges_are_logged_once(loaded: Loaded) -> None:
     """What was refused is visible with its reason, however often it is looked at again."""
     loaded.load(*sign_in("A", "K1", at=hours(1)), *click("A", "K2", hours(2)))
@@ -338,6 +359,29 @@ def test_a_stitcher_that_falls_asleep_over_old_evidence_cannot_win(loaded: Loade
     assert loaded.differs() == 0
     assert loaded.who("B") == ["K2"]
     assert read_progress(loaded.store.writer).hosts == {"host-1": 3}
+
+
+def test_a_stitcher_that_was_overtaken_clears_away_what_only_it_wrote(loaded: Loaded) -> None:
+    """It slept over a switch that was taken back: the intervals that it wrote then belong to nothing, and go."""
+    loaded.load(*sign_in("A", "K1", at=hours(1)), events=[("A", hours(4))])
+    loaded.stitch()
+    switch = sign_in("A", "K2", at=hours(3))
+    loaded.load(*switch)
+
+    def meanwhile() -> None:
+        loaded.load(*take_back(switch))
+        loaded.stitch()
+
+    pending = [meanwhile]
+    sleeper = Stitcher(
+        loaded.store.writer, loaded.store.config, before_write=lambda: pending.pop()() if pending else None
+    )
+    sleeper.step()
+    assert loaded.store.query("SELECT count() AS n FROM identity_intervals FINAL") == [{"n": 2}]
+    assert loaded.who("A") == ["K1"]
+    sleeper.step()
+    assert loaded.store.query("SELECT count() AS n FROM identity_intervals FINAL") == [{"n": 0}]
+    assert loaded.differs() == 0
 
 
 def test_two_stitchers_at_once_reach_the_same_rows(loaded: Loaded) -> None:
