@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -133,6 +134,20 @@ def test_sigterm_ends_it_cleanly_and_keeps_what_was_inserted(tmp_path: Path) -> 
         assert "Traceback" not in running.log
     with running_engine(tmp_path) as again:
         assert ask(again, "SELECT count() FROM t").text == "1000\n"
+
+
+def test_sigterm_lets_a_running_insert_finish(tmp_path: Path) -> None:
+    """An insert that runs when SIGTERM comes is finished and acknowledged before the process ends."""
+    with running_engine(tmp_path) as running, ThreadPoolExecutor(1) as pool:
+        assert ask(running, "CREATE TABLE t (a UInt64) ENGINE = MergeTree ORDER BY a").is_success
+        slow = "INSERT INTO t SELECT number FROM numbers(3) WHERE sleepEachRow(0.4) = 0"
+        inserting = pool.submit(ask, running, slow)
+        while "sleepEachRow" not in ask(running, "SELECT query FROM system.processes").text:
+            pass
+        assert running.stop() == 0
+        assert inserting.result().status_code == 200
+    with running_engine(tmp_path) as again:
+        assert ask(again, "SELECT count() FROM t").text == "3\n"
 
 
 def test_sigterm_stops_a_statement_that_would_not_end(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.store.engine_lexer import cut_insert, cut_statement, quote, tokens, unquote
@@ -65,6 +65,7 @@ def test_a_statement_without_rows_stays_whole(sql: str) -> None:
     assert cut_insert(sql) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
     """Tokens come in order, inside the text, whatever the text is; what is cut off is at its end."""
@@ -75,6 +76,7 @@ def test_any_text_can_be_read(text: str) -> None:
     assert text.startswith(cut_statement(text).sql)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_quoting_and_back(text: str) -> None:
     """A quoted value is one token and reads back as it was."""
