@@ -71,6 +71,10 @@ class Beacons:
         except Disconnected:
             count_request("disconnected")
             return
+        if not facts.context.sites.read_at_ms:
+            # Nothing is known yet of any site: the client keeps its events, a 404 would make it drop them.
+            await self._answer_unavailable(_RETRY_AFTER_S, facts, send)
+            return
         if isinstance(body, Reason):
             outcome: Accepted | Refused = refuse_unread(body, max(facts.content_length, 0), facts.context)
         else:

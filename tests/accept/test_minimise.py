@@ -141,3 +141,12 @@ def test_hostile_texts_cost_little(piece: str, size: int) -> None:
     for _ in range(20):
         clean_text(text, ADDRESS)
         clean_url(f"https://shop.example/{text}?utm_source={text}", KEPT, ADDRESS)
+
+
+def test_this_machines_own_address_stays() -> None:
+    """On a site that is tried out on this machine, the page before keeps its host, and so its channel."""
+    page = "http://127.0.0.1:8000/"
+    site = msgspec.structs.replace(SITE, origins=("http://127.0.0.1:8000",))
+    context = make_context(site=site, address="127.0.0.1", origin="http://127.0.0.1:8000")
+    _, row = take(make_body(u=page, r=page), context)
+    assert (row.events[0].url, row.events[0].referrer) == (page, page)

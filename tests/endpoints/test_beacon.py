@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gzip
 import zlib
 from collections.abc import AsyncIterator
@@ -55,11 +56,13 @@ def send(
     method: str = "POST",
     base: str = "https://shop.example",
     client: tuple[str, int] = ("203.0.113.77", 5000),
+    book: SiteBook = BOOK,
     **settings: Any,
 ) -> tuple[httpx.Response, list[LandingRow]]:
     """Send one request to the real application. Return the answer and the rows that were spooled."""
     spool = MemorySpool() if spool is None else spool
-    app = Starlette(routes=beacon.routes(make_edge(spool, **settings)))
+    edge = dataclasses.replace(make_edge(spool, **settings), site_book=lambda: book)
+    app = Starlette(routes=beacon.routes(edge))
 
     async def talk() -> httpx.Response:
         transport = httpx.ASGITransport(app, client=client)
@@ -120,6 +123,14 @@ def test_whole_refusals(changes: dict[str, Any], status: int, reason: str) -> No
     if status != 204:
         assert response.json()["error"] == reason
         assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_before_any_site_is_known_the_client_keeps_its_events() -> None:
+    """A process that has never heard of the store says come again; 404 would make a tag drop what it has."""
+    response, rows = send(book=SiteBook())
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["retry"] is True
+    assert rows == []
 
 
 def test_other_methods_are_refused() -> None:
