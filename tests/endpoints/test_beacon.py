@@ -197,7 +197,9 @@ def test_the_cookies_attributes() -> None:
 def test_over_plain_http_the_cookie_is_not_secure() -> None:
     """On a developer's machine the plain name is used, without Secure."""
     site = msgspec.structs.replace(SITE, origins=("http://localhost",))
-    edge = Edge(Config(), KEYRING, lambda: SiteBook(sites={"shop": site}), MemorySpool(), lambda: NOW_MS)
+    edge = Edge(
+        Config(), KEYRING, lambda: SiteBook(sites={"shop": site}, read_at_ms=NOW_MS), MemorySpool(), lambda: NOW_MS
+    )
     app = Starlette(routes=beacon.routes(edge))
 
     async def talk() -> httpx.Response:
