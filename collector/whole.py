@@ -35,6 +35,7 @@ from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
 
 START_LIMIT_S = 60.0
+ENGINE_DRAIN_S = 1.5  # nobody loads any more when its turn comes: only a reader's statement can still run
 STOP_ORDER = ("web", "load", "stitch", "engine")
 
 
@@ -109,11 +110,15 @@ def make_engine_role(config: Config, keyring: Keyring) -> Role:
         host=config.engine_host,
         port=config.engine_port,
         policy=Policy(views=(f"{config.database}.v_*",)),
-        settings=Limits(reader_time_s=config.query_timeout_s, reader_memory_bytes=config.query_memory_bytes),
+        settings=Limits(
+            reader_time_s=config.query_timeout_s,
+            reader_memory_bytes=config.query_memory_bytes,
+            drain_s=ENGINE_DRAIN_S,
+        ),
         log_level=config.log_level,
     )
     argv, env, stdin = engine_command(engine)
-    return Role("engine", argv, env, stdin=stdin, stop_s=6.0, announces=True)
+    return Role("engine", argv, env, stdin=stdin, stop_s=ENGINE_DRAIN_S + 2.5, announces=True)
 
 
 def _give_access(credential: Credential) -> Access:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from collector.store.engine_config import Policy
 from collector.store.engine_handles import Handle, quote_name
 from collector.store.engine_lexer import Token, quote, tokens
-from collector.store.engine_settings import is_settable
+from collector.store.engine_settings import is_sendable
 
 DATABASE = "engine_catalog"
 
@@ -94,7 +94,8 @@ def make_catalog(handle: Handle, policy: Policy) -> None:
     seen = f"{own} OR {pattern_condition(policy.views)} OR {pattern_condition(policy.dictionaries)}"
     seen_columns = seen.replace("name", "table")
     databases = {p.partition(".")[0] for p in (*policy.views, *policy.dictionaries)} | {policy.analyst_database}
-    settable = [row[0] for row in handle.rows("SELECT name FROM system.settings") if is_settable(row[0])]
+    # A driver asks here what it may send, and gives up on what is called read-only, even where we would ignore it.
+    settable = [row[0] for row in handle.rows("SELECT name FROM system.settings") if is_sendable(row[0])]
     conditions = {
         "tables": seen,
         "columns": seen_columns,

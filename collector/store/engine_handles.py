@@ -116,24 +116,23 @@ class Handle:
         return _outcome(self._query(sql + target, "TabSeparated", parameters), b"")
 
     def insert(self, head: str, format_name: str, chunks: Iterable[bytes]) -> Outcome:
-        """Run `INSERT INTO t (…)` with rows in `format_name`: parsed as they come, one transaction at the end."""
-        try:
-            stream = self._connection.send_insert(head, format_name)
-        except RuntimeError as error:
-            raise read_error(str(error)) from None
+        """Run `INSERT INTO t (…)` with rows in `format_name`, all of them in memory first.
+
+        From a file and not by chdb's `send_insert`, which reports success where a landing view threw or a constraint
+        refused the rows: they were acknowledged and gone.
+        """
+        rows = os.memfd_create("insert")
         try:
             for chunk in chunks:
                 self._check()
-                self._connection.insert_append(stream, chunk)
-        except BaseException as error:
-            self._connection.insert_cancel(stream)
-            if isinstance(error, RuntimeError):
-                raise read_error(str(error)) from None
-            raise
-        try:
-            return _outcome(self._connection.insert_done(stream), b"")
-        except RuntimeError as error:
-            raise read_error(str(error)) from None
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(rows, view) :]
+            os.lseek(rows, 0, os.SEEK_SET)
+            source = f"{head}\nFROM INFILE '/proc/self/fd/{rows}' COMPRESSION 'none' FORMAT {quote_name(format_name)}"
+            return _outcome(self._query(source), b"")
+        finally:
+            os.close(rows)
 
     def on_progress(self, callback: Progress | None) -> None:
         """Have `callback` called about every 100 ms while a statement runs, in the thread that runs it."""

@@ -130,6 +130,11 @@ def is_settable(name: str) -> bool:
     return name.startswith(_FREE_PREFIXES) and not _NEVER.search(name)
 
 
+def is_sendable(name: str) -> bool:
+    """Tell whether a reader may send this setting at all: with an effect, or to be ignored."""
+    return is_settable(name) or name in _IGNORED
+
+
 def admit_settings(wanted: Mapping[str, str], bounds: Mapping[str, str]) -> dict[str, str]:
     """Return what holds for one statement: the role's `bounds`, and of the wanted settings what is allowed.
 
