@@ -17,11 +17,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from collector.commands.roles import listen
 from collector.config import Config
 from collector.errors import PortTaken, RoleFailed, StoreUnavailable
 from collector.instance import Instance, RunningState, open_instance
 from collector.keyring import Credential, Keyring, open_keyring
+from collector.listener import listen
 from collector.logs import get_logger
 from collector.site_rows import ensure_demo_site
 from collector.store.client import open_client

@@ -2,10 +2,10 @@
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036  that is what it is for
+if sys.version_info < (3, 11):
     sys.exit(
         "tagstitch needs Python 3.11 or newer, this is %d.%d: install it and run again with  make run PYTHON=python3.11"
-        % sys.version_info[:2]  # noqa: UP031  an older Python reads this as well
+        % sys.version_info[:2]
     )
 try:
     import ensurepip  # noqa: F401

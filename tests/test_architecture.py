@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # below. Modules of one layer that import each other in a circle would not start at all.
 LAYERS = (
     ("collector.config", "collector.errors", "collector.disk", "collector.logs", "collector.metrics"),
-    ("collector.keyring", "collector.instance"),
+    ("collector.keyring", "collector.instance", "collector.listener"),
     ("collector.sites", "collector.event"),
     (
         "fingerprint",

@@ -14,8 +14,8 @@ import typer
 
 from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
 from collector.config import Config
-from collector.errors import PortTaken
 from collector.keyring import Keyring, open_keyring, read_keyring
+from collector.listener import listen
 from collector.logs import configure_logs
 
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
@@ -128,22 +128,6 @@ def engine(
     os.dup2(receiver, 0)
     os.set_inheritable(sender, True)  # stays open: the end of it would tell the engine that we are gone
     os.execve(role.argv[0], list(role.argv), dict(role.env))  # noqa: S606  our own program
-
-
-def listen(host: str, port: int, setting: str) -> socket.socket:
-    """Return a listening socket. Raises PortTaken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Inherited by connections: without it an answer with a body waits for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise PortTaken(host, port, setting) from error
-    listener.listen(2048)
-    return listener
 
 
 def _start_role(role: str, config: Config) -> Keyring:
