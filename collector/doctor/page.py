@@ -1,232 +1,279 @@
-"""Looks at a page as a visitor's browser does, in the order in which a beacon comes about.
+"""Judges what was seen of a page, in the order in which an event comes about.
 
-Needs Chromium and the Python package playwright; without them the page's text alone is read. The profile is empty and
-thrown away. Consent is given once everything before it has been looked at, because nothing is sent without it. Events
-of this look are marked as automated: reports leave them out.
+Page, tag, content policy, path, cookies, site and origin, consent, and whether the event stands in the store. A
+finding says its own cause; what only follows from an earlier one is `unknown` and points there.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from typing import Any
-from urllib.parse import urlsplit
 
 from collector.config import Config
+from collector.doctor.arrival import find_arrival, say_last_event
+from collector.doctor.browser_look import find_browser, look_with_browser
 from collector.doctor.finding import Finding, bad, good, unknown, warn
-from collector.errors import StoreError
+from collector.doctor.look import PageAway, PageLook, SeenCookie, cut_query, find_origin
+from collector.doctor.refusals import find_remedy
+from collector.doctor.text_look import look_at_text
+from collector.event import Reason
 from collector.keyring import Keyring
 from collector.sites import Site
-from collector.store.client import open_client
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
-PATIENCE_MS = 15_000
-BEACON_WAIT_S = 4.0
-STORE_WAIT_S = 15.0
-LEAST_COOKIE_DAYS = 300
-SNIPPET = re.compile(r"<script[^>]*\bdata-site=[\"']?([\w.-]+)", re.IGNORECASE)
-WATCH = """
-window.__refused = [];
-addEventListener('securitypolicyviolation', e => __refused.push([e.effectiveDirective, e.blockedURI]));
-"""
-FIND_TAG = """() => {
-  const script = document.querySelector('script[data-site]');
-  return {
-    src: script ? script.src : '', site: script ? script.dataset.site : '',
-    preset: script ? script.dataset.consent || 'required' : '',
-    stub: typeof window.tagstitch, refused: window.__refused
-  };
-}"""
+FULL_COOKIE_DAYS = 390
+PROXY = "proxy the paths below /x/ to the collector: deploy/nginx, deploy/caddy, docs/deploy.md"
+OWN_ORIGIN = "put the collector under a path of the site's own origin: docs/deploy.md"
+PROXY_PORT = "does web run? Does the proxy name its port? tagstitch status"
+NO_BROWSER = "cannot be told without a browser"
 
 
-def check_page(url: str, config: Config, keyring: Keyring, sites: dict[str, Site]) -> Iterator[Finding]:
-    """Yield findings about the page. `sites`: what the store knows."""
-    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        browser = None
+def check_page(url: str, config: Config, keyring: Keyring | None, sites: dict[str, Site] | None) -> Iterator[Finding]:
+    """Look at the page and yield what was found. `sites`: what the store knows, None where it does not answer."""
+    browser = find_browser()
     if browser is None:
-        yield unknown(
-            "browser", "none here, so only the page's text is read", "apt-get install chromium; pip install playwright"
-        )
-        yield from check_text(url, sites)
-        return
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=browser, args=FLAGS)
-        context = chromium.new_context()
-        try:
-            yield from _look(context, url, config, keyring, sites)
-        except Error as error:
-            yield bad("page", f"the browser gave up: {error.message.splitlines()[0]}", "open the page yourself first")
-        finally:
-            context.close()
-            chromium.close()
-
-
-def check_text(url: str, sites: dict[str, Site]) -> Iterator[Finding]:
-    """Look for the snippet in the page's text."""
+        fix = "apt-get install chromium, and `pip install playwright` where tagstitch is installed"
+        yield unknown("browser", "no Chromium that can be driven: only the page's text is read", fix)
     try:
-        with urllib.request.urlopen(url, timeout=15) as answer:  # noqa: S310  the command takes http and https alone
-            text = answer.read(2_000_000).decode("utf-8", "replace")
-    except (OSError, ValueError) as error:
-        yield bad("page", f"cannot be fetched: {getattr(error, 'reason', error)}", "check the address")
+        look = look_with_browser(url, config, browser) if browser else look_at_text(url, config)
+    except PageAway as error:
+        yield bad("page", f"cannot be opened: {error}", "open it in your own browser, from this machine")
         return
-    found = SNIPPET.search(text)
-    if found is None:
-        yield bad("tag", "no snippet in the page's text", "put the output of `tagstitch snippet` into its head")
+    page = judge_page(look, url)
+    yield page
+    if look.certificate_problem:
+        text = f"is not trusted here ({look.certificate_problem}); looked on all the same"
+        yield warn("certificate", text, "visitors see a warning instead of the page, unless they trust your own CA")
+    if page.verdict == "bad":
         return
-    yield good("tag", f"the snippet is there, for site {found[1]}")
-    yield from check_site(found[1], url, sites)
-
-
-def check_site(site_id: str, url: str, sites: dict[str, Site]) -> Iterator[Finding]:
-    """See that the site exists and takes beacons from this origin."""
-    site = sites.get(site_id)
-    if site is None or site.deleted:
-        yield bad("site", f"there is no site {site_id!r}", f"tagstitch site add {site_id} --origin {_origin(url)}")
+    yield from judge_tag(look)
+    if look.snippet is None:
         return
-    yield good("site", f"{site_id} is known, consent {site.consent}")
-    if _origin(url) in site.origins:
-        yield good("origin", f"{_origin(url)} is on its list")
-    else:
-        yield bad("origin", f"{_origin(url)} is not on the site's list", f"add it: tagstitch site add {site_id} --help")
+    yield judge_policy(look)
+    yield from judge_path(look)
+    yield from judge_cookies(look)
+    yield from judge_origin(look, sites)
+    yield from judge_consent(look, sites)
+    yield from judge_arrival(look, config, keyring)
 
 
-def _look(context: Any, url: str, config: Config, keyring: Keyring, sites: dict[str, Site]) -> Iterator[Finding]:
-    page = context.new_page()
-    page.add_init_script(WATCH)
-    sent: list[Any] = []
-    answers: dict[str, int] = {}
-    page.on("request", lambda request: sent.append(request) if request.method == "POST" else None)
-    page.on("response", lambda response: answers.__setitem__(response.url, response.status))
-    answer = page.goto(url, wait_until="load", timeout=PATIENCE_MS)
-    if answer is None or not answer.ok:
-        yield bad("page", f"answered {answer.status if answer else 'nothing'}", "check the address")
+def judge_page(look: PageLook, url: str) -> Finding:
+    """Say whether there is a page at all."""
+    led = f", from {look.url}" if look.url.rstrip("/") != cut_query(url).rstrip("/") else ""
+    if look.status in (401, 403, 429):
+        return bad("page", f"answers {look.status}{led}", "it may keep robots out: let this machine through")
+    if look.status >= 400:
+        return bad("page", f"answers {look.status}{led}", "check the address")
+    return good("page", f"answers {look.status or 'from a cache'}{led}")
+
+
+def judge_tag(look: PageLook) -> Iterator[Finding]:
+    """Say whether the snippet stands on the page."""
+    if look.snippet is None:
+        fix = "put what `tagstitch snippet --site …` prints into its head"
+        if not look.by_browser:
+            yield unknown("tag", "no snippet in the page's text; a tag manager may put it in", fix)
+        else:
+            yield bad("tag", "no snippet on the page", f"{fix}; it waits for consent by itself, so let it always load")
         return
-    yield good("page", f"answered {answer.status}")
-    page.wait_for_timeout(500)
+    site = f" for site {look.site_id}" if look.site_id else ""
+    yield good("tag", f"the snippet{site} loads {cut_query(look.snippet.src)}")
+    if look.snippet.copies > 1:
+        yield warn("tag", f"it stands on the page {look.snippet.copies} times; only the first works", "leave one")
 
-    found = page.evaluate(FIND_TAG)
-    for directive, blocked in found["refused"]:
+
+def judge_policy(look: PageLook) -> Finding:
+    """Say whether the page's content security policy lets the tag through, and its beacons."""
+    subject = "content policy"
+    if look.snippet is None or not look.by_browser:
+        text = "there is one, and only a browser can tell what it stops" if look.has_policy else "the page has none"
+        return unknown(subject, text) if look.has_policy else good(subject, text)
+    beacons = {beacon.address for beacon in look.beacons} or {find_origin(look.snippet.src)}
+    stopped = []
+    for item in look.violations:
+        blocked = cut_query(item.blocked)
+        if blocked == cut_query(look.snippet.src):
+            stopped.append((item, "the tag", "allow the tag's address there, or give the snippet the page's nonce"))
+        elif item.directive.startswith("connect-src") and any(address.startswith(blocked) for address in beacons):
+            where = "'self'" if find_origin(look.snippet.src) == look.origin else find_origin(look.snippet.src)
+            stopped.append((item, "the beacons", f"add {where} to connect-src"))
+        elif blocked == "inline" and not look.had_stub:
+            text = "the snippet's first script, so calls before the tag has loaded fail"
+            stopped.append((item, text, "give it the page's nonce: tagstitch snippet --nonce"))
+    for item, what, fix in sorted(stopped, key=lambda one: not one[0].is_enforced):
+        if item.is_enforced:
+            return bad(subject, f"{item.directive} stops {what}", f"{fix}; docs/tag.md has a whole policy")
+        return warn(subject, f"{item.directive} would stop {what}; it only reports so far", fix)
+    return good(subject, "lets the tag through" if look.has_policy else "the page has none")
+
+
+def judge_path(look: PageLook) -> Iterator[Finding]:
+    """Say whether tag and beacons go to a collector, and whether that is on the page's own origin."""
+    if look.snippet is None:
+        return
+    tag, src = look.tag, cut_query(look.snippet.src)
+    if "csp" in tag.failure.lower() or "BLOCKED_BY_CSP" in tag.failure:
+        yield unknown("path", "the content policy stopped the tag, see above")
+        return
+    if tag.status in (502, 503, 504):
         yield bad(
-            "content policy", f"{directive} blocks {blocked}", f"allow it in {directive}, or use a nonce: docs/tag.md"
+            "path", f"{src} answers {tag.status}: the proxy is there, and does not reach the collector", PROXY_PORT
         )
-    if not found["src"]:
-        yield bad("tag", "no snippet on the page", "put the output of `tagstitch snippet` into its head")
         return
-    status = answers.get(found["src"], 0)
-    if status not in (200, 304):
-        fix = "is the path proxied to the collector? docs/deploy.md; or an ad blocker or the policy stopped it"
-        yield bad("tag", f"{_without_query(found['src'])} answered {status or 'nothing'}", fix)
+    if tag.status == 0:
+        yield bad("path", f"{src} cannot be loaded: {tag.failure}", f"does that host answer? Else {PROXY}")
         return
-    yield good("tag", f"loaded from {_without_query(found['src'])}")
-    if _origin(found["src"]) == _origin(url):
-        yield good("path", "on the site's own origin: its cookie lives its full time in every browser")
+    if tag.status >= 400:
+        yield bad("path", f"{src} answers {tag.status}: the path does not lead to the collector", PROXY)
+        return
+    if tag.kind and "javascript" not in tag.kind:
+        kind = tag.kind.partition(";")[0]
+        yield bad("path", f"{src} answers with {kind}, a page instead of the tag", PROXY)
+        return
+    if not look.is_running:
+        reason = next((error for error in look.errors if "integrity" in error or src in error), "")
+        fix = "print the snippet anew: tagstitch snippet" if "integrity" in reason else "look into the page's console"
+        yield bad("path", f"{src} was loaded and does not run{': ' if reason else ''}{reason}", fix)
+        return
+    lost = next((beacon for beacon in look.beacons if beacon.status and not beacon.is_ours), None)
+    if lost is not None:
+        yield bad("path", f"the tag is there, but {lost.address} answers {lost.status}, and not as a collector", PROXY)
+    elif tag.relation in ("same-origin", "none", ""):
+        yield good("path", "tag and beacons are on the site's own origin")
+    elif tag.relation == "same-site":
+        text = (
+            f"the collector is on another host of the site, {find_origin(src)}: Safari may keep its cookie for 7 days"
+        )
+        yield warn("path", text, OWN_ORIGIN)
     else:
+        text = f"the collector is on another site, {find_origin(src)}: its cookie is a third party's, mostly blocked"
+        yield warn("path", text, OWN_ORIGIN)
+
+
+def judge_cookies(look: PageLook) -> Iterator[Finding]:
+    """Say which cookies there are now, by whom and for how long."""
+    if look.accepted is None:
+        yield unknown("cookie", "none yet: no beacon was accepted, see below" if look.by_browser else NO_BROWSER)
+        return
+    by_server = next((cookie for cookie in look.cookies if cookie.is_server_set), None)
+    by_tag = next((cookie for cookie in look.cookies if not cookie.is_server_set), None)
+    yield _judge_server_cookie(look, by_server)
+    if by_tag is None:
         yield warn(
-            "path",
-            f"the collector is on {_origin(found['src'])}, another origin: browsers shorten or drop its cookie",
-            "put it under a path of the site's own origin: deploy/nginx, deploy/caddy, docs/deploy.md",
+            "cookie", "none by the tag: every page of this visitor is a first one", "is document.cookie blocked?"
         )
-    yield from check_site(found["site"], url, sites)
-    yield from _check_beacon(page, context, found, sent, config, keyring)
-
-
-def _check_beacon(
-    page: Any, context: Any, found: dict[str, Any], sent: list[Any], config: Config, keyring: Keyring
-) -> Iterator[Finding]:
-    if found["preset"] == "required":
-        if sent_before := _beacons(sent):
-            yield warn(
-                "consent",
-                f"{len(sent_before)} beacon before a choice",
-                "the page answers consent by itself: is that right?",
-            )
-        else:
-            yield good("consent", "nothing is sent before a choice; given now, for this look")
     else:
-        yield good("consent", f"preset {found['preset']}: the page asks nothing first")
-    page.evaluate("() => window.tagstitch('consent', 'all')")
-    deadline = time.monotonic() + BEACON_WAIT_S
-    while not _beacons(sent) and time.monotonic() < deadline:
-        page.wait_for_timeout(100)
-    beacons = _beacons(sent)
-    if not beacons:
-        yield bad("beacon", "none was sent", "open the page with data-debug on the snippet: the console says why")
-        return
-    request, body = beacons[0]
-    response = request.response()
-    refused = response.headers.get("x-tagstitch-rejected", "") if response else ""
-    if response is None or response.status not in (200, 204) or refused:
-        text = f"answered {response.status if response else 'nothing'}" + (f", refused: {refused}" if refused else "")
-        yield bad("beacon", text, "docs/wire-format.md says what each reason means")
-        return
-    yield good("beacon", f"answered {response.status}")
-    yield from _check_cookies(context, body.get("d", ""))
-    yield _check_stored(body.get("d", ""), config, keyring)
+        yield good("cookie", f"{by_tag.name}, by the tag, for {by_tag.days:.0f} days (in Safari 7)")
 
 
-def _check_cookies(context: Any, visitor_id: str) -> Iterator[Finding]:
-    for by_server in (True, False):
-        whose = "the collector's cookie" if by_server else "the tag's cookie"
-        named = [
-            cookie
-            for cookie in context.cookies()
-            if cookie["httpOnly"] is by_server
-            and (visitor_id in cookie["value"] or cookie["name"].removeprefix("__Host-").startswith("ts_"))
-        ]
-        if not named:
-            fix = "the collector must be on the site's own domain" if by_server else "is document.cookie blocked?"
-            yield warn(whose, "is missing", fix)
-            continue
-        cookie = named[0]
-        days = (cookie["expires"] - time.time()) / 86_400
-        text = f"{cookie['name']}, {days:.0f} days, {'secure' if cookie['secure'] else 'not secure'}"
-        if by_server and days < LEAST_COOKIE_DAYS:
-            yield warn(whose, text, "something between the collector and the browser shortens it")
-        elif by_server and not cookie["secure"]:
-            yield warn(whose, text, "serve the site over HTTPS, and set trusted_proxies so that the collector knows it")
+def _judge_server_cookie(look: PageLook, cookie: SeenCookie | None) -> Finding:
+    is_https = look.url.startswith("https:")
+    if cookie is None:
+        if look.tag.relation == "cross-site":
+            return warn("cookie", "none by the collector: the browser drops a third party's", OWN_ORIGIN)
+        if look.accepted is not None and look.accepted.sets_cookie:
+            return warn("cookie", "the collector set one and the browser did not take it", "does a proxy change it?")
+        if Reason.EXCLUDED in (look.accepted.rejected if look.accepted else ""):
+            return unknown("cookie", "none by the collector: this network is excluded by the site")
+        return warn("cookie", "none by the collector", "does a proxy take Set-Cookie away?")
+    secure = "Secure" if cookie.is_secure else "not Secure"
+    text = (
+        f"{cookie.name}, by the collector, for {cookie.days:.0f} days; HttpOnly, {secure}, SameSite={cookie.same_site}"
+    )
+    if is_https and not cookie.name.startswith("__Host-"):
+        fix = "set trusted_proxies, or public_url: the collector does not know that the site is HTTPS"
+        return warn("cookie", text, fix)
+    if cookie.days < FULL_COOKIE_DAYS:
+        return warn("cookie", text, "something between collector and browser shortens it")
+    return good("cookie", text)
+
+
+def judge_origin(look: PageLook, sites: dict[str, Site] | None) -> Iterator[Finding]:
+    """Say whether the site exists and takes beacons from this origin."""
+    site_id, origin = look.site_id, look.origin
+    refused = {beacon.rejected for beacon in look.beacons}
+    if not site_id:
+        yield unknown("site", "the page names none in its snippet, and sent nothing", "tagstitch('init', {site: '…'})")
+        return
+    if sites is None:
+        if look.accepted is not None:
+            yield good("origin", f"the collector takes beacons of site {site_id} from {origin}")
         else:
-            yield good(whose, text)
+            yield unknown("origin", "the store does not say which origins are allowed")
+        return
+    site = sites.get(site_id)
+    if site is None:
+        fix = f"mend data-site, or: tagstitch site add {site_id} --origin {origin}"
+        if look.accepted is not None:
+            fix = "the page's collector knows it: name that instance with --data"
+        yield bad("site", f"there is no site {site_id} here", fix)
+        return
+    if origin not in site.origins:
+        listed = " ".join(f"--origin {known}" for known in (*site.origins, origin))
+        fix = f"tagstitch site add {site_id} --replace {listed}, with its other settings as `site show` prints them"
+        yield bad("origin", f"{origin} is not on the list of site {site_id}: its beacons are refused", fix)
+    elif refused & {Reason.ORIGIN, Reason.SITE}:
+        fix = "wait 5 s and look again; does the path lead to another instance?"
+        yield bad("origin", f"{origin} is on the list of site {site_id}, but the collector refuses it", fix)
+    else:
+        yield good("origin", f"{origin} is on the list of site {site_id}")
 
 
-def _check_stored(visitor_id: str, config: Config, keyring: Keyring) -> Finding:
-    began = time.monotonic()
-    question = "SELECT count() AS n FROM v_events WHERE visitor_id = {visitor:UUID} AND time > now() - INTERVAL 1 HOUR"
-    try:
-        with open_client(config, keyring, "reader") as client:
-            while time.monotonic() - began < STORE_WAIT_S:
-                if client.query_rows(question, {"visitor": visitor_id})[0]["n"]:
-                    return good("stored", f"the event stands in v_events, {time.monotonic() - began:.1f} s later")
-                time.sleep(0.2)
-    except StoreError as error:
-        return bad("stored", str(error), "the beacon waits in the spool: start the store")
-    return bad("stored", f"not in the store after {STORE_WAIT_S:.0f} s", "does load run? tagstitch status")
+def judge_consent(look: PageLook, sites: dict[str, Site] | None) -> Iterator[Finding]:
+    """Say what the tag waits for, and whether snippet and site agree."""
+    snippet, site = look.snippet, (sites or {}).get(look.site_id)
+    if snippet is None:
+        return
+    if site is not None and site.consent != snippet.consent:
+        text = f"the snippet says {snippet.consent}, the site {site.consent}: the site decides what is kept"
+        yield warn("consent", text, f"print the snippet with --consent {site.consent}, or change the site")
+    early = [beacon for beacon in look.beacons if not beacon.was_asked_for]
+    if not look.by_browser:
+        yield unknown("consent", f"preset {snippet.consent}; what the page answers {NO_BROWSER}")
+    elif snippet.consent != "required":
+        yield good("consent", f"preset {snippet.consent}: the tag sends before the visitor has answered")
+    elif early:
+        granted = early[0].envelope.get("c", "")
+        text = f"the page answers for a visitor whom nobody asked, with {_name_purposes(granted)}"
+        yield warn("consent", text, "call tagstitch('consent', …) with the visitor's own answer only")
+    elif look.cookies_before:
+        names = ", ".join(cookie.name for cookie in look.cookies_before)
+        yield bad("consent", f"{names} stood there before an answer", "does the page set it itself?")
+    elif look.is_running:
+        yield good("consent", "pending: nothing is sent or kept before an answer (given now, storage only)")
+    else:
+        yield unknown("consent", "the tag does not run, see above")
 
 
-def _beacons(sent: list[Any]) -> list[tuple[Any, dict[str, Any]]]:
-    found = []
-    for request in list(sent):
-        try:
-            body = json.loads(request.post_data or "")
-        except ValueError:
-            continue
-        if isinstance(body, dict) and {"v", "s", "e"} <= body.keys():
-            found.append((request, body))
-    return found
+def judge_arrival(look: PageLook, config: Config, keyring: Keyring | None) -> Iterator[Finding]:
+    """Say whether the collector took the beacon, and whether the event stands in the store."""
+    accepted = look.accepted
+    if look.is_running and look.by_browser:
+        yield from _judge_answers(look)
+    if keyring is None:
+        yield unknown("stored", "the store cannot be asked: see the instance's findings")
+    elif accepted is None:
+        yield say_last_event(look.site_id, config, keyring)
+    else:
+        yield find_arrival(accepted, config, keyring)
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def _judge_answers(look: PageLook) -> Iterator[Finding]:
+    if not look.beacons:
+        fix = "put data-debug on the snippet and look into the console; does data-page=off hold page views back?"
+        yield bad("beacon", "the tag runs and sends nothing, though storage is allowed", fix)
+    for beacon in look.beacons[:1]:
+        whole = not beacon.is_accepted
+        if beacon.failure:
+            blocked = any(item.directive.startswith("connect-src") for item in look.violations)
+            text = f"{beacon.address} got no answer that the page may read: {beacon.failure}"
+            yield bad(
+                "beacon", text, "the content policy, see above" if blocked else "the origin's list, or the network"
+            )
+        elif beacon.rejected:
+            for reason in beacon.rejected.split(","):
+                text = f"answered {beacon.status}, refused {'' if whole else 'wholly or in part '}for {reason.strip()}"
+                yield (bad if whole else warn)("beacon", text, find_remedy(reason.strip()))
 
 
-def _without_query(url: str) -> str:
-    return url.partition("?")[0]
+def _name_purposes(letters: str) -> str:
+    names = {"s": "storage", "i": "identity", "f": "fingerprint", "m": "marketing"}
+    return ", ".join(names[letter] for letter in letters if letter in names) or "no purpose"
