@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick lint types tag-tests docs picture lock clean size
+.PHONY: help run test quick chaos lint types tag-tests docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -22,9 +22,14 @@ test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/browsers ## Everythin
 	@$(MAKE) --no-print-directory tag-tests
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not chaos_long"
 
-quick: ## The contributor's loop: no browser, no install, under 90 s.
+quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
+	@test -x $(BIN)/pytest || { echo "nothing is set up yet: run  make test  once"; exit 1; }
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/pytest -q -m "not browser and not slow and not chaos_long"
+	@$(BIN)/pytest -q -m "not browser and not engine and not chaos and not slow"
+
+chaos: $(STAMPS)/dev ## The long form of the tests that kill and damage. SEED repeats a run.
+	@TAGSTITCH_CHAOS_ROUNDS=$${ROUNDS:-200} TAGSTITCH_CHAOS_SEED=$${SEED:-4711} TAGSTITCH_TEST_EXAMPLES=1000 \
+		$(BIN)/pytest tests/chaos tests/identity tests/test_spool*.py tests/test_load*.py --timeout 3600
 
 lint:
 	@$(BIN)/ruff check .

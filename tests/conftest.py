@@ -1,0 +1,26 @@
+"""Marks by what a test needs, so that nobody has to write them: browser, engine, chaos. `make quick` leaves them out.
+
+A module that takes a real engine, store or instance from one of the helpers beside this file needs the engine; what
+stands in `browser/` needs a browser, what stands in `chaos/` kills processes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+NEEDS_ENGINE = ("running_engine", "running_store", "running_instance", "start_instance", "RunningStore", "RunningEngine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        if folder in {"browser", "chaos"}:
+            item.add_marker(folder)
+        module = getattr(item, "module", None)
+        fixtures = getattr(item, "fixturenames", ())
+        if any(hasattr(module, name) for name in NEEDS_ENGINE) or {"engine", "store", "shop"} & set(fixtures):
+            item.add_marker("engine")
