@@ -17,7 +17,7 @@ help: ## Say what there is.
 run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 	@exec $(BIN)/tagstitch run --demo --data "$(DATA)" --port $(PORT) --engine-port $(ENGINE_PORT)
 
-test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/browsers ## Everything: linters, types, Python, TypeScript, real engine, real browser.
+test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/programs ## Everything: linters, types, Python, TypeScript, real engine, real browser.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
 	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not chaos_long"
@@ -48,7 +48,7 @@ docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
 	@$(BIN)/python -m collector.store.document
 
-picture: $(STAMPS)/dev $(STAMPS)/browsers ## Photograph the live page for the README.
+picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README.
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py
 
 lock: ## Write the lock files anew from pyproject.toml.
@@ -95,7 +95,7 @@ $(STAMPS)/node: tag_js/package.json tag_js/package-lock.json
 	@cd tag_js && npm install --silent --no-save
 	@touch $@
 
-$(STAMPS)/browsers: deploy/install-browsers.sh
+$(STAMPS)/programs: deploy/install-test-programs.sh
 	@mkdir -p $(STAMPS)
-	@sh deploy/install-browsers.sh
+	@sh deploy/install-test-programs.sh
 	@touch $@

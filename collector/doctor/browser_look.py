@@ -131,7 +131,7 @@ class _Traffic:
         self.answers: dict[Request, Response] = {}
         self.failures: dict[Request, str] = {}
         self.errors: list[str] = []
-        page.on("request", self.requests.append)
+        page.on("request", lambda request: self.requests.append(request))  # playwright sets attributes on it
         page.on("response", lambda answer: self.answers.__setitem__(answer.request, answer))
         page.on("requestfailed", lambda request: self.failures.__setitem__(request, request.failure or "failed"))
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)

@@ -77,7 +77,7 @@ def check_disk(config: Config) -> Finding:
         )
     if free < 4 * least:
         return warn("disk", f"{free // MIB:,} MiB free; below {least // MIB:,} beacons are refused", "make room")
-    return good("disk", f"{free // MIB:,} MiB free")
+    return good("disk", f"{free / 1024 / MIB:,.1f} GiB free")
 
 
 def check_secrets(config: Config) -> Finding:

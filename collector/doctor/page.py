@@ -137,7 +137,7 @@ def judge_path(look: PageLook) -> Iterator[Finding]:
     if lost is not None:
         yield bad("path", f"the tag is there, but {lost.address} answers {lost.status}, and not as a collector", PROXY)
     elif tag.relation in ("same-origin", "none", ""):
-        yield good("path", "tag and beacons are on the site's own origin")
+        yield good("path", f"{'tag and beacons are' if look.beacons else 'the tag is'} on the site's own origin")
     elif tag.relation == "same-site":
         text = (
             f"the collector is on another host of the site, {find_origin(src)}: Safari may keep its cookie for 7 days"

@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs the programs that the tests drive (Chromium, nginx, openssl, systemd-analyze) from Debian's packages. As root only; else it says
-# what to install. Does nothing where they are there.
+# Installs the programs that the tests drive (Chromium, nginx, PHP, openssl, systemd-analyze) from Debian's packages.
+# As root only; else it says what to install. Does nothing where they are there.
 set -eu
 
 packages=""
 command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || packages="$packages chromium"
 command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$packages nginx-light"
 command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
+command -v php >/dev/null 2>&1 || packages="$packages php-cli"
 command -v openssl >/dev/null 2>&1 || packages="$packages openssl"
 [ -n "$packages" ] || exit 0
 
