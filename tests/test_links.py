@@ -132,6 +132,11 @@ def test_forgeries() -> None:
         "...",
         "x" * (MAX_TOKEN_CHARS + 1),
         "ü" * 50,
+        *(
+            f"{key_id}.{payload}.{signature}{tail}"
+            for tail in ("=", "=&a=1", "=#a", "\r\n", "=\r\nset-cookie: a", "é", " ")
+        ),
+        f"{key_id}.\n{payload}.{signature}",
     ):
         assert _read(token) == LinkProblem("forged"), token
 

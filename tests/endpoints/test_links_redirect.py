@@ -70,6 +70,10 @@ def test_an_expired_link_still_leads_there() -> None:
         ("b2c4..", 404),
         ("https:evil.example", 404),
         ("%0d%0aset-cookie:a=b", 404),
+        *(
+            (_mint() + tail, 404)
+            for tail in ("=%0d%0aset-cookie:a=evil", "%0a", "=&evil=1", "=%23evil", "%c3%a9", "%20")
+        ),
         ("x" * 3000, 404),
         (_mint(target=""), 404),
         (_mint(target="", now_s=NOW_S - 86_400 * 100), 410),
