@@ -1,8 +1,9 @@
 """Who may see the operator's pages: this machine, or whoever holds the operator key.
 
-A request is from this machine when three things hold: its connection comes from a loopback address, it names a
-loopback host, and no proxy left a mark on it. A reverse proxy connects from 127.0.0.1 as well, so the address alone
-would open the pages to the world; a page that rebinds its DNS name to 127.0.0.1 does not name a loopback host.
+A request is from this machine when four things hold: its connection comes from a loopback address, it names a
+loopback host, no proxy left a mark on it, and it speaks HTTP/1.1. A reverse proxy connects from 127.0.0.1 as well, so
+the address alone would open the pages to the world; a page that rebinds its DNS name to 127.0.0.1 does not name a
+loopback host; and nginx, where nobody told it otherwise, names us as the host, leaves no mark and speaks HTTP/1.0.
 
 Everybody else shows the key: in the header `X-Tagstitch-Key`, or once as `?key=`, which is exchanged for an HttpOnly
 cookie and taken off the address at once. The cookie is a signed time, never the key. Nothing here is logged.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from hmac import compare_digest
@@ -28,7 +30,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 KEY_HEADER = "X-Tagstitch-Key"
 KEY_PARAMETER = "key"
 COOKIE_AGE_S = 12 * 3600
-PROXY_MARKS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+PROXY_MARKS = frozenset(("forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "cdn-loop"))
+PROXY_MARK_PREFIXES = ("x-forwarded", "x-original-", "x-envoy-", "x-cluster-", "cf-", "fastly-", "x-amz", "x-arr-")
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 REFUSAL = (
     "This page is for the operator of this collector. From another machine, open it with ?key=… once, or send the\n"
     f"header {KEY_HEADER}. The key is `operator_key` in the instance's secrets.\n"
@@ -37,9 +41,13 @@ REFUSAL = (
 
 def is_local(request: Request) -> bool:
     """Tell whether the request was made on this machine, by nobody in between."""
-    if request.client is None or any(mark in request.headers for mark in PROXY_MARKS):
+    if request.client is None or request.scope.get("http_version") == "1.0":
         return False
-    return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
+    if any(name in PROXY_MARKS or name.startswith(PROXY_MARK_PREFIXES) for name in request.headers):
+        return False
+    # The header as it was sent: an address made from it would be read in more than one way (`a.example#@localhost`).
+    host = _HOST.fullmatch(request.headers.get("host", ""))
+    return host is not None and _is_loopback(request.client.host) and _is_loopback(host.group(1).strip("[]"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -51,7 +53,13 @@ def test_another_machine_is_refused(address: str) -> None:
     assert answer.headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize("mark", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host"])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        *("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded"),
+        *("CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "X-Original-Host", "X-Envoy-External-Address"),
+    ],
+)
 def test_a_proxy_on_this_machine_does_not_open_the_pages(mark: str) -> None:
     """A request that a proxy has passed on counts as from elsewhere, though it comes from 127.0.0.1."""
     assert _client(make_keyring()).get("/metrics", headers={mark: "127.0.0.1"}).status_code == 403
@@ -60,6 +68,43 @@ def test_a_proxy_on_this_machine_does_not_open_the_pages(mark: str) -> None:
 def test_a_rebound_name_is_refused() -> None:
     """A page of somebody else whose name now leads to 127.0.0.1 reads nothing."""
     assert _client(make_keyring(), base_url="http://evil.example:8000").get("/metrics").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "",
+            "evil.example#@localhost",
+            "evil.example?@localhost",
+            "evil.example/@localhost",
+            "a@localhost",
+            "localhost:x",
+        ),
+        *(
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "[::1",
+            "localhost, evil.example",
+            "\\@localhost",
+        ),
+    ],
+)
+def test_a_host_that_could_be_read_in_two_ways_is_refused(host: str) -> None:
+    """Only a plain loopback name or address, with or without a port, names this machine."""
+    assert _client(make_keyring()).get("/metrics", headers={"Host": host}).status_code == 403
+
+
+def test_a_proxy_without_marks_does_not_open_the_pages() -> None:
+    """nginx with nothing but `proxy_pass` says our own host and port, and HTTP/1.0."""
+    app = Starlette(routes=[Route("/metrics", OperatorGuard(make_keyring()).protect(_secret))])
+
+    async def as_http_1_0(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "http_version": "1.0"}, receive, send)
+
+    client = AsgiClient(as_http_1_0, base_url="http://127.0.0.1:8000", client=("127.0.0.1", 50000))
+    assert client.get("/metrics").status_code == 403
 
 
 def test_the_key_in_a_header_opens() -> None:
