@@ -38,6 +38,8 @@ RESET = "reset"
 LINK_CONFIRM = "link_confirm"
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
 CLAIMED = 1
+UNPROVED_LATE_MS = 300_000
+"""How long before its arrival a sign-in may begin where only the script names the visitor."""
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -76,7 +78,7 @@ def identify(beacon: Beacon, context: EdgeContext) -> Beacon | Rejected:
             if has_identity:
                 _add_reset(beacon, context, event, is_proved=is_reset_from(beacon, sent))
         if known:
-            _add_identities(beacon, event, known, assurance)
+            _add_identities(beacon, context, event, known, assurance)
         if link is not None and event.name == LINK_CONFIRM:
             _add_link(beacon, context, event, link, assurance)
         _add_event(beacon, event, assurance)
@@ -156,12 +158,20 @@ def _read_link(beacon: Beacon, context: EdgeContext) -> Known | None:
     return Known(kind, stored, own_person_id(key, site.space_id, kind.name, value), LINKED)
 
 
-def _add_identities(beacon: Beacon, event: WireEvent, known: list[Known], assurance: Assurance) -> None:
-    """Tie the identifiers to the visitor, or to the first of them where there is no visitor."""
+def _add_identities(
+    beacon: Beacon, context: EdgeContext, event: WireEvent, known: list[Known], assurance: Assurance
+) -> None:
+    """Tie the identifiers to the visitor, or to the first of them where there is no visitor.
+
+    Who only knows a visitor's id must not inherit its history by signing in at a time of their own choice. So where
+    the cookie does not prove the visitor, the evidence begins at its arrival, less what an honest delay takes.
+    """
     first, others = known[0], known[1:]
     if beacon.row.visitor_id != NIL_ID:
         for identity in known:
-            _add_evidence(beacon, event, identity, kind=IDENTIFY, source="tag")
+            evidence = _add_evidence(beacon, event, identity, kind=IDENTIFY, source="tag")
+            if evidence.proof != "cookie":
+                evidence.time_ms = max(event.time_ms, context.received_at_ms - UNPROVED_LATE_MS)
     else:
         if beacon.row.own_person_id == NIL_ID:
             beacon.row.own_person_id = first.key

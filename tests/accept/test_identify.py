@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from collector.accept.assurance import LINK_S
+from collector.accept.identify import UNPROVED_LATE_MS
 from collector.accept.visitor_cookie import VisitorCookie, read_cookie, write_cookie
 from collector.event import NIL_ID, LandingRow
 from collector.identity.identifiers import own_person_id, pseudonym
@@ -85,6 +86,17 @@ def test_late_events_from_before_the_sign_in_are_not_the_customers() -> None:
     cookies = _cookie(until_s=signed_in_s + HOURS_12)
     _, row = take(make_body(make_event(1, t=NOW_MS - 900_000), make_event(2)), make_context(cookies=cookies))
     assert _states(row) == [("page_view", 0, NIL_ID), ("page_view", 3, CUSTOMER)]
+
+
+def test_who_only_knows_a_visitor_id_cannot_sign_in_in_the_past() -> None:
+    """A sign-in without the visitor's cookie begins when it arrives; the week before it stays where it was."""
+    event = {**_identify(g=sign("4711")), "t": NOW_MS - 6 * 86_400_000}
+    _, row = take(make_body(event))
+    assert (row.evidence[0].proof, row.evidence[0].time_ms) == ("script", NOW_MS - UNPROVED_LATE_MS)
+    _, row = take(make_body(event), make_context(cookies=_cookie(0)))
+    assert (row.evidence[0].proof, row.evidence[0].time_ms) == ("cookie", event["t"])
+    _, row = take(make_body({**event, "t": NOW_MS - 1000}))
+    assert row.evidence[0].time_ms == NOW_MS - 1000, "an honest one keeps its own moment"
 
 
 def test_an_identify_that_was_queued_for_long_ends_in_its_own_time() -> None:
