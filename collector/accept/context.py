@@ -13,3 +13,4 @@ class EdgeContext(Context):
 
     assurance_hours: float = 12.0  # how long a signed identify stays in force
     link_parameter: str = "lt"  # never kept in an address
+    may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie

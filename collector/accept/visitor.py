@@ -17,6 +17,7 @@ enough to be signed, the cookie goes, or it would bring the earlier one back.
 
 from __future__ import annotations
 
+from collector.accept.context import EdgeContext
 from collector.accept.visitor_cookie import RENEW_AFTER_S, VisitorCookie, may_sign, read_cookie, write_cookie
 from collector.event import NIL_ID, Beacon, Context
 from collector.sites import Site
@@ -48,7 +49,7 @@ def settle_visitor(beacon: Beacon, sent: VisitorCookie | None) -> VisitorCookie 
 
 
 def settle_cookie(
-    beacon: Beacon, context: Context, sent: VisitorCookie | None, cookie: VisitorCookie | None, wish: VisitorCookie
+    beacon: Beacon, context: EdgeContext, sent: VisitorCookie | None, cookie: VisitorCookie | None, wish: VisitorCookie
 ) -> None:
     """Decide which cookie the answer sets.
 
@@ -63,7 +64,7 @@ def settle_cookie(
             wish = wish._replace(signed_s=cookie.signed_s)
         is_wanted = wish != cookie
     elif sent is None:
-        is_wanted = may_sign(wish.visitor_id, context.received_at_ms)
+        is_wanted = context.may_set_visitor and may_sign(wish.visitor_id, context.received_at_ms)
     elif not is_reset_from(beacon, sent):
         return  # late events of an earlier visitor: the cookie in the browser is right
     elif may_sign(wish.visitor_id, context.received_at_ms):

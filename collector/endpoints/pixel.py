@@ -3,13 +3,16 @@
     s site · n event name (page_view) · u page address · r referrer · h title · c consent · i event id · d visitor id
 
 The answer is a transparent picture whatever happens: a page must not show a broken one. Nothing is put on the device
-unless `c` grants storage and the page's origin is known to be the site's; there is no script that could ask later.
+unless `c` grants storage and the page's origin is known to be the site's; there is no script that could ask later. A
+visitor id in the query is a claim and gets no cookie: a picture can stand in what a stranger has written, and whoever
+chose the id would share the visitor with everybody who sees it.
 """
 
 from __future__ import annotations
 
 import base64
 import uuid
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -50,7 +53,9 @@ class Pixel:
         headers = list(_HEADERS)
         query: bytes = scope["query_string"]
         if scope["method"] == "GET" and 0 < len(query) <= MAX_QUERY_BYTES:
-            outcome = accept(build_body(query, facts.context.received_at_ms), facts.context)
+            given = read_query(query)
+            context = replace(facts.context, may_set_visitor="d" not in given)
+            outcome = accept(build_body(given, context.received_at_ms), context)
             try:
                 await edge.spool.append(outcome.line)
             except SpoolError:
@@ -62,12 +67,17 @@ class Pixel:
         await send_answer(send, 200, headers, PICTURE)
 
 
-def build_body(query: bytes, now_ms: int) -> bytes:
-    """Return the beacon that a query stands for, as bytes: it goes the way of all beacons from here."""
+def read_query(query: bytes) -> dict[str, str]:
+    """Return the parameters by name; of two with one name the first."""
     given: dict[str, str] = {}
     for pair in query.split(b"&", MAX_PARAMETERS)[:MAX_PARAMETERS]:
         name, _, value = pair.partition(b"=")
         given.setdefault(unquote_plus(name.decode("latin-1")), unquote_plus(value.decode("latin-1")))
+    return given
+
+
+def build_body(given: dict[str, str], now_ms: int) -> bytes:
+    """Return the beacon that the parameters stand for, as bytes: it goes the way of all beacons from here."""
     consent = given.get("c")
     envelope = Envelope(
         version=WIRE_VERSION,

@@ -138,6 +138,13 @@ def test_a_known_browser() -> None:
         assert (row.visitor_id, row.visitor_proof) == (VISITOR, "cookie")
 
 
+def test_a_visitor_in_the_query_is_a_claim() -> None:
+    """Whoever plants a picture with a visitor id of their own does not make it the visitor of those who see it."""
+    response, [row] = fetch(f"?s=shop&c=si&d={make_id(77)}")
+    assert (row.visitor_id, row.visitor_proof) == (make_id(77), "script")
+    assert "set-cookie" not in response.headers
+
+
 def test_an_event_with_a_given_id_is_the_same_event() -> None:
     """A page that gives the event's id can load the picture twice."""
     query = f"?s=shop&i={make_id(5)}"
