@@ -16,6 +16,8 @@ MAX_STRING_CHARS = 8_192
 MAX_EVENT_CHARS = 65_536
 MAX_KEYS = 256
 MAX_KEY_CHARS = 128
+VALUE_CHARS = 8
+"""What a value counts for besides its characters, so that many small ones are bounded as well."""
 MAX_NAME_CHARS = 128
 MAX_IDENTIFIERS = 8
 MAX_KIND_CHARS = 64
@@ -48,7 +50,12 @@ def find_excess(event: WireEvent) -> Rejected | None:
     if not event.props:
         return None
     walk = _Walk(len(event.url) + len(event.referrer) + len(event.title))
-    return walk.visit(event.props, PROPS_DEPTH, "p")
+    excess = walk.visit(event.props, PROPS_DEPTH)
+    return Rejected(excess[0], field=f"p{excess[1]}") if excess else None
+
+
+_Excess = tuple[Reason, str]
+"""Why there is too much, and the path to where, put together on the way back: most walks never need one."""
 
 
 class _Walk:
@@ -60,50 +67,44 @@ class _Walk:
         self.chars = chars
         self.keys = 0
 
-    def visit(self, value: Any, depth: int, path: str) -> Rejected | None:
+    def visit(self, value: Any, depth: int) -> _Excess | None:
         """Visit a value. The path names keys only where they are plain words."""
         if isinstance(value, str):
             self.chars += len(value)
             if len(value) > MAX_STRING_CHARS or self.chars > MAX_EVENT_CHARS:
-                return Rejected(Reason.SIZE, field=path)
-        elif isinstance(value, bool) or value is None or isinstance(value, float):
-            self.chars += 8
-        elif isinstance(value, int):
-            self.chars += 8
-            if not MIN_INT <= value <= MAX_INT:
-                return Rejected(Reason.SHAPE, field=path)
-        elif depth > MAX_DEPTH:
-            return Rejected(Reason.DEPTH, field=path)
+                return Reason.SIZE, ""
         elif isinstance(value, dict):
-            return self._visit_mapping(value, depth, path)
-        else:
-            self.chars += len(value)
-            if self.chars > MAX_EVENT_CHARS:
-                return Rejected(Reason.SIZE, field=path)
-            for index, item in enumerate(value):
-                refused = self.visit(item, depth + 1, f"{path}[{index}]")
-                if refused:
-                    return refused
+            return self._visit_mapping(value, depth) if depth <= MAX_DEPTH else (Reason.DEPTH, "")
+        elif isinstance(value, list):
+            return self._visit_list(value, depth) if depth <= MAX_DEPTH else (Reason.DEPTH, "")
+        elif isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
+            return Reason.SHAPE, ""
         return None
 
-    def _visit_mapping(self, value: dict[str, Any], depth: int, path: str) -> Rejected | None:
-        self.keys += len(value)
+    def _visit_list(self, values: list[Any], depth: int) -> _Excess | None:
+        self.chars += VALUE_CHARS * len(values)
+        if self.chars > MAX_EVENT_CHARS:
+            return Reason.SIZE, ""
+        for index, item in enumerate(values):
+            excess = self.visit(item, depth + 1)
+            if excess:
+                return excess[0], f"[{index}]{excess[1]}"
+        return None
+
+    def _visit_mapping(self, values: dict[str, Any], depth: int) -> _Excess | None:
+        self.keys += len(values)
         if self.keys > MAX_KEYS:
-            return Rejected(Reason.DEPTH, field=path)
-        for key, item in value.items():
-            if len(key) > MAX_KEY_CHARS:
-                return Rejected(Reason.SIZE, field=path)
+            return Reason.DEPTH, ""
+        self.chars += VALUE_CHARS * len(values)
+        for key, item in values.items():
             self.chars += len(key)
-            if isinstance(item, str):  # the usual case, without building its path
-                self.chars += len(item)
-                if len(item) <= MAX_STRING_CHARS and self.chars <= MAX_EVENT_CHARS:
-                    continue
-                return Rejected(Reason.SIZE, field=_join(path, key))
-            refused = self.visit(item, depth + 1, _join(path, key))
-            if refused:
-                return refused
+            if len(key) > MAX_KEY_CHARS or self.chars > MAX_EVENT_CHARS:
+                return Reason.SIZE, ""
+            excess = self.visit(item, depth + 1)
+            if excess:
+                return excess[0], f"{_name(key)}{excess[1]}"
         return None
 
 
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if _PLAIN_KEY.fullmatch(key) else f"{path}[…]"
+def _name(key: str) -> str:
+    return f".{key}" if _PLAIN_KEY.fullmatch(key) else "[…]"

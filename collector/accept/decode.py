@@ -65,4 +65,6 @@ def is_too_deep(body: bytes) -> bool:
                 return True
         elif first in b"]}":
             depth -= 1
+            if depth < 0:
+                return False  # no JSON: the decoder stops there as well
     return False

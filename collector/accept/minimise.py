@@ -33,6 +33,7 @@ MOST_CHANGES = 7
 MOST_AT_SIGNS = 32
 MAX_PARAMETERS = 64
 MAX_PARAMETER_CHARS = 512
+MAX_SEGMENTS = 32
 
 _AT = re.compile(r"@|%40")
 _MAILBOX = re.compile(r"[^\s@/?&=:;,<>()\"'\[\]]+\Z")
@@ -98,7 +99,7 @@ def clean_path(path: str, address: str = "") -> str:
     """Return the path with its telling segments removed; segments count as telling in decoded form as well."""
     if "%" not in path:
         return clean_text(path, address)
-    segments = path.split("/")
+    segments = path.split("/", MAX_SEGMENTS)  # what is left after that many is one more
     for index, segment in enumerate(segments):
         plain = _decode(segment)
         if clean_text(plain, address) != plain or clean_text(segment, address) != segment:
@@ -135,9 +136,10 @@ def clean_props(props: dict[str, Any], address: str = "") -> dict[str, Any]:
     """Return properties with clean keys and values, at any depth. Nests no deeper than `validate` allows.
 
     A dot in a key becomes an underscore: to ClickHouse `a.b` is the same path as `a: {b}`, and a row with both would
-    not load. Keys that fall together are told apart by underscores at their end.
+    not load. Keys that fall together are told apart by a number at their end.
     """
     cleaned: dict[str, Any] = {}
+    copies: dict[str, int] = {}
     for key, value in props.items():
         if isinstance(value, str):
             value = clean_text(value, address)
@@ -148,9 +150,11 @@ def clean_props(props: dict[str, Any], address: str = "") -> dict[str, Any]:
         key = clean_text(key, address)
         if "." in key:
             key = key.replace(".", "_")
-        while key in cleaned:
-            key += "_"
-        cleaned[key] = value
+        name = key
+        while name in cleaned:  # the count goes on where it was: many equal keys cost no more than others
+            copies[key] = copies.get(key, 1) + 1
+            name = f"{key}_{copies[key]}"
+        cleaned[name] = value
     return cleaned
 
 

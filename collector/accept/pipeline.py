@@ -37,6 +37,10 @@ Step = Callable[[Beacon, EdgeContext], Beacon | Rejected]
 
 STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify)
 
+MAX_LINE_BYTES = 4_194_304
+"""Largest line, half of what one insert takes. What a beacon says once (address, title) stands on each of its events,
+so that a small body could otherwise make a line of 12 MB."""
+
 _NO_SITE = Site(site_id="", space_id="")
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -80,11 +84,15 @@ def accept(body: bytes, context: EdgeContext) -> Accepted | Refused:
             return _refuse(beacon, context, msgspec.structs.replace(answer, step=name))
         for index in range(known, len(beacon.rejected)):
             beacon.rejected[index] = msgspec.structs.replace(beacon.rejected[index], step=name)
+    line = _ENCODE(beacon.row)
+    if len(line) > MAX_LINE_BYTES:
+        return _refuse(beacon, context, Rejected(Reason.SIZE, step="encode"))
     if beacon.rejected:
         beacon.row.rejected = _count_single(beacon, context)
+        line = _ENCODE(beacon.row)
     count_accepted(beacon.site.site_id, len(beacon.row.events))
     return Accepted(
-        line=_ENCODE(beacon.row),
+        line=line,
         site_id=beacon.site.site_id,
         events=len(beacon.row.events),
         reasons=tuple(sorted({rejected.reason for rejected in beacon.rejected})),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import msgspec
 import pytest
 
@@ -100,10 +102,27 @@ def test_keys_never_stand_for_one_path_twice() -> None:
     assert clean_props({"a.b": 1, "a": {"b": 2}, "a_b": 3, "x@y.example": 4, "z@y.example": 5}) == {
         "a_b": 1,
         "a": {"b": 2},
-        "a_b_": 3,
+        "a_b_2": 3,
         "[removed]": 4,
-        "[removed]_": 5,
+        "[removed]_2": 5,
     }
+
+
+def test_many_keys_may_fall_together() -> None:
+    """Every value keeps a key of its own and a short one, also where other keys look like those that are made."""
+    props = {"".join(parts): number for number, parts in enumerate(product("._", repeat=8))}
+    cleaned = clean_props({"a_2": -1, "a.2": -2, **props})
+    assert len(cleaned) == len(props) + 2
+    assert max(map(len, cleaned)) <= len("________") + len("_256")
+
+
+def test_a_path_of_very_many_parts_is_judged_by_its_last_as_one() -> None:
+    """What stands behind the 32nd part is looked at in one piece, and nothing of it is kept where it tells too much."""
+    deep = "https://shop.example" + "/%20" * 100
+    assert clean_url(deep, KEPT) == deep
+    told = clean_url(f"{deep}/joe%40shop.example/x", KEPT)
+    assert told.endswith("/[removed]")
+    assert "joe" not in told
 
 
 def test_a_site_names_further_parameters() -> None:

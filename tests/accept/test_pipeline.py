@@ -7,7 +7,18 @@ import pytest
 
 from collector.accept.pipeline import STEPS, accept
 from collector.event import NIL_ID, LandingRow, Reason
-from tests.edge_examples import NOW_MS, VISITOR, make_body, make_context, make_event, make_id, refuse, sign, take
+from tests.edge_examples import (
+    NOW_MS,
+    ORIGIN,
+    VISITOR,
+    make_body,
+    make_context,
+    make_event,
+    make_id,
+    refuse,
+    sign,
+    take,
+)
 
 
 def test_the_steps_and_their_order() -> None:
@@ -87,6 +98,16 @@ def test_a_beacon_for_an_unknown_site_names_no_site() -> None:
     _, row = refuse(make_body(s="joe@example.com"))
     assert (row.site_id, row.space_id) == ("", "")
     assert row.rejected[0].reason == "site"
+
+
+def test_a_small_body_makes_no_huge_line() -> None:
+    """What a beacon says once stands on each of its events; a line that no insert could take is refused as a whole."""
+    page = f"{ORIGIN}/" + "ab" * 4000
+    body = make_body(*(make_event(number) for number in range(500)), u=page, r=page, h="x y " * 2000)
+    answer, row = refuse(body)
+    assert (answer.rejected.reason, answer.rejected.step) == (Reason.SIZE, "encode")
+    assert (row.events, row.rejected[0].events) == ([], 500)
+    assert len(answer.line) < 2000
 
 
 def test_retention_stands_on_the_row() -> None:
