@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from collector.config import Config
 from collector.metrics import count_request
@@ -22,6 +22,8 @@ from collector.metrics import count_request
 MAX_URL_BYTES = 8_192
 MAX_COOKIE_BYTES = 16_384
 MAX_HEADERS = 200
+MAX_PIPELINED = 32
+"""Most requests of one connection that wait for the answer to an earlier one. No browser sends a second."""
 UNREAD_ANSWER_S = 30.0
 LINGER_S = 1.0
 
@@ -54,13 +56,15 @@ class HardenedProtocol(HttpToolsProtocol):
         self._unread: asyncio.TimerHandle | None = None
         self._is_refused = False
         self._is_in_head = True
+        self._has_body_come = False
         self._has_data = False
+        self._cycles: list[RequestResponseCycle] = []  # those that are not answered yet, in order
         self._status = 400  # of the answer, should parsing fail
         self._begin_head()
 
     def _begin_head(self) -> None:
         self._is_in_head = True
-        self._head_bytes = 0
+        self._head_bytes = 0  # what came before the body or after it, outside of its chunks' contents
         self._header_bytes = 0
         self._cookie_bytes = 0
         self._hosts = 0
@@ -89,6 +93,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
             self._arm()  # bytes between two requests, which begin none yet
+        self._has_body_come = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -97,7 +102,7 @@ class HardenedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._status)
             return
-        if self._is_in_head:
+        if self._is_in_head or not self._has_body_come:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_head_bytes:
                 self._refuse(431)
@@ -124,6 +129,10 @@ class HardenedProtocol(HttpToolsProtocol):
             self._fail(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            # A trailer. The application has the head already, or soon will: what a proxy has put there, such as the
+            # client's address, must not be overruled from behind the body.
+            return
         super().on_header(name, value)
         name = self.headers[-1][0]  # lower case
         self._header_bytes += len(name) + len(value) + 4
@@ -153,12 +162,23 @@ class HardenedProtocol(HttpToolsProtocol):
             self._fail(400)
         if not self.url.startswith(b"/"):
             self._fail(400)
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._fail(503)
         self._is_in_head = False
         super().on_headers_complete()
+        self._cycles = [*self._find_unanswered(), self.cycle]
+
+    def on_body(self, body: bytes) -> None:
+        self._has_body_come = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._disarm()
         super().on_message_complete()
+
+    def _find_unanswered(self) -> list[RequestResponseCycle]:
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
+        return self._cycles
 
     def _fail(self, status: int) -> None:
         self._status = status
@@ -197,18 +217,16 @@ class HardenedProtocol(HttpToolsProtocol):
         count_request(_OUTCOME_BY_STATUS.get(status, "malformed"))
         self._is_refused = True
         self._disarm()
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            # An answer is under way or will be: nothing may be written between its parts.
+        # Answers are under way or will be: nothing may be written between their parts, nor by them after this.
+        unanswered = self._find_unanswered()
+        self.pipeline.clear()
+        for cycle in unanswered:
             cycle.disconnected = True
             cycle.message_event.set()
-            is_started = cycle.response_started
-        else:
-            is_started = False
         if self.transport.is_closing():
             return
-        if is_started:
-            self.transport.abort()
+        if len(unanswered) > 1 or any(cycle.response_started for cycle in unanswered):
+            self.transport.abort()  # our one line would be read as the answer to the first of them
             return
         self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
         if self.transport.can_write_eof():

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from collector.config import Config
-from collector.http import MAX_HEADERS, Limits, make_protocol
+from collector.http import MAX_HEADERS, MAX_PIPELINED, Limits, make_protocol
 
 TIMEOUT_S = 0.4
 PATIENCE_S = 20.0  # how long a test waits for what must happen; never how long it takes
@@ -71,8 +72,14 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
 
     async def echo(request: Any) -> PlainTextResponse:
         seen.paths.append(request.url.path)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            body = b""
         return PlainTextResponse(f"{len(body)}")
+
+    async def headers(request: Any) -> PlainTextResponse:
+        return PlainTextResponse(" ".join(request.headers))
 
     async def drain(scope: Any, receive: Any, send: Any) -> None:
         while (message := await receive())["type"] != "http.disconnect":
@@ -96,6 +103,7 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
         routes=[
             Route("/drain", Drain(), methods=["POST"]),
             Route("/flood", flood),
+            Route("/headers", headers, methods=["POST"]),
             Route("/{path:path}", echo, methods=["GET", "POST"]),
         ]
     )
@@ -325,6 +333,32 @@ def test_a_full_house() -> None:
         assert answer.startswith(b"HTTP/1.1 200")
 
 
+def test_a_trailer_is_no_header(web: Running) -> None:
+    """What stands behind the body cannot add to the head that a proxy has made, nor go on for ever."""
+    request = b"POST /headers HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    answer = web.ask(request + b"X-Forwarded-For: 192.0.2.1\r\nCookie: a=1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" in answer
+    assert b"forwarded" not in answer
+    assert b"cookie" not in answer
+    for endless in (b"X: " + b"a" * 5_000_000, b"X: 1\r\n" * 500_000):
+        assert b" 431 " in web.ask(
+            request.replace(b"/headers", b"/"), *(endless[at : at + 60_000] for at in range(0, len(endless), 60_000))
+        )
+
+
+def test_many_requests_at_once(web: Running) -> None:
+    """Some requests may wait behind an unanswered one, in their order; a flood of them ends the connection."""
+    request = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+    last = b"GET /last HTTP/1.1\r\n" + CLOSE + b"\r\n"
+    assert (
+        web.ask(b"".join(request % n for n in range(MAX_PIPELINED)) + last).count(b"HTTP/1.1 200") == MAX_PIPELINED + 1
+    )
+    before = len(web.seen.paths)
+    web.ask(b"".join(request % n for n in range(10 * MAX_PIPELINED)))
+    assert len(web.seen.paths) - before <= MAX_PIPELINED + 1
+
+
 # --- shapes --------------------------------------------------------------------------------------------------
 
 
@@ -387,6 +421,15 @@ def test_a_refused_request_takes_what_follows_it_along(web: Running) -> None:
     answer = web.ask(bad + b"GET /smuggled HTTP/1.1\r\n" + CLOSE + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
     assert len(web.seen.paths) == before
+
+
+def test_a_refused_request_behind_unanswered_ones(web: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """The answers that were still to come end quietly with the connection: no exception on the server's side."""
+    good = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for bad in (b"GET / HTTP/1.1\r\n\r\n", b"\x00", b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * (MAX_HEADERS + 9)):
+        for count in (1, 2, 5):
+            assert web.ask(good * count + bad).count(b"HTTP/1.1") <= count
+    assert caplog.records == []
 
 
 def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:

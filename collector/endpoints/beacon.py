@@ -42,6 +42,7 @@ MESSAGES = {
     Reason.ORIGIN: "The page's origin is not on the site's list.",
     Reason.COUNT: "A beacon holds at least one event, and no more than this collector takes.",
     Reason.ID: "A visitor id is not a UUID.",
+    Reason.RATE: "The collector has too much to read now; send the same beacon again later.",
     Reason.CLOCK: "The clock offset is outside of what can be.",
 }
 
@@ -114,6 +115,8 @@ class Beacons:
         if reason in QUIET:
             await send_answer(send, 204, headers, b"")
             return
+        if reason in RETRYABLE:
+            headers.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
         if outcome.rejected.step == "read":
             headers.append((b"connection", b"close"))  # what is left of the body is not waited for
         text = {

@@ -10,14 +10,29 @@ from collector.event import Reason
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
+MAX_HELD_BYTES = 67_108_864
+"""Most bytes of unfinished bodies in one process: thousands of slow clients must not fill the memory."""
+
 _GZIP = 16 + zlib.MAX_WBITS
+
+
+class HeldBytes:
+    """How many bytes of bodies that are still coming a process holds."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_held = HeldBytes()
 
 
 class Disconnected(Exception):
     """The client went away before its body was complete. Nobody is there to be answered."""
 
 
-async def read_body(receive: Receive, content_length: int, content_encoding: bytes, max_bytes: int) -> bytes | Reason:
+async def read_body(
+    receive: Receive, content_length: int, content_encoding: bytes, max_bytes: int, held: HeldBytes = _held
+) -> bytes | Reason:
     """Return the decoded body, or why it is not taken. Raises Disconnected.
 
     `content_length`: -1 where the client did not say.
@@ -31,19 +46,36 @@ async def read_body(receive: Receive, content_length: int, content_encoding: byt
         raise Disconnected
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
-        parts, size = [body], len(body)
-        while message.get("more_body"):
-            if size > max_bytes:
-                return Reason.SIZE
-            message = await receive()
-            if message["type"] != "http.request":
-                raise Disconnected
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-        body = b"".join(parts)
+        rest = await _read_rest(receive, body, max_bytes, held)
+        if isinstance(rest, Reason):
+            return rest
+        body = rest
     if len(body) > max_bytes:
         return Reason.SIZE
     return decompress(body, max_bytes) if content_encoding == b"gzip" else body
+
+
+async def _read_rest(receive: Receive, first: bytes, max_bytes: int, held: HeldBytes) -> bytes | Reason:
+    """Read on, as long as the body and all bodies together stay within their bounds."""
+    parts, size = [first], len(first)
+    held.count += size
+    try:
+        while True:
+            if size > max_bytes:
+                return Reason.SIZE
+            if held.count > MAX_HELD_BYTES:
+                return Reason.RATE
+            message = await receive()
+            if message["type"] != "http.request":
+                raise Disconnected
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            held.count += len(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+    finally:
+        held.count -= size
 
 
 def decompress(body: bytes, max_bytes: int) -> bytes | Reason:

@@ -18,9 +18,10 @@ from starlette.applications import Starlette
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.config import Config
 from collector.endpoints import beacon
+from collector.endpoints.body import HeldBytes, read_body
 from collector.endpoints.edge import Edge
 from collector.errors import SpoolError, SpoolFull
-from collector.event import LandingRow
+from collector.event import LandingRow, Reason
 from collector.sites import Site, SiteBook
 from collector.spool import SpoolWriter
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_body, make_event
@@ -359,6 +360,42 @@ def test_a_body_at_the_bound() -> None:
     assert response.status_code == 204
     response, _ = send(GOOD + b" " * (2049 - len(GOOD)), max_body_bytes=2048)
     assert response.status_code == 413
+
+
+def test_all_unfinished_bodies_together_have_a_bound() -> None:
+    """Thousands of clients that send large bodies slowly are told to come again, before the memory is full."""
+
+    async def send_slowly(held: HeldBytes, slow: asyncio.Event, waiting: asyncio.Event, pieces: int) -> bytes | Reason:
+        async def receive() -> dict[str, Any]:
+            nonlocal pieces
+            pieces -= 1
+            if pieces == 0:
+                waiting.set()
+                await slow.wait()
+            return {"type": "http.request", "body": b"x" * 1_000_000, "more_body": pieces > 0}
+
+        return await read_body(receive, -1, b"", 100_000_000, held)
+
+    async def talk() -> None:
+        held, slow, waiting = HeldBytes(), asyncio.Event(), asyncio.Event()
+        first = asyncio.create_task(send_slowly(held, slow, waiting, 60))
+        await waiting.wait()
+        assert await send_slowly(held, slow, waiting, 20) is Reason.RATE
+        assert held.count == 59_000_000
+        slow.set()
+        assert len(await first) == 60_000_000
+        assert held.count == 0
+
+    asyncio.run(talk())
+
+
+def test_too_much_at_once_is_to_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that finds no room is answered 429 with the time to wait, and may come again as it is."""
+    monkeypatch.setattr("collector.endpoints.body.MAX_HELD_BYTES", 100)
+    response, [row] = send(_in_pieces(GOOD, 50))
+    assert (response.status_code, response.json()["retry"]) == (429, True)
+    assert response.headers["retry-after"]
+    assert row.rejected[0].reason == "rate"
 
 
 def _gzip(body: bytes) -> bytes:
