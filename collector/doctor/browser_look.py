@@ -8,7 +8,6 @@ without it nothing is sent. An automated browser says that it is one: its events
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -17,19 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from collector.config import Config
 from collector.doctor.look import (
-    Fetched,
     PageAway,
     PageLook,
     SeenCookie,
-    SentBeacon,
     Snippet,
     Violation,
     cut_query,
     tag_pattern,
 )
+from collector.doctor.traffic import Traffic
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Request, Response
+    from playwright.sync_api import Browser, BrowserContext, Page, Request
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -38,6 +36,7 @@ SNIPPET_S = 2.5  # a tag manager puts the snippet in late
 START_S = 4.0
 SILENCE_S = 0.8  # the tag gathers events for 0.3 s
 BEACON_S = 4.0
+GRACE_S = 0.7  # from the last byte of the tag until it must run
 MOST_ERRORS = 20
 
 # Runs before everything else on the page: what the policy stops, and who defines the global function first.
@@ -55,9 +54,12 @@ FIND = """pattern => {
   const all = [...document.scripts].filter(script => script.src &&
     (script.dataset.site || new RegExp(pattern).test(new URL(script.src).pathname)));
   const data = all.length && all[0].dataset;
-  return all.length ? {src: all[0].src, site: data.site || '', consent: data.consent || 'required',
+  return all.length ? {src: all[0].src,
+    endpoint: new URL(data.endpoint || 'b', data.endpoint ? location : all[0].src).href,
+    site: data.site || '', consent: data.consent || 'required',
     cookie: data.cookie || '_ts_v', global: data.global || 'tagstitch', copies: all.length} : null;
 }"""
+VIOLATIONS = "() => __doctor.violations"
 IS_RUNNING = "name => !!(window[name] && window[name].isTagstitch)"
 CALL = "([name, ...call]) => window[name](...call)"
 
@@ -72,18 +74,18 @@ def find_browser() -> str | None:
 
 
 def look_with_browser(url: str, config: Config, browser_path: str) -> PageLook:
-    """Open the page and look. Raises PageAway."""
+    """Start a browser, open the page and look. Raises PageAway."""
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as driver:
         try:
             browser = _launch(driver, browser_path)
-            try:
-                return _look(browser, url, config)
-            finally:
-                browser.close()
         except Error as error:
-            raise PageAway(_first_line(error.message)) from error
+            raise PageAway(f"{browser_path} does not start: {_first_line(error.message)}") from error
+        try:
+            return look_at_page(browser, url, config)
+        finally:
+            browser.close()
 
 
 def _launch(driver: Any, path: str) -> Browser:
@@ -99,18 +101,21 @@ def _launch(driver: Any, path: str) -> Browser:
         return driver.chromium.launch(executable_path=path, args=FLAGS, chromium_sandbox=False)  # type: ignore[no-any-return]
 
 
-def _look(browser: Browser, url: str, config: Config) -> PageLook:
+def look_at_page(browser: Browser, url: str, config: Config) -> PageLook:
+    """Open the page in a fresh profile and look; once more where its certificate is not trusted. Raises PageAway."""
     from playwright.sync_api import Error
 
-    try:
-        with _fresh_page(browser, trusting=False) as page:
-            return _look_at(page, url, config, "")
-    except Error as error:
-        problem = _first_line(error.message)
-        if "ERR_CERT" not in problem:
-            raise
-    with _fresh_page(browser, trusting=True) as page:
-        return _look_at(page, url, config, problem)
+    problem = ""
+    for _ in range(2):
+        try:
+            with _fresh_page(browser, trusting=bool(problem)) as page:
+                return _look_at(page, url, config, problem)
+        except Error as error:
+            line = _first_line(error.message)
+            if problem or "ERR_CERT" not in line:
+                raise PageAway(line) from error
+            problem = line
+    raise PageAway(problem)
 
 
 @contextlib.contextmanager
@@ -123,44 +128,21 @@ def _fresh_page(browser: Browser, *, trusting: bool) -> Iterator[Page]:
         context.close()
 
 
-class _Traffic:
-    """Requests, answers and errors of one page. Filled while playwright waits for something."""
-
-    def __init__(self, page: Page) -> None:
-        self.requests: list[Request] = []
-        self.answers: dict[Request, Response] = {}
-        self.failures: dict[Request, str] = {}
-        self.errors: list[str] = []
-        page.on("request", lambda request: self.requests.append(request))  # playwright sets attributes on it
-        page.on("response", lambda answer: self.answers.__setitem__(answer.request, answer))
-        page.on("requestfailed", lambda request: self.failures.__setitem__(request, request.failure or "failed"))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-
-    def beacons(self) -> list[tuple[Request, dict[str, Any]]]:
-        """What the tag has sent so far."""
-        found = []
-        for request in self.requests:
-            if request.method == "POST":
-                with contextlib.suppress(ValueError):
-                    body = json.loads(request.post_data or "")
-                    if isinstance(body, dict) and {"v", "s", "e", "st"} <= body.keys() and isinstance(body["e"], list):
-                        found.append((request, body))
-        return found
-
-    def is_settled(self, request: Request) -> bool:
-        """Whether the request has ended in some way."""
-        return request in self.answers or request in self.failures
-
-
 def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> PageLook:
     from playwright.sync_api import Error
 
-    traffic = _Traffic(page)
-    answer = page.goto(url, wait_until="domcontentloaded", timeout=OPEN_S * 1000)
+    traffic = Traffic(page)
+    try:
+        answer = page.goto(url, wait_until="domcontentloaded", timeout=OPEN_S * 1000)
+    except Error as error:
+        # That is how Chromium calls an answer of 4xx or 5xx with nothing in it.
+        if "ERR_HTTP_RESPONSE_CODE_FAILURE" not in error.message or not traffic.answers:
+            raise
+        answer = list(traffic.answers.values())[-1]
     with contextlib.suppress(Error):
         page.wait_for_load_state("load", timeout=OPEN_S * 500)
-    look = PageLook(cut_query(page.url), by_browser=True, certificate_problem=certificate_problem)
+    final_url = page.url if page.url.startswith("http") else url  # an error page has none
+    look = PageLook(cut_query(final_url), by_browser=True, certificate_problem=certificate_problem)
     look.status = answer.status if answer is not None else 0
     policy = "content-security-policy"
     look.has_policy = bool(answer and answer.headers.get(policy)) or bool(
@@ -172,18 +154,17 @@ def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> 
         found.update(page.evaluate(FIND, tag_pattern(config)) or {})
         return bool(found)
 
-    if _wait(page, SNIPPET_S, find):
+    if look.status < 400 and _wait(page, SNIPPET_S, find):
         name = found.pop("global")
         look.snippet = Snippet(**found)
         _watch_tag(page, traffic, look, name)
-    # Newest first: what the tag does comes last.
     look.errors = [error[:300] for error in traffic.errors[-MOST_ERRORS:]]
-    look.violations = [Violation(*item) for item in page.evaluate("() => __doctor.violations")]
+    look.violations = [Violation(*item) for item in page.evaluate(VIOLATIONS)]
     look.had_stub = page.evaluate("() => __doctor.first") != "tag"
     return look
 
 
-def _watch_tag(page: Page, traffic: _Traffic, look: PageLook, name: str) -> None:
+def _watch_tag(page: Page, traffic: Traffic, look: PageLook, name: str) -> None:
     """See the tag load and run; consent to storage; see its beacon and its cookies."""
     if look.snippet is None:
         return
@@ -194,52 +175,32 @@ def _watch_tag(page: Page, traffic: _Traffic, look: PageLook, name: str) -> None
 
     def is_over() -> bool:
         request = tag_request()
-        return page.evaluate(IS_RUNNING, name) is True or bool(request and request in traffic.failures)
+        if page.evaluate(IS_RUNNING, name) is True or request in traffic.failures:
+            return True
+        return request in traffic.ended and time.monotonic() - traffic.ended[request] > GRACE_S
 
     _wait(page, START_S, is_over)
     look.is_running = page.evaluate(IS_RUNNING, name) is True
-    look.tag = _describe(traffic, tag_request())
+    look.tag = traffic.describe(tag_request())
+    if not look.is_running:
+        return
     context, cookie = page.context, look.snippet.cookie
     page.wait_for_timeout(SILENCE_S * 1000)
     early = {request for request, _ in traffic.beacons()}
     look.cookies_before = _read_cookies(context, look, cookie)
-    if look.is_running:
-        if not early:
-            page.evaluate(CALL, [name, "consent", {"storage": True}])
-            if not _wait(page, BEACON_S / 2, lambda: bool(traffic.beacons())):
-                page.evaluate(CALL, [name, "page"])  # the page had refused by itself, or sends no page view by itself
-        _wait(page, BEACON_S, lambda: bool(ended := traffic.beacons()) and all(map(traffic.is_settled, dict(ended))))
-    look.beacons = [_judge_answer(traffic, request, body, request not in early) for request, body in traffic.beacons()]
+    if not early:
+        page.evaluate(CALL, [name, "consent", {"storage": True}])
+        if not _wait(page, BEACON_S / 2, lambda: bool(traffic.beacons()) or _is_stopped(page, look)):
+            page.evaluate(CALL, [name, "page"])  # the page had refused by itself, or sends no page view by itself
+    _wait(page, BEACON_S, lambda: traffic.has_answers() or _is_stopped(page, look))
+    look.beacons = [traffic.describe_beacon(request, body, request not in early) for request, body in traffic.beacons()]
     look.cookies = _read_cookies(context, look, cookie)
 
 
-def _describe(traffic: _Traffic, request: Request | None) -> Fetched:
-    if request is None:
-        return Fetched(failure="was not asked for")
-    relation = request.all_headers().get("sec-fetch-site", "")
-    answer = traffic.answers.get(request)
-    if answer is None:
-        return Fetched(failure=traffic.failures.get(request, "no answer in time"), relation=relation)
-    return Fetched(answer.status, answer.headers.get("content-type", ""), traffic.failures.get(request, ""), relation)
-
-
-def _judge_answer(traffic: _Traffic, request: Request, body: dict[str, Any], was_asked_for: bool) -> SentBeacon:
-    from playwright.sync_api import Error
-
-    address = cut_query(request.url)
-    answer = traffic.answers.get(request)
-    if answer is None:
-        failure = traffic.failures.get(request, "no answer in time")
-        return SentBeacon(address, body, was_asked_for, failure=failure)
-    rejected = answer.headers.get("x-tagstitch-rejected", "")
-    is_ours = bool(rejected) or answer.status == 204
-    if not is_ours:
-        with contextlib.suppress(Error, ValueError):  # a body that may not be read, or is none of ours
-            text = answer.json()
-            is_ours = isinstance(text, dict) and ("d" in text or "retry" in text)
-            rejected = str(text.get("error", "")) if is_ours else ""
-    sets_cookie = "set-cookie" in answer.all_headers()
-    return SentBeacon(address, body, was_asked_for, answer.status, rejected, is_ours, sets_cookie)
+def _is_stopped(page: Page, look: PageLook) -> bool:
+    """Whether the content policy stops the beacons."""
+    look.violations = [Violation(*item) for item in page.evaluate(VIOLATIONS)]
+    return any(item.is_enforced for item in look.stopped_beacons)
 
 
 def _read_cookies(context: BrowserContext, look: PageLook, tag_cookie: str) -> list[SeenCookie]:

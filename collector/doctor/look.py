@@ -23,6 +23,7 @@ class Snippet:
     """The script element. `site` is empty where the page says it by `init`; `copies`: how often it stands there."""
 
     src: str
+    endpoint: str  # where its beacons go
     site: str
     consent: str
     cookie: str
@@ -113,6 +114,16 @@ class PageLook:
         if self.snippet is not None and self.snippet.site:
             return self.snippet.site
         return next((str(beacon.envelope["s"]) for beacon in self.beacons), "")
+
+    @property
+    def stopped_beacons(self) -> list[Violation]:
+        """Where the content policy stopped beacons, or would have."""
+        endpoint = cut_query(self.snippet.endpoint) if self.snippet is not None else ""
+        return [
+            item
+            for item in self.violations
+            if item.directive == "connect-src" and cut_query(item.blocked) in (endpoint, find_origin(endpoint))
+        ]
 
     @property
     def accepted(self) -> SentBeacon | None:

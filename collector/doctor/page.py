@@ -37,6 +37,13 @@ def check_page(url: str, config: Config, keyring: Keyring | None, sites: dict[st
     except PageAway as error:
         yield bad("page", f"cannot be opened: {error}", "open it in your own browser, from this machine")
         return
+    yield from judge(look, url, config, keyring, sites)
+
+
+def judge(
+    look: PageLook, url: str, config: Config, keyring: Keyring | None, sites: dict[str, Site] | None
+) -> Iterator[Finding]:
+    """Yield what follows from a look. `url`: as it was asked for; the rest as for `check_page`."""
     page = judge_page(look, url)
     yield page
     if look.certificate_problem:
@@ -86,14 +93,14 @@ def judge_policy(look: PageLook) -> Finding:
     if look.snippet is None or not look.by_browser:
         text = "there is one, and only a browser can tell what it stops" if look.has_policy else "the page has none"
         return unknown(subject, text) if look.has_policy else good(subject, text)
-    beacons = {beacon.address for beacon in look.beacons} or {find_origin(look.snippet.src)}
     stopped = []
     for item in look.violations:
         blocked = cut_query(item.blocked)
         if blocked == cut_query(look.snippet.src):
             stopped.append((item, "the tag", "allow the tag's address there, or give the snippet the page's nonce"))
-        elif item.directive.startswith("connect-src") and any(address.startswith(blocked) for address in beacons):
-            where = "'self'" if find_origin(look.snippet.src) == look.origin else find_origin(look.snippet.src)
+        elif item in look.stopped_beacons:
+            collector = find_origin(look.snippet.endpoint)
+            where = "'self'" if collector == look.origin else collector
             stopped.append((item, "the beacons", f"add {where} to connect-src"))
         elif blocked == "inline" and not look.had_stub:
             text = "the snippet's first script, so calls before the tag has loaded fail"
@@ -257,21 +264,21 @@ def judge_arrival(look: PageLook, config: Config, keyring: Keyring | None) -> It
 
 
 def _judge_answers(look: PageLook) -> Iterator[Finding]:
-    if not look.beacons:
-        fix = "put data-debug on the snippet and look into the console; does data-page=off hold page views back?"
+    if any(item.is_enforced for item in look.stopped_beacons):
+        yield unknown("beacon", "stopped by the content policy, see above")
+    elif not look.beacons:
+        fix = "put data-debug on the snippet and look into the console: it says what was held, and why"
         yield bad("beacon", "the tag runs and sends nothing, though storage is allowed", fix)
     for beacon in look.beacons[:1]:
-        whole = not beacon.is_accepted
         if beacon.failure:
-            blocked = any(item.directive.startswith("connect-src") for item in look.violations)
-            text = f"{beacon.address} got no answer that the page may read: {beacon.failure}"
-            yield bad(
-                "beacon", text, "the content policy, see above" if blocked else "the origin's list, or the network"
-            )
-        elif beacon.rejected:
-            for reason in beacon.rejected.split(","):
-                text = f"answered {beacon.status}, refused {'' if whole else 'wholly or in part '}for {reason.strip()}"
-                yield (bad if whole else warn)("beacon", text, find_remedy(reason.strip()))
+            text = f"{beacon.address} gave no answer that the page may read: {beacon.failure}"
+            yield bad("beacon", text, "the site's list of origins, or the network")
+        for reason in filter(None, beacon.rejected.split(",")):
+            if beacon.is_accepted:
+                text = f"answered {beacon.status}, and not all of it was kept: {reason.strip()}"
+                yield warn("beacon", text, find_remedy(reason.strip()))
+            else:
+                yield bad("beacon", f"answered {beacon.status}, refused: {reason}", find_remedy(reason))
 
 
 def _name_purposes(letters: str) -> str:

@@ -69,7 +69,10 @@ class _Finder(HTMLParser):
             return None
         first = self._found[0]
         consent, cookie = first.get("data-consent", "required"), first.get("data-cookie", "_ts_v")
-        return Snippet(first["src"], first.get("data-site", ""), consent, cookie, len(self._found))
+        endpoint = (
+            urljoin(self._base, first["data-endpoint"]) if first.get("data-endpoint") else urljoin(first["src"], "b")
+        )
+        return Snippet(first["src"], endpoint, first.get("data-site", ""), consent, cookie, len(self._found))
 
 
 def _ask_for_tag(src: str, page_origin: str, context: ssl.SSLContext) -> Fetched:
