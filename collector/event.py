@@ -150,7 +150,7 @@ class Envelope(msgspec.Struct):
 # --- the row ------------------------------------------------------------------------------------------------
 
 
-class EventRow(msgspec.Struct):
+class EventRow(msgspec.Struct, omit_defaults=True):
     """One event of a landing row. Times in milliseconds since 1970, UTC."""
 
     event_id: str
@@ -194,28 +194,31 @@ class EvidenceRow(msgspec.Struct):
 
 
 class RejectedRow(msgspec.Struct):
-    """One refusal, without what was refused."""
+    """One refusal, or a sum of them, without what was refused."""
 
     step: str
     reason: str
     field: str = ""
     body_bytes: int = 0
     events: int = 0
-    digest: str = ""  # keyed digest of the body, to recognise a repeated one; hex
+    digest: str = ""  # keyed digest of the body, to recognise a repeated one; hex; "" where a sum has several
+    beacons: int = 1  # how many beacons the sum counts
 
 
-class LandingRow(msgspec.Struct):
+class LandingRow(msgspec.Struct, omit_defaults=True):
     """One beacon of one visitor, as it stands in the spool and in the table `landing`.
 
-    The loader adds `batch_host` and `batch_seq` in front; everything else is final here.
+    The loader adds `batch_host` and `batch_seq` in front; everything else is final here. A field that holds its default
+    is left out of the line, where the store would fill in the same: "", 0, no id, nothing in the list. `wire_version`
+    and `visitor_proof` have other defaults and always stand there: a factory is never left out.
     """
 
     received_at_ms: int
     site_id: str
     space_id: str
-    wire_version: int = WIRE_VERSION
+    wire_version: int = msgspec.field(default_factory=lambda: WIRE_VERSION)
     visitor_id: str = NIL_ID
-    visitor_proof: str = "script"  # cookie, script, server, none
+    visitor_proof: str = msgspec.field(default_factory=lambda: "script")  # cookie, script, server, none
     reset_from: str = NIL_ID
     own_person_id: str = NIL_ID  # person id of the visitor (else of the first customer key) on its own
     session_id: str = NIL_ID

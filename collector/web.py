@@ -73,6 +73,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
         )
         servers.append(server)
         await server.serve(sockets=[listener])
+        await edge.refusals.flush()
     finally:
         await asyncio.to_thread(spool.close)
 

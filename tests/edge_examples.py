@@ -8,6 +8,7 @@ import msgspec
 
 from collector.accept.context import EdgeContext
 from collector.accept.pipeline import Accepted, Refused, accept
+from collector.accept.refusals import make_line
 from collector.event import LandingRow
 from collector.keyring import Credential, Key, Keyring
 from collector.signing import sign_identify
@@ -92,12 +93,17 @@ def take(body: dict[str, Any] | bytes, context: EdgeContext | None = None) -> tu
     return answer, msgspec.json.decode(answer.line, type=LandingRow)
 
 
+def read_line(answer: Accepted | Refused) -> bytes:
+    """Return the line that stands in the spool for this beacon alone."""
+    return make_line(answer.refusal) if isinstance(answer, Refused) else answer.line
+
+
 def refuse(body: dict[str, Any] | bytes, context: EdgeContext | None = None) -> tuple[Refused, LandingRow]:
     """Send a beacon through the pipeline, which must refuse it as a whole. Return the answer and the row."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     answer = accept(raw, context or make_context())
     assert isinstance(answer, Refused), answer
-    return answer, msgspec.json.decode(answer.line, type=LandingRow)
+    return answer, msgspec.json.decode(make_line(answer.refusal), type=LandingRow)
 
 
 def sign(value: str, kind: str = "customer", *, version: int = 2, expires_s: int = NOW_S + 3600) -> str:

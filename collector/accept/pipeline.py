@@ -2,7 +2,7 @@
 
 `STEPS` run in order on a Beacon that belongs to one request. Each step returns it, changed, or says why it is
 Rejected. Steps do no I/O and decide nothing by a clock of their own: all they may look at stands in the Context.
-What is refused leaves a line as well, with the reason and the size and nothing of what was in it.
+What is refused is counted, with the reason and the size and nothing of what was in it: see `refusals`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collector.accept.decode import decode
 from collector.accept.identify import identify
 from collector.accept.minimise import minimise
 from collector.accept.recognise import recognise
+from collector.accept.refusals import Refusal
 from collector.accept.validate import validate
 from collector.accept.visitor import DROP_COOKIE, cookie_name
 from collector.event import (
@@ -59,10 +60,9 @@ class Accepted:
 
 @dataclass(slots=True, frozen=True)
 class Refused:
-    """A beacon that is refused as a whole. `line` counts it and says why."""
+    """A beacon that is refused as a whole. `refusal` counts it and says why."""
 
-    line: bytes
-    site_id: str  # "" where the site is not known
+    refusal: Refusal
     rejected: Rejected
     set_cookie: str | None = None
 
@@ -106,11 +106,11 @@ def refuse_unread(reason: Reason, body_bytes: int, context: EdgeContext) -> Refu
     rejected = Rejected(reason, step="read")
     row = RejectedRow(step="read", reason=reason, body_bytes=body_bytes)
     count_rejected("read", reason)
-    return Refused(_ENCODE(_bare_row(context, "", "", [row])), "", rejected)
+    return Refused(Refusal(context.received_at_ms, "", "", row), rejected)
 
 
 def _refuse(beacon: Beacon, context: EdgeContext, rejected: Rejected) -> Refused:
-    """Make the line that counts a refusal: nothing of the body but its size and a digest under our key."""
+    """Make what counts a refusal: nothing of the body but its size and a digest under our key."""
     row = RejectedRow(
         step=rejected.step,
         reason=rejected.reason,
@@ -126,8 +126,8 @@ def _refuse(beacon: Beacon, context: EdgeContext, rejected: Rejected) -> Refused
         and bool(context.origin)
         and cookie_name(beacon.site.site_id, context.secure) in context.cookies
     )
-    line = _ENCODE(_bare_row(context, beacon.site.site_id, beacon.site.space_id, [row]))
-    return Refused(line, beacon.site.site_id, rejected, DROP_COOKIE if drops_cookie else None)
+    refusal = Refusal(context.received_at_ms, beacon.site.site_id, beacon.site.space_id, row)
+    return Refused(refusal, rejected, DROP_COOKIE if drops_cookie else None)
 
 
 def _count_single(beacon: Beacon, context: EdgeContext) -> list[RejectedRow]:
@@ -142,16 +142,6 @@ def _count_single(beacon: Beacon, context: EdgeContext) -> list[RejectedRow]:
         row.events += bool(rejected.event_id)
         count_rejected(rejected.step, rejected.reason)
     return list(rows.values())
-
-
-def _bare_row(context: EdgeContext, site_id: str, space_id: str, rejected: list[RejectedRow]) -> LandingRow:
-    return LandingRow(
-        received_at_ms=context.received_at_ms,
-        site_id=site_id,
-        space_id=space_id,
-        visitor_proof="none",
-        rejected=rejected,
-    )
 
 
 def _digest(body: bytes, context: EdgeContext) -> str:

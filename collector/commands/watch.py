@@ -39,7 +39,8 @@ ORDER BY received_at, time, sequence
 LIMIT 5000
 """
 NEW_REFUSALS = """
-SELECT received_at, step, reason, field, sum(greatest(events, 1)) AS events, count() AS beacons, min(digest) AS digest
+SELECT received_at, step, reason, field, sum(greatest(v_rejected.events, v_rejected.beacons)) AS events,
+       sum(v_rejected.beacons) AS beacons, min(digest) AS digest
 FROM v_rejected
 WHERE site_id IN ({site:String}, '') AND received_at >= {since:DateTime64(3)}
 GROUP BY received_at, step, reason, field

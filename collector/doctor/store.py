@@ -31,7 +31,7 @@ FROM identity_evidence AS e LEFT JOIN (SELECT host, max(seq) AS last FROM stitch
 WHERE e.batch_seq > p.last AND e.received_at BETWEEN now() - INTERVAL 1 DAY AND now() - INTERVAL {late:UInt32} SECOND
 """
 REFUSED = """
-SELECT site_id, reason, sum(greatest(events, 1)) AS n FROM v_rejected WHERE received_at > now() - INTERVAL 1 HOUR
+SELECT site_id, reason, sum(greatest(events, beacons)) AS n FROM v_rejected WHERE received_at > now() - INTERVAL 1 HOUR
 GROUP BY site_id, reason ORDER BY n DESC LIMIT 8
 """
 

@@ -81,7 +81,7 @@ class Beacons:
         else:
             outcome = accept(body, facts.context)
         if isinstance(outcome, Refused):
-            await edge.record(outcome.line)
+            edge.refusals.note(outcome.refusal)
             await self._answer_refusal(outcome, facts, send)
             return
         try:
@@ -110,7 +110,7 @@ class Beacons:
         headers = list(BASE) if reason is Reason.ORIGIN else self._start_headers(facts)
         headers.append((b"x-tagstitch-rejected", reason.encode()))
         if outcome.set_cookie is not None:
-            cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
+            cookie = write_visitor_cookie(outcome.refusal.site_id, outcome.set_cookie, facts.context.secure)
             headers.append((b"set-cookie", cookie))
         if reason in QUIET:
             await send_answer(send, 204, headers, b"")

@@ -9,25 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from collector.accept.context import EdgeContext
+from collector.accept.refusals import Refusals, Spool
 from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import pick_visitor_cookies
-from collector.errors import SpoolError
 from collector.keyring import Keyring
-from collector.metrics import count_request
 from collector.sites import SiteBook
-
-
-class Spool(Protocol):
-    """Where accepted lines go. See `collector.spool.SpoolWriter`."""
-
-    async def append(self, line: bytes) -> None:
-        """Return once the line is on disk. Raises SpoolFull or SpoolError."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +49,10 @@ class Edge:
         """Name of the header in which a trusted proxy gives the country, lower case."""
         return self.config.country_header.lower().encode()
 
-    async def record(self, line: bytes) -> None:
-        """Spool the line of a refusal. Where that fails the refusal stands all the same, and is counted."""
-        try:
-            await self.spool.append(line)
-        except SpoolError:
-            count_request("unrecorded")
+    @cached_property
+    def refusals(self) -> Refusals:
+        """Where refusals are counted. To be flushed before the spool is closed."""
+        return Refusals(self.spool)
 
 
 @dataclass(slots=True)

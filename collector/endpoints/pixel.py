@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from starlette.routing import Route
 
-from collector.accept.pipeline import Accepted, accept
+from collector.accept.pipeline import Accepted, Refused, accept
 from collector.endpoints.cookies import write_visitor_cookie
 from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
@@ -56,15 +56,20 @@ class Pixel:
             given = read_query(query)
             context = replace(facts.context, may_set_visitor="d" not in given)
             outcome = accept(build_body(given, context.received_at_ms), context)
-            try:
-                await edge.spool.append(outcome.line)
-            except SpoolError:
-                count_request("unrecorded")
-            else:
-                if isinstance(outcome, Accepted) and outcome.set_cookie is not None:
-                    cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
-                    headers.append((b"set-cookie", cookie))
+            if isinstance(outcome, Refused):
+                edge.refusals.note(outcome.refusal)
+            elif await self._spool(outcome) and outcome.set_cookie is not None:
+                cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
+                headers.append((b"set-cookie", cookie))
         await send_answer(send, 200, headers, PICTURE)
+
+    async def _spool(self, outcome: Accepted) -> bool:
+        try:
+            await self._edge.spool.append(outcome.line)
+        except SpoolError:
+            count_request("not spooled")
+            return False
+        return True
 
 
 def read_query(query: bytes) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 
 from collector.accept.pipeline import accept
 from collector.links import mint_link
-from tests.edge_examples import ADDRESS, KEYRING, NOW_S, make_body, make_context, make_event, make_id
+from tests.edge_examples import ADDRESS, KEYRING, NOW_S, make_body, make_context, make_event, make_id, read_line
 
 EMAIL = "canary.person@mail.example"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLW9mLXRoZS1jYW5hcnk"
@@ -90,7 +90,7 @@ def test_nothing_planted_reaches_the_line_of_a_refused_beacon(name: str, refusal
         site = msgspec.structs.replace(make_context().sites.sites["shop"], excluded_networks=("203.0.113.0/24",))
         facts["site"] = site
     answer = accept(body, make_context(user_agent=canary, country=canary, **facts))
-    line = answer.line.decode()
+    line = read_line(answer).decode()
     assert f'"reason":"{refusal}"' in line
     for trace in traces:
         assert trace not in line

@@ -18,7 +18,7 @@ from collector.config import Config
 from collector.endpoints import beacon
 from collector.endpoints.edge import Edge
 from collector.event import LandingRow, Reason
-from tests.edge_examples import KEYRING, NOW_MS, ORIGIN, make_body, make_context, make_event
+from tests.edge_examples import KEYRING, NOW_MS, ORIGIN, make_body, make_context, make_event, read_line
 
 GOOD = msgspec.json.encode(make_body())
 
@@ -157,7 +157,10 @@ def _post(body: bytes) -> tuple[httpx.Response, list[bytes]]:
 
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as client:
-            return await client.post("/x/b", content=body, headers={"Origin": ORIGIN, "Content-Type": "text/plain"})
+            headers = {"Origin": ORIGIN, "Content-Type": "text/plain"}
+            response = await client.post("/x/b", content=body, headers=headers)
+        await edge.refusals.flush()
+        return response
 
     return asyncio.run(send()), spool.lines
 
@@ -173,7 +176,7 @@ def test_each_class_has_its_reason(name: str) -> None:
     body, reason, is_whole = CLASSES[name]
     answer = accept(body, make_context())
     assert isinstance(answer, Refused if is_whole else Accepted)
-    row = msgspec.json.decode(answer.line, type=LandingRow)
+    row = msgspec.json.decode(read_line(answer), type=LandingRow)
     assert reason in [rejected.reason for rejected in row.rejected]
     if is_whole:
         assert row.events == []

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from collector.accept.pipeline import STEPS, accept
-from collector.event import NIL_ID, LandingRow, Reason
+from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, Reason, RejectedRow
 from tests.edge_examples import (
     NOW_MS,
     ORIGIN,
@@ -34,10 +34,14 @@ def test_the_steps_and_their_order() -> None:
 
 
 def test_a_beacon_becomes_one_line() -> None:
-    """A kept beacon is one line of JSON that holds exactly a LandingRow's fields."""
+    """A kept beacon is one line of JSON that holds a LandingRow's fields, but for those at their defaults."""
     answer, row = take(make_body(make_event(1), make_event(2, n="purchase", p={"price": 9.5})))
     assert b"\n" not in answer.line
-    assert set(msgspec.json.decode(answer.line)) == {field.name for field in msgspec.structs.fields(LandingRow)}
+    written = set(msgspec.json.decode(answer.line))
+    assert written <= {field.name for field in msgspec.structs.fields(LandingRow)}
+    assert {"received_at_ms", "site_id", "wire_version", "visitor_proof"} <= written, "the store's defaults are others"
+    assert {"link_status", "reset_from", "evidence"} & written == set()
+    assert len(answer.line) < 900
     assert (row.site_id, row.space_id, row.visitor_id) == ("shop", "main", VISITOR)
     assert [(event.name, event.props) for event in row.events] == [("page_view", "{}"), ("purchase", '{"price":9.5}')]
     assert answer.events == 2
@@ -107,7 +111,6 @@ def test_a_small_body_makes_no_huge_line() -> None:
     answer, row = refuse(body)
     assert (answer.rejected.reason, answer.rejected.step) == (Reason.SIZE, "encode")
     assert (row.events, row.rejected[0].events) == ([], 500)
-    assert len(answer.line) < 2000
 
 
 def test_retention_stands_on_the_row() -> None:
@@ -124,3 +127,19 @@ def test_too_many_events_and_none(count: int) -> None:
     body["e"] = [make_event(n + 1) for n in range(count)]
     answer, _ = refuse(body)
     assert answer.rejected.reason is Reason.COUNT
+
+
+@pytest.mark.parametrize("struct", [LandingRow, EventRow])
+def test_what_is_left_out_of_a_line_is_what_the_store_fills_in(struct: type[msgspec.Struct]) -> None:
+    """A field that is left out at its default has the default of its column: empty text, 0, the nil id."""
+    assert struct.__struct_config__.omit_defaults
+    for field in msgspec.structs.fields(struct):
+        if field.default is not msgspec.NODEFAULT and (struct.__name__, field.name) != ("EventRow", "props"):
+            assert field.default in ("", 0, NIL_ID), field.name
+    assert EventRow("i", "n", 0).props == "{}", "which is what the view makes of empty properties"
+
+
+@pytest.mark.parametrize("struct", [EvidenceRow, RejectedRow])
+def test_rows_with_other_defaults_are_written_whole(struct: type[msgspec.Struct]) -> None:
+    """A piece of evidence stands (`op` 1), a refusal is one beacon: the store would fill in 0."""
+    assert not struct.__struct_config__.omit_defaults

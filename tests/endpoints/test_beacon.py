@@ -68,7 +68,9 @@ def send(
     async def talk() -> httpx.Response:
         transport = httpx.ASGITransport(app, client=client)
         async with httpx.AsyncClient(transport=transport, base_url=base) as session:
-            return await session.request(method, "/x/b", content=body, headers=headers or {"Origin": ORIGIN})
+            answer = await session.request(method, "/x/b", content=body, headers=headers or {"Origin": ORIGIN})
+        await edge.refusals.flush()
+        return answer
 
     response = asyncio.run(talk())
     return response, [msgspec.json.decode(line, type=LandingRow) for line in getattr(spool, "lines", [])]

@@ -44,11 +44,14 @@ def fetch(
     """Ask for the picture on a page of the site. Return the answer and the rows that were spooled."""
     spool = MemorySpool(error)
     book = SiteBook(sites={"shop": msgspec.structs.replace(SITE, consent=consent)})
-    app = Starlette(routes=pixel.routes(Edge(Config(), KEYRING, lambda: book, spool, lambda: NOW_MS)))
+    edge = Edge(Config(), KEYRING, lambda: book, spool, lambda: NOW_MS)
+    app = Starlette(routes=pixel.routes(edge))
 
     async def talk() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ORIGIN) as client:
-            return await client.request(method, f"/x/p.gif{query}", headers=headers or {"Referer": f"{ORIGIN}/a?q=1"})
+            answer = await client.request(method, f"/x/p.gif{query}", headers=headers or {"Referer": f"{ORIGIN}/a?q=1"})
+        await edge.refusals.flush()
+        return answer
 
     response = asyncio.run(talk())
     return response, [msgspec.json.decode(line, type=LandingRow) for line in spool.lines]

@@ -85,7 +85,8 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         field String,
         body_bytes UInt32,
         events UInt32,
-        digest String)) COMMENT 'Refusals, see collector.event.RejectedRow'
+        digest String,
+        beacons UInt32)) COMMENT 'Refusals, see collector.event.RejectedRow'
 )
 ENGINE = Null
 COMMENT 'Takes the loader''s batches, keeps nothing: the views on it fill the other tables';

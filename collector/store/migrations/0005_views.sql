@@ -274,13 +274,14 @@ CREATE OR REPLACE VIEW @name(v_rejected) @on_cluster
     step LowCardinality(String) COMMENT 'Step of the pipeline that refused it',
     reason LowCardinality(String) COMMENT 'Why',
     field String COMMENT 'Path of the field that it was refused for, never its value',
-    body_bytes UInt32 COMMENT 'Size of the body in bytes',
+    body_bytes UInt32 COMMENT 'Size of the body in bytes, or of all bodies together',
     events UInt32 COMMENT 'How many events were refused; 0: not known',
-    digest String COMMENT 'Keyed digest of the body, to recognise a repeated one',
+    beacons UInt32 COMMENT 'How many beacons are counted in this row: equal refusals of one second are one',
+    digest String COMMENT 'Keyed digest of the body, to recognise a repeated one; empty: several bodies',
     is_bot UInt8 COMMENT '1: a robot, or an automated browser'
 )
 @security AS
-SELECT received_at, site_id, step, reason, field, body_bytes, events, digest, is_bot
+SELECT received_at, site_id, step, reason, field, body_bytes, events, beacons, digest, is_bot
 FROM @name(rejected_events)
 COMMENT 'Every refusal of the last 90 days with its reason, without what was refused';
 

@@ -13,9 +13,9 @@
 SELECT
     reason,
     step,
-    count() AS beacons,
+    sum(v_rejected.beacons) AS beacons,
     sum(events) AS refused_events,
-    count() - uniqExact(if(digest = '', toString(rowNumberInAllBlocks()), digest)) AS senders_repeated,
+    sumIf(v_rejected.beacons, digest != '') - uniqExactIf(digest, digest != '') AS senders_repeated,
     topK(3)(field) AS fields,
     max(received_at) AS last_at
 FROM v_rejected
