@@ -132,18 +132,20 @@ def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> 
     from playwright.sync_api import Error
 
     traffic = Traffic(page)
+    look = PageLook(cut_query(url), by_browser=True, certificate_problem=certificate_problem)
     try:
         answer = page.goto(url, wait_until="domcontentloaded", timeout=OPEN_S * 1000)
     except Error as error:
-        # That is how Chromium calls an answer of 4xx or 5xx with nothing in it.
+        # That is how Chromium calls an answer of 4xx or 5xx with nothing in it; it then shows a page of its own.
         if "ERR_HTTP_RESPONSE_CODE_FAILURE" not in error.message or not traffic.answers:
             raise
         answer = list(traffic.answers.values())[-1]
+    look.status = answer.status if answer is not None else 0
+    if look.status >= 400:
+        return look
     with contextlib.suppress(Error):
         page.wait_for_load_state("load", timeout=OPEN_S * 500)
-    final_url = page.url if page.url.startswith("http") else url  # an error page has none
-    look = PageLook(cut_query(final_url), by_browser=True, certificate_problem=certificate_problem)
-    look.status = answer.status if answer is not None else 0
+    look.url = cut_query(page.url)
     policy = "content-security-policy"
     look.has_policy = bool(answer and answer.headers.get(policy)) or bool(
         page.query_selector(f"meta[http-equiv='{policy}' i]")
@@ -154,7 +156,8 @@ def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> 
         found.update(page.evaluate(FIND, tag_pattern(config)) or {})
         return bool(found)
 
-    if look.status < 400 and _wait(page, SNIPPET_S, find):
+    if _wait(page, SNIPPET_S, find):
+        look.url = cut_query(page.url)
         name = found.pop("global")
         look.snippet = Snippet(**found)
         _watch_tag(page, traffic, look, name)
@@ -220,12 +223,19 @@ def _read_cookies(context: BrowserContext, look: PageLook, tag_cookie: str) -> l
 
 def _wait(page: Page, limit_s: float, fits: Callable[[], bool]) -> bool:
     """Wait until it is so, and let the page go on meanwhile. Returns whether it came about."""
+    from playwright.sync_api import Error
+
     deadline = time.monotonic() + limit_s
-    while not fits():
+    while True:
+        try:
+            if fits():
+                return True
+        except Error as error:
+            if "navigation" not in error.message:  # the page leads elsewhere by itself: ask the next one
+                raise
         if time.monotonic() > deadline:
             return False
         page.wait_for_timeout(50)
-    return True
 
 
 def _first_line(message: str) -> str:

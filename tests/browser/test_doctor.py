@@ -311,6 +311,16 @@ def test_a_late_snippet_and_a_site_named_by_init(patients: Patients) -> None:
     assert _verdicts(findings, "stored") == [("stored", "good")]
 
 
+def test_a_page_that_leads_elsewhere_by_itself(patients: Patients) -> None:
+    """A page that sends its visitors on by script: the one they end on is looked at, and named."""
+    target = patients.put("/target", make_snippet(Config(), "shop"))
+    start = patients.put("/start", f"<script>setTimeout(() => {{ location = '{target}' }}, 300)</script>")
+    findings = patients.look(start)
+    assert _bad(findings) == []
+    assert _find(findings, "page", "good").text == f"answers 200, from {target}"
+    assert _verdicts(findings, "stored") == [("stored", "good")]
+
+
 def test_an_event_that_does_not_get_to_the_store(patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the loader standing still the beacon is accepted and not stored: only that line is bad."""
     monkeypatch.setattr(arrival, "ARRIVAL_S", 1.5)
