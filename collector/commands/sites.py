@@ -6,7 +6,7 @@ import json
 import re
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -16,7 +16,7 @@ from rich.table import Table
 from collector import api_keys, site_rows
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
 from collector.config import Settings
-from collector.sites import DEFAULT_KINDS, DEFAULT_SPACE, IdentifierKind, Site
+from collector.sites import DEFAULT_SPACE, IdentifierKind, Site
 from collector.store.client import StoreClient, open_client
 
 site_app = typer.Typer(no_args_is_help=True, help="Sites: what may be sent from where, and under which consent.")
@@ -39,11 +39,12 @@ def add_site(
         list[str] | None, typer.Option("--origin", metavar="ORIGIN", help="https://shop.example; several times.")
     ] = None,
     consent: Annotated[
-        Literal["required", "implied", "off"], typer.Option("--consent", help="What counts before the page asked.")
-    ] = "required",
+        Literal["required", "implied", "off"] | None,
+        typer.Option("--consent", help="What counts before the page asked. [default: required]"),
+    ] = None,
     space: Annotated[
-        str, typer.Option("--space", metavar="NAME", help="Sites of a space share people.")
-    ] = DEFAULT_SPACE,
+        str | None, typer.Option("--space", metavar="NAME", help="Sites of a space share people. [default: main]")
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,9 +54,15 @@ def add_site(
             "[default: customer:unique, email:personal:email]",
         ),
     ] = None,
-    time_zone: Annotated[str, typer.Option("--time-zone", metavar="ZONE", help="Where its days begin.")] = "UTC",
-    session_minutes: Annotated[int, typer.Option("--session-minutes", help="Idle time that ends a session.")] = 30,
-    keep_days: Annotated[int, typer.Option("--keep-days", help="Retention of its events; 0: for ever.")] = 0,
+    time_zone: Annotated[
+        str | None, typer.Option("--time-zone", metavar="ZONE", help="Where its days begin. [default: UTC]")
+    ] = None,
+    session_minutes: Annotated[
+        int | None, typer.Option("--session-minutes", help="Idle time that ends a session. [default: 30]")
+    ] = None,
+    keep_days: Annotated[
+        int | None, typer.Option("--keep-days", help="Retention of its events; 0: for ever. [default: 0]")
+    ] = None,
     exclude: Annotated[
         list[str] | None,
         typer.Option("--exclude", metavar="NETWORK", help="Office, monitor: 203.0.113.0/24; several times."),
@@ -65,10 +72,11 @@ def add_site(
         typer.Option("--parameter", metavar="NAME", help="URL parameter to keep besides utm_* and click ids."),
     ] = None,
     identify: Annotated[
-        Literal["any", "signed"], typer.Option("--identify", help="Whether unsigned identifies are taken at all.")
-    ] = "any",
+        Literal["any", "signed"] | None,
+        typer.Option("--identify", help="Whether unsigned identifies are taken at all. [default: any]"),
+    ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Write over the settings of a site that is there.")
+        bool, typer.Option("--replace", help="Change a site that is there: what is not named stays as it is.")
     ] = False,
 ) -> None:
     """Make a site, or with --replace change one.
@@ -76,25 +84,24 @@ def add_site(
     Web processes know it a few seconds later.
 
         tagstitch site add shop --origin https://shop.example --time-zone Europe/Berlin
+        tagstitch site add shop --replace --keep-days 400
     """
+    given: dict[str, Any] = {
+        "origins": None if origin is None else tuple(origin),
+        "consent": consent,
+        "space_id": space,
+        "kinds": None if kind is None else tuple(_read_kind(text, rank) for rank, text in enumerate(kind)),
+        "time_zone": time_zone,
+        "session_minutes": session_minutes,
+        "keep_days": keep_days,
+        "excluded_networks": None if exclude is None else tuple(exclude),
+        "url_parameters": None if parameter is None else tuple(parameter),
+        "identify": identify,
+    }
+    named = {name: value for name, value in given.items() if value is not None}
     with _open(read := read_running(data, config, settings)) as client:
-        made = site_rows.add_site(
-            client,
-            Site(
-                site_id=site,
-                space_id=space,
-                origins=tuple(origin or ()),
-                consent=consent,
-                kinds=tuple(_read_kind(text, rank) for rank, text in enumerate(kind)) if kind else DEFAULT_KINDS,
-                time_zone=time_zone,
-                session_minutes=session_minutes,
-                keep_days=keep_days,
-                excluded_networks=tuple(exclude or ()),
-                url_parameters=tuple(parameter or ()),
-                identify=identify,
-            ),
-            replace=replace,
-        )
+        earlier = site_rows.find_site(client, site) if replace else Site(site_id=site)
+        made = site_rows.add_site(client, msgspec.structs.replace(earlier, **named), replace=replace)
         typer.echo(f"site {made.site_id}, version {made.version}")
         _print_findings(client, made.site_id, read.config.public_url)
     typer.echo(f"next: tagstitch snippet --site {made.site_id}")

@@ -215,7 +215,7 @@ def judge_origin(look: PageLook, sites: dict[str, Site] | None) -> Iterator[Find
         return
     if origin not in site.origins:
         listed = " ".join(f"--origin {known}" for known in (*site.origins, origin))
-        fix = f"tagstitch site add {site_id} --replace {listed}, with its other settings as `site show` prints them"
+        fix = f"tagstitch site add {site_id} --replace {listed}"
         yield bad("origin", f"{origin} is not on the list of site {site_id}: its beacons are refused", fix)
     elif refused & {Reason.ORIGIN, Reason.SITE}:
         fix = "wait 5 s and look again; does the path lead to another instance?"

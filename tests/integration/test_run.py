@@ -132,6 +132,9 @@ def test_a_site_of_ones_own(instance: RunningInstance) -> None:
     assert json.loads(instance.command("site", "show", "shop").stdout)["origins"] == [shop]
     assert "shop" in instance.command("site", "list").stdout
     assert instance.command("site", "add", "shop", "--origin", shop, check=False).returncode == 1
+    instance.command("site", "add", "shop", "--replace", "--keep-days", "400")
+    changed = json.loads(instance.command("site", "show", "shop").stdout)
+    assert (changed["origins"], changed["keep_days"], changed["time_zone"]) == ([shop], 400, "Europe/Berlin")
     refused = instance.command("site", "add", "other", "--origin", "shop.example/path", check=False)
     assert refused.returncode == 1
     assert "origin" in refused.stderr
