@@ -57,7 +57,10 @@ def create_app(
         finally:
             poller.stop()
 
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    # A redirect to the path with or without its last slash would name whatever host and scheme the request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 def make_reader(config: Config, keyring: Keyring) -> Callable[[], StoreClient]:

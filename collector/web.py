@@ -7,9 +7,11 @@ answers. On SIGTERM it stops listening, ends what is under way, seals the spool 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
+from collections.abc import Generator
 
 import msgspec
 import uvicorn
@@ -80,6 +82,14 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
 
 class _Server(uvicorn.Server):
     """uvicorn, which says on standard output that it listens: the supervisor waits for that line."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Take signals as the wish to stop. uvicorn would raise them again after it has stopped, and so end the process
+        before the last refusals are written and the spool is sealed."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

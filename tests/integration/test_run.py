@@ -81,9 +81,10 @@ def test_a_second_instance_on_the_same_data_is_refused(instance: RunningInstance
 
 
 def test_ctrl_c_stops_everything_and_the_second_start_finds_it_all(tmp_path: Path) -> None:
-    """What was acknowledged a moment before Ctrl-C is in the store after the next start."""
+    """What was acknowledged or refused a moment before Ctrl-C is in the store after the next start."""
     with running_instance(tmp_path, "--demo") as first:
         visitors = [_send(first)[1] for _ in range(20)]
+        assert [_send(first, origin="https://evil.example")[0] for _ in range(5)] == [403] * 5
     second = start_instance(tmp_path / "data", tmp_path / "log", "--demo")
     try:
         rows = second.until(
@@ -91,12 +92,16 @@ def test_ctrl_c_stops_everything_and_the_second_start_finds_it_all(tmp_path: Pat
             lambda rows: len(rows) >= 20,
         )
         assert sorted(row["visitor"] for row in rows) == sorted(visitors)
+        second.until(
+            "SELECT sum(beacons) AS n FROM v_rejected WHERE reason = 'origin'", lambda rows: int(rows[0]["n"]) == 5
+        )
     finally:
         assert second.stop() == 0
         assert second.process.stdout is not None
         second.process.stdout.close()
     assert "Traceback" not in second.log
     assert '"level": "error"' not in second.log
+    assert "dead writer" not in second.log, "web seals its spool itself"
 
 
 def test_the_instance_says_how_it_is(instance: RunningInstance) -> None:
@@ -108,6 +113,16 @@ def test_the_instance_says_how_it_is(instance: RunningInstance) -> None:
     facts = json.loads(done.stdout)
     assert facts["web"] == "ready"
     assert facts["store"] == "answers"
+
+
+def test_a_path_with_a_slash_too_many_leads_nowhere(instance: RunningInstance) -> None:
+    """No redirect is built from the host that a request names."""
+    for path in ("/x/b/", "/health/", "/x/t.js/", "/v1/sites/", "//evil.example/"):
+        request = urllib.request.Request(instance.url + path, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        assert refused.value.code == 404
+        refused.value.close()
 
 
 def test_metrics_from_elsewhere_want_the_key(instance: RunningInstance) -> None:
