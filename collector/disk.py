@@ -7,9 +7,13 @@ through the name `os` of this module, so that a test can let the n-th call fail.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import resource
 from pathlib import Path
+
+MOST_OPEN_FILES = 65_536
 
 
 def make_folder(path: Path) -> None:
@@ -128,3 +132,15 @@ def take_lock(path: Path) -> int | None:
         os.close(fd)
         raise
     return fd
+
+
+def allow_open_files() -> None:
+    """Let this process open as many files as it may, MOST_OPEN_FILES at most.
+
+    Systems give 1,024 unless asked. A web process holds more connections than that, and the engine's merges more files.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a container may forbid it; then what there is must do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

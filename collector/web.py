@@ -16,6 +16,7 @@ from collections.abc import Generator
 import msgspec
 import uvicorn
 
+from collector import disk
 from collector.app import create_app
 from collector.config import Config
 from collector.country import open_country_lookup
@@ -32,6 +33,7 @@ SHUTDOWN_LIMIT_S = 2
 
 def serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
     """Serve on the listening socket until SIGTERM or SIGINT. Prints one JSON line when it is ready."""
+    disk.allow_open_files()
     open_instance(config.data_path, lock=False)
     asyncio.run(_serve(config, keyring, listener))
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from collector import disk
 from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
 from collector.config import Config
 from collector.keyring import Keyring, open_keyring, read_keyring
@@ -49,6 +50,7 @@ def run(
 
     read = read_options(data, config, settings, host=host, port=port, engine_port=engine_port, demo=demo)
     configure_logs("supervisor", read.config.log_level, read.config.log_form)
+    disk.allow_open_files()  # the roles inherit it
     asyncio.run(run_all(read.config))
 
 
@@ -127,6 +129,7 @@ def engine(
     os.write(sender, role.stdin)
     os.dup2(receiver, 0)
     os.set_inheritable(sender, True)  # stays open: the end of it would tell the engine that we are gone
+    disk.allow_open_files()
     os.execve(role.argv[0], list(role.argv), dict(role.env))  # noqa: S606  our own program
 
 
