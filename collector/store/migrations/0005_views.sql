@@ -39,7 +39,7 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
     utm_term String COMMENT 'utm_term of the address',
     utm_content String COMMENT 'utm_content of the address',
     click_id LowCardinality(String) COMMENT 'Name of the advertising click id in the address, such as gclid; never its value',
-    props JSON(max_dynamic_paths = 32) COMMENT 'Properties that the site gave with the event: props.name, or props.name.:Float64 for one type',
+    props JSON(max_dynamic_types = 1, max_dynamic_paths = 32) COMMENT 'Properties that the site gave with the event: props.name, or props.name.:Float64 for one type',
     browser LowCardinality(String) COMMENT 'Browser family',
     browser_version LowCardinality(String) COMMENT 'Browser version',
     os LowCardinality(String) COMMENT 'Operating system family',
