@@ -17,8 +17,8 @@ from collector.console.guard import OperatorGuard
 from collector.endpoints import api, beacon, health, links, pixel, tag
 from collector.endpoints.edge import Edge
 from collector.keyring import Keyring
-from collector.site_poll import SitePoller
-from collector.spool import SpoolWriter
+from collector.sites.poll import SitePoller
+from collector.spool.writer import SpoolWriter
 from collector.store.client import StoreClient, open_client
 
 

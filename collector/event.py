@@ -22,7 +22,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collector.keyring import Keyring
-    from collector.sites import Site, SiteBook
+    from collector.sites.book import Site, SiteBook
 
 WIRE_VERSION = 1
 NIL_ID = "00000000-0000-0000-0000-000000000000"

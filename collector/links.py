@@ -20,7 +20,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from collector.identity.identifiers import EMAIL, is_blocked
 from collector.keyring import Keyring
-from collector.sites import DEFAULT_SPACE
+from collector.sites.book import DEFAULT_SPACE
 
 SALT = b"tagstitch.link"
 MAX_TOKEN_CHARS = 1024

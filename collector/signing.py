@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from collector.event import Reason
 from collector.keyring import Keyring
-from collector.sites import Site
+from collector.sites.book import Site
 
 CLOCK_SKEW_S = 60
 _FORM = re.compile(r"([1-9][0-9]{0,5})\.([1-9][0-9]{0,11})\.([0-9a-f]{64})")

@@ -25,8 +25,8 @@ from collector.http import make_protocol
 from collector.instance import open_instance
 from collector.keyring import Keyring
 from collector.logs import get_logger
-from collector.site_poll import SitePoller
-from collector.spool import SpoolWriter
+from collector.sites.poll import SitePoller
+from collector.spool.writer import SpoolWriter
 
 SHUTDOWN_LIMIT_S = 2
 

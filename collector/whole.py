@@ -18,19 +18,19 @@ from collections.abc import Mapping
 import msgspec
 
 from collector.config import Config
+from collector.engine.config import Access, EngineConfig, Limits, Policy
+from collector.engine.credentials import Role as EngineRole
+from collector.engine.credentials import digest_password
+from collector.engine.process import engine_command
 from collector.errors import PortTaken, RoleFailed, StoreUnavailable
 from collector.instance import Instance, RunningState, open_instance
 from collector.keyring import Credential, Keyring, open_keyring
 from collector.listener import listen
 from collector.logs import get_logger
-from collector.site_rows import ensure_demo_site
+from collector.sites.rows import ensure_demo_site
 from collector.store.client import open_client
 from collector.store.dsn import Role as DsnRole
 from collector.store.dsn import find_address
-from collector.store.engine import engine_command
-from collector.store.engine_config import Access, EngineConfig, Limits, Policy
-from collector.store.engine_credentials import Role as EngineRole
-from collector.store.engine_credentials import digest_password
 from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NEEDS_ENGINE = ("running_engine", "running_store", "running_instance", "start_instance", "RunningStore", "RunningEngine")
+NEEDS_ENGINE = (
+    "running_engine",
+    "running_store",
+    "running_instance",
+    "start_instance",
+    "RunningStore",
+    "RunningEngine",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from collector.accept.refusals import make_line
 from collector.event import LandingRow
 from collector.keyring import Credential, Key, Keyring
 from collector.signing import sign_identify
-from collector.sites import Site, SiteBook
+from collector.sites.book import Site, SiteBook
 
 NOW_MS = 1_795_000_000_000
 NOW_S = NOW_MS // 1000

@@ -19,9 +19,9 @@ from typing import Any
 
 import msgspec
 
-from collector.store.engine import engine_command
-from collector.store.engine_config import Access, EngineConfig, Limits, Policy
-from collector.store.engine_credentials import Role, digest_password
+from collector.engine.config import Access, EngineConfig, Limits, Policy
+from collector.engine.credentials import Role, digest_password
+from collector.engine.process import engine_command
 
 START_S = 60
 # Random enough for a test; the product makes its own.

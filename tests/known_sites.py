@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 from instance_process import RunningInstance
 
-from collector.sites import Site, SiteBook
+from collector.sites.book import Site, SiteBook
 
 PATIENCE_S = 20.0
 

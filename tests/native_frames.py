@@ -6,7 +6,7 @@ import struct
 
 import lz4.block  # type: ignore[import-untyped]
 
-from collector.store.engine_native import city_hash_128
+from collector.engine.native import city_hash_128
 
 
 def read_frames(data: bytes) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from collector.event import Reason
 from collector.keyring import make_keyring
 from collector.signing import check_identify, sign_identify
-from collector.sites import Site
+from collector.sites.book import Site
 
 ROOT = Path(__file__).parents[1]
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "data" / "sign_identify_vectors.json").read_text("utf-8"))

@@ -31,7 +31,7 @@ from collector.event import (
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, normalise, own_person_id, pseudonym
 from collector.links import LinkToken, read_link
 from collector.signing import check_identify
-from collector.sites import IdentifierKind
+from collector.sites.book import IdentifierKind
 from fingerprint import VERSIONS, make_fingerprint
 
 RESET = "reset"

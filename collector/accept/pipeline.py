@@ -32,7 +32,7 @@ from collector.event import (
     RejectedRow,
 )
 from collector.metrics import count_accepted, count_rejected, count_step
-from collector.sites import Site
+from collector.sites.book import Site
 
 Step = Callable[[Beacon, EdgeContext], Beacon | Rejected]
 

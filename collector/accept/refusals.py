@@ -27,7 +27,7 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class Spool(Protocol):
-    """Where lines go. See `collector.spool.SpoolWriter`."""
+    """Where lines go. See `collector.spool.writer.SpoolWriter`."""
 
     async def append(self, line: bytes) -> None:
         """Return once the line is on disk. Raises SpoolFull or SpoolError."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collector.accept.context import EdgeContext
 from collector.accept.visitor_cookie import RENEW_AFTER_S, VisitorCookie, may_sign, read_cookie, write_cookie
 from collector.event import NIL_ID, Beacon, Context
-from collector.sites import Site
+from collector.sites.book import Site
 
 DROP_COOKIE = ""
 """In place of a cookie's value: take the cookie away."""

@@ -9,7 +9,7 @@ import typer
 
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
 from collector.links import DEFAULT_DAYS, DEFAULT_KIND, add_token, is_safe_target, mint_link
-from collector.sites import DEFAULT_SPACE
+from collector.sites.book import DEFAULT_SPACE
 from collector.snippet import make_snippet
 
 

@@ -77,7 +77,7 @@ def web(
 
 def load(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
     """Bring what is in the spool into ClickHouse, in batches, each exactly once. One of these on each host."""
-    from collector.loader import run_loader
+    from collector.load.loader import run_loader
 
     read = read_running(data, config, settings)
     run_loader(read.config, _start_role("load", read.config), _stop_on_signal())

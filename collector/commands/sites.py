@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from collector import api_keys, site_rows
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
 from collector.config import Settings
-from collector.sites import DEFAULT_SPACE, IdentifierKind, Site
+from collector.sites import keys as api_keys
+from collector.sites import rows as site_rows
+from collector.sites.book import DEFAULT_SPACE, IdentifierKind, Site
 from collector.store.client import StoreClient, open_client
 
 site_app = typer.Typer(no_args_is_help=True, help="Sites: what may be sent from where, and under which consent.")

@@ -22,7 +22,7 @@ from collector.doctor.store import LATE_S, check_store
 from collector.errors import KeyringError
 from collector.instance import FORMAT, MARKER, Marker, read_state
 from collector.keyring import ENVIRONMENT_NAME, read_keyring
-from collector.spool_segments import list_segments
+from collector.spool.segments import list_segments
 
 WEB_PATIENCE_S = 5.0
 MIB = 1 << 20

@@ -17,7 +17,7 @@ from collector.doctor.refusals import find_remedy
 from collector.doctor.text_look import look_at_text
 from collector.event import Reason
 from collector.keyring import Keyring
-from collector.sites import Site
+from collector.sites.book import Site
 
 FULL_COOKIE_DAYS = 390
 PROXY = "proxy the paths below /x/ to the collector: deploy/nginx, deploy/caddy, docs/deploy.md"

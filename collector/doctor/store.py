@@ -13,8 +13,8 @@ from collector.doctor.finding import Finding, bad, good, unknown, warn
 from collector.doctor.refusals import EXPECTED, find_remedy
 from collector.errors import SchemaError, StoreError, StoreUnavailable
 from collector.keyring import Keyring
-from collector.site_rows import check_sites, read_sites
-from collector.sites import Site
+from collector.sites.book import Site
+from collector.sites.rows import check_sites, read_sites
 from collector.store.client import StoreClient
 from collector.store.dsn import Role, find_address
 from collector.store.migrate import check_landing, find_pending, read_applied

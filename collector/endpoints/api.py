@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from collector import __version__
-from collector.api_keys import verify_key
 from collector.config import Config
 from collector.event import Envelope, Reason
 from collector.keyring import Keyring
-from collector.site_poll import SitePoller
+from collector.sites.keys import verify_key
+from collector.sites.poll import SitePoller
 
 NO_STORE = {"cache-control": "no-store"}
 SCHEME = "Bearer "

@@ -6,7 +6,7 @@ The middleware that exists for this costs a quarter of the throughput and knows 
 from __future__ import annotations
 
 from collector.endpoints.plain import Headers
-from collector.sites import SiteBook
+from collector.sites.book import SiteBook
 
 EXPOSED = b"X-Tagstitch-Rejected, Retry-After, Date"
 VARY = (b"vary", b"Origin")

@@ -19,7 +19,7 @@ from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import pick_visitor_cookies
 from collector.keyring import Keyring
-from collector.sites import SiteBook
+from collector.sites.book import SiteBook
 
 
 @dataclass(frozen=True)

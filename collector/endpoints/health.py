@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from collector import __version__
 from collector.console.guard import OperatorGuard
-from collector.sites import SiteBook
-from collector.spool import SpoolWriter
+from collector.sites.book import SiteBook
+from collector.spool.writer import SpoolWriter
 
 NO_STORE = {"cache-control": "no-store"}
 

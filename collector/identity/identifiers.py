@@ -10,7 +10,7 @@ import re
 import unicodedata
 from hashlib import blake2b, sha256
 
-from collector.sites import IdentifierKind
+from collector.sites.book import IdentifierKind
 
 VISITOR_KIND = "visitor"
 MAX_VALUE_CHARS = 512

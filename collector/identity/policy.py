@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from collector.config import Config
-from collector.sites import DEFAULT_KINDS, IdentifierKind, Site
+from collector.sites.book import DEFAULT_KINDS, IdentifierKind, Site
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

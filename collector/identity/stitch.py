@@ -37,8 +37,8 @@ from collector.identity.standing import (
 )
 from collector.keyring import Keyring
 from collector.logs import get_logger
-from collector.site_rows import read_sites
-from collector.sites import DEFAULT_SPACE, Site
+from collector.sites.book import DEFAULT_SPACE, Site
+from collector.sites.rows import read_sites
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
 from collector.store.writer import insert_rows

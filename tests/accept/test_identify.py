@@ -13,7 +13,7 @@ from collector.accept.visitor_cookie import VisitorCookie, read_cookie, write_co
 from collector.event import NIL_ID, LandingRow
 from collector.identity.identifiers import own_person_id, pseudonym
 from collector.links import mint_link
-from collector.sites import DEFAULT_KINDS, IdentifierKind
+from collector.sites.book import DEFAULT_KINDS, IdentifierKind
 from tests.edge_examples import (
     KEYRING,
     NOW_MS,

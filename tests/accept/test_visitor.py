@@ -17,7 +17,7 @@ from collector.accept.visitor_cookie import (
 )
 from collector.event import NIL_ID
 from collector.keyring import Key
-from collector.sites import SiteBook
+from collector.sites.book import SiteBook
 from tests.edge_examples import (
     KEYRING,
     NOW_MS,

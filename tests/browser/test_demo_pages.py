@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from collector.event import Reason
 from collector.signing import check_identify
-from collector.sites import Site
+from collector.sites.book import Site
 from tests.console.running_app import RunningPages, running_pages
 
 pytestmark = pytest.mark.browser

@@ -29,8 +29,8 @@ from collector.doctor.finding import Finding
 from collector.doctor.look import PageAway
 from collector.doctor.page import judge
 from collector.doctor.store import read_known_sites
-from collector.site_rows import add_site
-from collector.sites import Site
+from collector.sites.book import Site
+from collector.sites.rows import add_site
 from collector.snippet import make_snippet
 from collector.store.client import open_client
 

@@ -34,7 +34,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from collector.config import Config
-from collector.site_rows import find_site, write_site
+from collector.sites.rows import find_site, write_site
 from collector.snippet import make_snippet
 from collector.store.client import open_client
 

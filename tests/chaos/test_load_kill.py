@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from collector.load_journal import has_unsettled_batch
-from collector.spool_frames import encode_frame
+from collector.load.journal import has_unsettled_batch
+from collector.spool.frames import encode_frame
 from tests.chaos.victims import run_loader
 from tests.faulty_disk import FaultyOs, die_after, die_before
 from tests.folder_store import FolderStore

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from collector.loader import run_loader
-from collector.spool import SpoolWriter
+from collector.load.loader import run_loader
+from collector.spool.writer import SpoolWriter
 from tests.chaos.victims import run_role
 from tests.running_store import make_event, make_evidence, make_row, running_store
 

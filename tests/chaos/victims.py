@@ -11,12 +11,13 @@ from typing import Any
 
 import clickhouse_connect  # noqa: F401  so that a victim is at work at once, not importing
 
-from collector import disk, loader
+from collector import disk
 from collector.config import Config
 from collector.keyring import Keyring
-from collector.load_patience import Patience
-from collector.loader import Loader
-from collector.spool import SpoolWriter
+from collector.load import loader
+from collector.load.loader import Loader
+from collector.load.patience import Patience
+from collector.spool.writer import SpoolWriter
 from tests.faulty_disk import FaultyOs
 from tests.folder_store import FolderStore
 

@@ -20,7 +20,7 @@ from collector.event import Reason
 from collector.keyring import Keyring, make_keyring
 from collector.links import LinkToken, read_link
 from collector.signing import check_identify
-from collector.sites import Site
+from collector.sites.book import Site
 from tests.console.asgi_client import AsgiClient
 
 BASE = "http://localhost:8000"

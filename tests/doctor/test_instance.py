@@ -27,8 +27,8 @@ from collector.doctor import instance as doctor_instance
 from collector.doctor import store as doctor_store
 from collector.doctor.finding import Finding
 from collector.doctor.instance import check_instance
-from collector.site_rows import add_site, write_site
-from collector.sites import Site
+from collector.sites.book import Site
+from collector.sites.rows import add_site, write_site
 from collector.store.client import open_client
 from collector.store.migrate import migrate
 

@@ -25,7 +25,7 @@ from collector.doctor.page import judge, judge_cookies, judge_origin, judge_path
 from collector.doctor.refusals import REMEDIES
 from collector.doctor.text_look import _Finder
 from collector.event import Reason
-from collector.sites import Site
+from collector.sites.book import Site
 
 ORIGIN = "https://shop.example"
 SNIPPET = Snippet(f"{ORIGIN}/x/t.js", f"{ORIGIN}/x/b", "shop", "required", "_ts_v", 1)

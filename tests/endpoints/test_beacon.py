@@ -22,8 +22,8 @@ from collector.endpoints.body import HeldBytes, read_body
 from collector.endpoints.edge import Edge
 from collector.errors import SpoolError, SpoolFull
 from collector.event import LandingRow, Reason
-from collector.sites import Site, SiteBook
-from collector.spool import SpoolWriter
+from collector.sites.book import Site, SiteBook
+from collector.spool.writer import SpoolWriter
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_body, make_event
 
 GOOD = msgspec.json.encode(make_body())

@@ -13,7 +13,7 @@ from collector.config import Config
 from collector.endpoints import links
 from collector.endpoints.edge import Edge
 from collector.links import add_token, mint_link
-from collector.sites import SiteBook
+from collector.sites.book import SiteBook
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S
 
 

@@ -16,7 +16,7 @@ from collector.endpoints import pixel
 from collector.endpoints.edge import Edge
 from collector.errors import SpoolFull
 from collector.event import NIL_ID, LandingRow
-from collector.sites import SiteBook
+from collector.sites.book import SiteBook
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, ORIGIN, SITE, VISITOR, make_id
 
 

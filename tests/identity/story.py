@@ -13,7 +13,7 @@ from collector.identity.evidence import Evidence
 from collector.identity.identifiers import own_person_id
 from collector.identity.policy import DAY_MS, HOUR_MS, MINUTE_MS, Policy
 from collector.identity.resolve import Resolution, resolve
-from collector.sites import IdentifierKind
+from collector.sites.book import IdentifierKind
 
 NOW = 1_790_000_000_000
 KINDS = (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.identity.identifiers import UUID, is_blocked, normalise, own_person_id, pseudonym
-from collector.sites import IdentifierKind
+from collector.sites.book import IdentifierKind
 
 KEY = "22" * 32
 TEXT = IdentifierKind("customer", normaliser="text")

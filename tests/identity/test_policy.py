@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collector.config import Config
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy, make_policy
-from collector.sites import DEFAULT_KINDS, IdentifierKind, Site
+from collector.sites.book import DEFAULT_KINDS, IdentifierKind, Site
 
 
 def test_without_sites_the_default_kinds_hold() -> None:

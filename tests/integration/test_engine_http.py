@@ -22,7 +22,7 @@ import zstandard
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureError
 
-from collector.store.engine_config import Limits
+from collector.engine.config import Limits
 from tests.engine_process import RunningEngine, running_engine
 from tests.native_frames import read_frames
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from collector.store.confinement import abi_version
-from collector.store.engine import engine_command
-from collector.store.engine_config import EngineConfig
+from collector.engine.config import EngineConfig
+from collector.engine.confinement import abi_version
+from collector.engine.process import engine_command
 from tests.engine_process import PASSWORDS, RunningEngine, close_pipes, engine_config, running_engine, start_engine
 
 pytestmark = pytest.mark.engine
@@ -241,7 +241,7 @@ def test_confinement_holds_for_files_of_the_checkout(engine: RunningEngine) -> N
 
 def test_without_landlock_a_warning_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     """Where the kernel cannot confine, the engine says what is open and goes on."""
-    from collector.store.confinement import confine
+    from collector.engine.confinement import confine
 
     assert confine([], abi=0) == 0
     assert "not confined" in capsys.readouterr().out

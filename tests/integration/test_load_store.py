@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from collector.errors import SchemaError, StoreUnavailable
 from collector.event import LandingRow
-from collector.load_patience import Patience
-from collector.load_store import ClickHouseLanding
-from collector.loader import Loader, run_loader
-from collector.spool import SpoolWriter
+from collector.load.loader import Loader, run_loader
+from collector.load.patience import Patience
+from collector.load.store import ClickHouseLanding
+from collector.spool.writer import SpoolWriter
 from tests.running_store import RunningStore, make_event, make_evidence, make_refusal, make_row, running_store
 
 pytestmark = pytest.mark.engine

@@ -20,8 +20,8 @@ from collector.identity.evidence import Evidence
 from collector.identity.resolve import resolve
 from collector.identity.standing import FOR_EVER_MS, compare, index, read_all_standing
 from collector.identity.stitch import Stitcher, read_progress, rebuild, run_stitch
-from collector.site_rows import add_site
-from collector.sites import Site
+from collector.sites.book import Site
+from collector.sites.rows import add_site
 from collector.store.client import open_client
 from collector.store.dictionaries import reload_dictionaries
 from tests.identity.story import (

@@ -1,0 +1,1 @@
+"""The role load: from the spool into ClickHouse, in batches, each exactly once."""

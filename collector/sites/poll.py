@@ -1,0 +1,140 @@
+"""The SitePoller: keeps a web process's snapshot of sites and keys fresh, and a copy of it on disk.
+
+A thread of its own asks the store every `settings_interval_s`. Where the store is away, the last snapshot stays in
+force, and a process that starts then begins with the copy on disk (`web/sites.json`, shared by the web processes of
+a host). How old the snapshot is, is a metric and stands in /health; nothing is refused for its age.
+
+Invariants: a snapshot is replaced whole, by one assignment, so that a request sees one state. A copy that is damaged
+or of another version is left aside: an empty book knows no site and lets nothing pass.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from collector import disk
+from collector.config import Config
+from collector.errors import StoreError
+from collector.keyring import Keyring
+from collector.logs import get_logger
+from collector.sites.book import SiteBook
+from collector.sites.keys import KeyUses
+from collector.sites.rows import read_book, write_uses
+from collector.store.client import open_client
+
+FILE_NAME = "sites.json"
+COPY_INTERVAL_MS = 60_000
+FIRST_INTERVAL_S = 0.2
+"""Until the store has answered once, nothing can be accepted: ask often."""
+
+
+def _read_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SitePoller:
+    """The sites and keys of one web process. `uses`: where endpoints note that a key was used."""
+
+    def __init__(self, config: Config, keyring: Keyring, now_ms: Callable[[], int] = _read_clock) -> None:
+        """Read the copy on disk, if there is one. Asks the store from `start` on."""
+        self.uses = KeyUses()
+        self._interval_s = config.settings_interval_s
+        self._path = config.data_path / "web" / FILE_NAME
+        self._now_ms = now_ms
+        self._client = open_client(config, keyring, "writer")
+        self._stop = threading.Event()
+        self._polled = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._unwritten: dict[str, int] = {}
+        self._is_away = False
+        self._book = self._copied = self._read_copy()
+
+    def read_book(self) -> SiteBook:
+        """Return the snapshot in force. Costs nothing; to be called once per request."""
+        return self._book
+
+    def measure_age_s(self) -> float:
+        """Return how old the snapshot is, in seconds; infinite where there is none."""
+        read_at_ms = self._book.read_at_ms
+        return max(0.0, (self._now_ms() - read_at_ms) / 1000) if read_at_ms else float("inf")
+
+    def start(self) -> None:
+        """Begin to poll, in a thread."""
+        self._thread = threading.Thread(target=self._run, name="site-poller", daemon=True)
+        self._thread.start()
+
+    def wait_for_poll(self, timeout_s: float) -> bool:
+        """Wait for the first answer of the store. Returns whether it came."""
+        return self._polled.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Stop polling and wait for the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+            self._thread = None
+
+    def poll(self) -> bool:
+        """Ask the store once. Returns whether it answered; the snapshot is then as it says."""
+        try:
+            book = read_book(self._client, self._now_ms())
+            self._write_uses()
+        except StoreError as error:
+            self._note_away(str(error))
+            return False
+        if self._is_away:
+            self._is_away = False
+            get_logger().info("sites and keys are read from the store again")
+        self._book = book
+        self._polled.set()
+        self._keep_copy()
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.poll()
+            self._stop.wait(self._interval_s if self._book.read_at_ms else min(FIRST_INTERVAL_S, self._interval_s))
+        self._client.close()
+
+    def _write_uses(self) -> None:
+        self._unwritten |= self.uses.take()
+        if self._unwritten:
+            write_uses(self._client, self._unwritten)
+            self._unwritten = {}
+
+    def _note_away(self, reason: str) -> None:
+        if not self._is_away:
+            self._is_away = True
+            get_logger().warning("sites and keys cannot be read, the last ones stay in force", reason=reason)
+
+    def _read_copy(self) -> SiteBook:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=SiteBook)
+        except FileNotFoundError:
+            return SiteBook()
+        except (OSError, msgspec.MsgspecError) as error:
+            get_logger().warning("the copy of sites and keys cannot be read", path=str(self._path), reason=str(error))
+            return SiteBook()
+
+    def _keep_copy(self) -> None:
+        """Write the copy where something has changed, and once a minute, so that its age can be told."""
+        book, copied = self._book, self._copied
+        is_same = (book.sites, book.keys) == (copied.sites, copied.keys)
+        if is_same and book.read_at_ms - copied.read_at_ms < COPY_INTERVAL_MS:
+            return
+        try:
+            disk.make_folder(self._path.parent)
+            lock = disk.take_lock(self._path.with_suffix(".lock"))
+            if lock is None:
+                return  # another web process of this host is writing the same
+            try:
+                disk.write_file(self._path, msgspec.json.encode(book))
+            finally:
+                disk.close(lock)
+            self._copied = book
+        except OSError as error:
+            get_logger().warning("the copy of sites and keys cannot be written", reason=error.strerror or "unknown")

@@ -1,0 +1,271 @@
+"""The spool: what was accepted lies here on disk, acknowledged, until the loader has it in ClickHouse.
+
+Constraints
+    A beacon may be acknowledged only when a power cut could no longer take it. Acknowledging must not wait for the
+    store, and costs little: many beacons share one fdatasync. The loader reads frame by frame, from another process.
+
+Layout
+    spool/<writer>/                            one folder per web process; its name is stable over restarts
+        lock                                   flocked by the writer as long as it lives
+        0000000017-3fa9c1d2.v1.open            the segment that grows: frames (see `spool_frames`), nothing else
+        0000000016-90b1e07c.v1.seg             a sealed segment: never changed again, read and removed by the loader
+        0000000009-5d2f8a11.v1.seg.4711.bad    damage found at byte 4711, kept for a person to look at
+    A number is never below those of segments that are still there; the salt makes every name unique for ever.
+
+Invariants
+    1. `append` returns only after the frame, and the name of its segment, are on disk (durability `fsync`), or in
+       the system's memory (`os`: a killed process loses nothing, a power cut up to `segment_age_s`).
+    2. Only the holder of the folder's lock creates, grows, cuts or seals a segment. Only the loader removes one.
+    3. A sealed segment ends with a whole frame, or with damage that was acknowledged once.
+    4. After a failed write or sync the segment is not written to again: it is cut back to what was acknowledged and
+       sealed, exactly the waiting appends get SpoolError, and the next one opens a new segment.
+    5. Nothing is accepted beyond the bounds: size of the whole spool, free disk, bytes waiting to be written.
+
+Group commit
+    One writer thread takes whatever waits, writes and syncs it at once; what comes meanwhile is the next group. No
+    timer: a lone beacon waits for one sync, a thousand share one.
+
+Sealing
+    By size, by the age of the first frame (a timer, so that an idle writer's last events move on too) and at `close`.
+    While BACKLOG_SEGMENTS wait for the loader, age alone seals nothing: hours without a store make few big segments,
+    not many thousand small ones (see `spool_tail`).
+
+Recovery
+    Whoever takes the lock of a folder with open segments seals them first: the writer when it starts again, or the
+    loader when nobody does. A torn tail is cut off: it was never acknowledged. A bad frame within is skipped by the
+    loader, copied to `*.bad` and counted; the frames after it are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector import disk
+from collector.errors import InstanceBusy, SpoolError
+from collector.logs import get_logger
+from collector.spool.bounds import SpoolBounds
+from collector.spool.frames import encode_frame
+from collector.spool.segments import LOCK_NAME, recover_folder
+from collector.spool.tail import SpoolTail
+
+GROUP_BYTES = 4_194_304
+"""Most bytes of one write, so that a segment overshoots its size by little."""
+LOCK_PATIENCE_S = 5.0
+COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+
+
+@dataclass(slots=True)
+class SpoolCounts:
+    """What a writer has done since it was opened. Written by its thread, read by anyone."""
+
+    frames: int = 0
+    bytes: int = 0
+    commits: int = 0
+    failures: int = 0  # groups that were not stored
+    refusals: int = 0  # appends refused for a bound
+    recovered_frames: int = 0
+    torn_bytes: int = 0
+    commit_seconds: float = 0.0
+    commit_buckets: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS_S) + 1))
+    """Commits by duration: at most COMMIT_BOUNDS_S[i] seconds, the last one longer."""
+
+
+_Waiting = tuple[bytes, "asyncio.Future[None]"]
+
+
+class SpoolWriter:
+    """Appends lines to one folder of the spool. For one event loop; owns one thread and the folder's lock."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 25_165_824,
+        segment_age_s: float = 0.5,
+        max_spool_bytes: int = 10_737_418_240,
+        min_free_bytes: int = 268_435_456,
+        durability: str = "fsync",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take the folder (`spool/<writer>`), seal what an earlier writer left open, and start.
+
+        `clock`: seconds that never go back. `max_spool_bytes` bounds all folders beside this one together.
+        Raises InstanceBusy where another process writes here, OSError where the folder cannot be used.
+        """
+        self.counts = SpoolCounts()
+        self._folder = folder
+        self._clock = clock
+
+        disk.make_folder(folder)
+        self._lock_fd = self._take_lock()
+        try:
+            for found in recover_folder(folder):
+                self.counts.recovered_frames += found.frames
+                self.counts.torn_bytes += found.torn_bytes
+            self._bounds = SpoolBounds(
+                folder, max_spool_bytes=max_spool_bytes, min_free_bytes=min_free_bytes, clock=clock
+            )
+            self._tail = SpoolTail(
+                folder,
+                self._bounds,
+                segment_bytes=segment_bytes,
+                segment_age_s=segment_age_s,
+                is_synced=durability == "fsync",
+                clock=clock,
+            )
+        except BaseException:
+            disk.close(self._lock_fd)
+            raise
+
+        # Shared with the event loop, under the condition.
+        self._changed = threading.Condition()
+        self._waiting: list[_Waiting] = []
+        self._unwritten_bytes = 0
+        self._closing = False
+        self._crash: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"spool {folder.name}", daemon=True)
+        self._thread.start()
+
+    # --- the event loop's side
+
+    async def append(self, line: bytes) -> None:
+        """Store one line: a JSON object without a newline. Returns when it is durable.
+
+        Raises SpoolFull where a bound is reached (nothing was written), SpoolError where the disk failed (it may be
+        stored, but must not be acknowledged), ValueError where the line is no line.
+        """
+        frame = encode_frame(line)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._changed:
+            self._admit(len(frame))
+            self._waiting.append((frame, future))
+            self._unwritten_bytes += len(frame)
+            self._changed.notify()
+        await future
+
+    def close(self) -> None:
+        """Write what waits, seal the segment and give the folder free. Blocks until done; safe to repeat."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        disk.close(self._lock_fd)
+
+    @property
+    def used_bytes(self) -> int:
+        """Size of the whole spool as measured last, and what was written here since."""
+        return self._bounds.used_bytes
+
+    def is_accepting(self) -> bool:
+        """Tell whether an append of a usual size would be taken now."""
+        with self._changed:
+            return self._crash is None and not self._closing and self._bounds.has_room()
+
+    def _admit(self, size: int) -> None:
+        if self._crash is not None:
+            raise SpoolError(f"spool {self._folder.name}: its thread died, restart web") from self._crash
+        if self._closing:
+            raise SpoolError(f"spool {self._folder.name} is closed")
+        bound = self._bounds.find(self._unwritten_bytes + size)
+        if bound is not None:
+            self.counts.refusals += 1
+            if not self._bounds.is_tight:
+                self._bounds.is_tight = True
+                self._changed.notify()
+            raise bound
+
+    # --- the thread's side
+
+    def _run(self) -> None:
+        group: list[_Waiting] = []
+        try:
+            while True:
+                group, closing = self._take_group()
+                if group:
+                    self._commit(group)
+                self._tail.keep_house()
+                if closing and not group:
+                    break
+            self._tail.seal()
+        except BaseException as error:  # a fault of ours: nobody may wait for ever, nothing may be acknowledged
+            get_logger().error("the spool's thread died", writer=self._folder.name, error=repr(error))
+            with self._changed:
+                self._crash = error
+                group, self._waiting = group + self._waiting, []
+            _resolve(group, SpoolError(f"spool {self._folder.name}: its thread died, restart web"))
+
+    def _take_group(self) -> tuple[list[_Waiting], bool]:
+        """Wait for appends, `close` or the time to look after the house, and take what has come."""
+        with self._changed:
+            while not self._waiting and not self._closing:
+                due_s = self._tail.find_due() - self._clock()
+                if due_s <= 0:
+                    break
+                self._changed.wait(due_s if due_s < threading.TIMEOUT_MAX else None)
+            size = count = 0
+            for frame, _ in self._waiting:
+                size += len(frame)
+                if count and size > GROUP_BYTES:
+                    break
+                count += 1
+            group, self._waiting = self._waiting[:count], self._waiting[count:]
+            return group, self._closing
+
+    def _commit(self, group: list[_Waiting]) -> None:
+        began = self._clock()
+        data = b"".join([frame for frame, _ in group])
+        failure: SpoolError | None = None
+        try:
+            self._tail.write(data)
+        except OSError as error:
+            self.counts.failures += 1
+            failure = SpoolError(f"spool {self._folder.name}: {error.strerror or error}")
+        else:
+            self.counts.frames += len(group)
+            self.counts.bytes += len(data)
+        with self._changed:
+            self._unwritten_bytes -= len(data)
+        self._count_commit(self._clock() - began)
+        _resolve(group, failure)
+
+    def _count_commit(self, seconds: float) -> None:
+        self.counts.commits += 1
+        self.counts.commit_seconds += seconds
+        place = sum(seconds > bound for bound in COMMIT_BOUNDS_S)
+        self.counts.commit_buckets[place] += 1
+
+    def _take_lock(self) -> int:
+        """Take the folder's lock. The loader may hold it for a moment, while it adopts what a dead writer left."""
+        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            fd = disk.take_lock(self._folder / LOCK_NAME)
+            if fd is not None:
+                return fd
+            if time.monotonic() > give_up_at:
+                raise InstanceBusy(self._folder, "another process writes here: stop it, or use another data folder")
+            time.sleep(0.02)
+
+
+def _resolve(group: list[_Waiting], failure: SpoolError | None) -> None:
+    """Wake those who wait, in their event loop."""
+
+    def settle() -> None:
+        for _, future in group:
+            if not future.done():  # its request may have been cancelled
+                if failure is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(failure)
+
+    if group:
+        try:
+            group[0][1].get_loop().call_soon_threadsafe(settle)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
