@@ -268,7 +268,10 @@ class Context:
     gpc: bool = False  # Sec-GPC: 1
     prefetch: bool = False  # Sec-Purpose says prefetch or prerender
     pixel: bool = False  # no script: GET with query parameters
+    may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie
     max_events: int = 500
+    assurance_hours: float = 12.0  # how long a signed identify stays in force
+    link_parameter: str = "lt"  # never kept in an address
 
 
 @dataclass(slots=True)

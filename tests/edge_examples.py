@@ -6,10 +6,9 @@ from typing import Any
 
 import msgspec
 
-from collector.accept.context import EdgeContext
 from collector.accept.pipeline import Accepted, Refused, accept
 from collector.accept.refusals import make_line
-from collector.event import LandingRow
+from collector.event import Context, LandingRow
 from collector.keyring import Credential, Key, Keyring
 from collector.signing import sign_identify
 from collector.sites.book import Site, SiteBook
@@ -71,7 +70,7 @@ def _change(fields: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in {**fields, **changes}.items() if value is not None}
 
 
-def make_context(*, site: Site = SITE, **changes: Any) -> EdgeContext:
+def make_context(*, site: Site = SITE, **changes: Any) -> Context:
     """Return the facts of a browser's request on the site's own page."""
     facts: dict[str, Any] = {
         "received_at_ms": NOW_MS,
@@ -82,10 +81,10 @@ def make_context(*, site: Site = SITE, **changes: Any) -> EdgeContext:
         "user_agent": CHROME,
         "secure": True,
     }
-    return EdgeContext(**{**facts, **changes})
+    return Context(**{**facts, **changes})
 
 
-def take(body: dict[str, Any] | bytes, context: EdgeContext | None = None) -> tuple[Accepted, LandingRow]:
+def take(body: dict[str, Any] | bytes, context: Context | None = None) -> tuple[Accepted, LandingRow]:
     """Send a beacon through the pipeline, which must keep it. Return the answer and the row."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     answer = accept(raw, context or make_context())
@@ -98,7 +97,7 @@ def read_line(answer: Accepted | Refused) -> bytes:
     return make_line(answer.refusal) if isinstance(answer, Refused) else answer.line
 
 
-def refuse(body: dict[str, Any] | bytes, context: EdgeContext | None = None) -> tuple[Refused, LandingRow]:
+def refuse(body: dict[str, Any] | bytes, context: Context | None = None) -> tuple[Refused, LandingRow]:
     """Send a beacon through the pipeline, which must refuse it as a whole. Return the answer and the row."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     answer = accept(raw, context or make_context())

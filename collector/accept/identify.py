@@ -14,12 +14,12 @@ import msgspec
 
 from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.consent import IDENTIFY
-from collector.accept.context import EdgeContext
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
 from collector.event import (
     NIL_ID,
     Beacon,
+    Context,
     EventRow,
     EvidenceRow,
     Purpose,
@@ -53,7 +53,7 @@ class Known(msgspec.Struct, frozen=True):
     level: int
 
 
-def identify(beacon: Beacon, context: EdgeContext) -> Beacon | Rejected:
+def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Fill in visitor, fingerprint, link, events and evidence; decide the cookie."""
     row, site, key = beacon.row, beacon.site, context.keyring.pseudonym_key
     sent = read_sent_cookie(site, context)
@@ -100,7 +100,7 @@ def _make_fingerprint(beacon: Beacon) -> None:
     beacon.row.fingerprint_version = signals.version if beacon.row.fingerprint else 0
 
 
-def _read_identifiers(beacon: Beacon, context: EdgeContext, event: WireEvent, index: int) -> list[Known]:
+def _read_identifiers(beacon: Beacon, context: Context, event: WireEvent, index: int) -> list[Known]:
     """Return the event's identifiers that stand; the others are refused one by one."""
     known: list[Known] = []
     for position, identifier in enumerate(event.identifiers):
@@ -113,7 +113,7 @@ def _read_identifiers(beacon: Beacon, context: EdgeContext, event: WireEvent, in
     return known
 
 
-def _read_identifier(beacon: Beacon, context: EdgeContext, identifier: WireIdentifier) -> Known | Reason:
+def _read_identifier(beacon: Beacon, context: Context, identifier: WireIdentifier) -> Known | Reason:
     site, key = beacon.site, context.keyring.pseudonym_key
     kind = site.find_kind(identifier.kind)
     if kind is None or kind.name == VISITOR_KIND:
@@ -136,7 +136,7 @@ def _read_identifier(beacon: Beacon, context: EdgeContext, identifier: WireIdent
     return Known(kind, stored, own_person_id(key, site.space_id, kind.name, value), level)
 
 
-def _read_link(beacon: Beacon, context: EdgeContext) -> Known | None:
+def _read_link(beacon: Beacon, context: Context) -> Known | None:
     """Fill in what the token says. Return the customer, where a human may confirm it."""
     row, site = beacon.row, beacon.site
     token = read_link(context.keyring, beacon.envelope.link_token, context.received_at_ms // 1000)
@@ -159,7 +159,7 @@ def _read_link(beacon: Beacon, context: EdgeContext) -> Known | None:
 
 
 def _add_identities(
-    beacon: Beacon, context: EdgeContext, event: WireEvent, known: list[Known], assurance: Assurance
+    beacon: Beacon, context: Context, event: WireEvent, known: list[Known], assurance: Assurance
 ) -> None:
     """Tie the identifiers to the visitor, or to the first of them where there is no visitor.
 
@@ -186,7 +186,7 @@ def _add_identities(
         assurance.sign_in(best.key, event.time_ms)
 
 
-def _add_link(beacon: Beacon, context: EdgeContext, event: WireEvent, link: Known, assurance: Assurance) -> None:
+def _add_link(beacon: Beacon, context: Context, event: WireEvent, link: Known, assurance: Assurance) -> None:
     human = beacon.envelope.human
     if human not in HUMAN_SIGNALS or beacon.row.visitor_id == NIL_ID:
         return
@@ -198,7 +198,7 @@ def _add_link(beacon: Beacon, context: EdgeContext, event: WireEvent, link: Know
     assurance.follow_link(link.key, event.time_ms)
 
 
-def _add_reset(beacon: Beacon, context: EdgeContext, event: WireEvent, *, is_proved: bool) -> None:
+def _add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: bool) -> None:
     """Note a sign-out: `a` is the new visitor, `b` the one before. Where the tag keeps its id, both are the same.
 
     The proof is that of the visitor before: whoever knows an id must not end its history.

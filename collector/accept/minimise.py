@@ -12,8 +12,7 @@ import re
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from collector.accept.context import EdgeContext
-from collector.event import Beacon, Rejected
+from collector.event import Beacon, Context, Rejected
 
 REMOVED = "[removed]"
 
@@ -47,7 +46,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://")
 _HOST = re.compile(r"[^\s@/?#\\]{1,255}")
 
 
-def minimise(beacon: Beacon, context: EdgeContext) -> Beacon | Rejected:
+def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Clean the addresses and texts of the envelope and of every event."""
     envelope = beacon.envelope
     # This machine's own address says nothing about anybody, and on it sites are tried out.

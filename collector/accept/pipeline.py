@@ -14,7 +14,6 @@ from hashlib import blake2b
 import msgspec
 
 from collector.accept.consent import consent
-from collector.accept.context import EdgeContext
 from collector.accept.decode import decode
 from collector.accept.identify import identify
 from collector.accept.minimise import minimise
@@ -25,6 +24,7 @@ from collector.accept.visitor import DROP_COOKIE, cookie_name
 from collector.event import (
     WIRE_VERSION,
     Beacon,
+    Context,
     Envelope,
     LandingRow,
     Reason,
@@ -34,7 +34,7 @@ from collector.event import (
 from collector.metrics import count_accepted, count_rejected, count_step
 from collector.sites.book import Site
 
-Step = Callable[[Beacon, EdgeContext], Beacon | Rejected]
+Step = Callable[[Beacon, Context], Beacon | Rejected]
 
 STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify)
 
@@ -67,7 +67,7 @@ class Refused:
     set_cookie: str | None = None
 
 
-def accept(body: bytes, context: EdgeContext) -> Accepted | Refused:
+def accept(body: bytes, context: Context) -> Accepted | Refused:
     """Judge one beacon. `body`: at most `max_body_bytes`, without content encoding. Never raises."""
     beacon = Beacon(
         body=body,
@@ -101,7 +101,7 @@ def accept(body: bytes, context: EdgeContext) -> Accepted | Refused:
     )
 
 
-def refuse_unread(reason: Reason, body_bytes: int, context: EdgeContext) -> Refused:
+def refuse_unread(reason: Reason, body_bytes: int, context: Context) -> Refused:
     """Refuse a body that was never read to its end, by its size (0: not known)."""
     rejected = Rejected(reason, step="read")
     row = RejectedRow(step="read", reason=reason, body_bytes=body_bytes)
@@ -109,7 +109,7 @@ def refuse_unread(reason: Reason, body_bytes: int, context: EdgeContext) -> Refu
     return Refused(Refusal(context.received_at_ms, "", "", row), rejected)
 
 
-def _refuse(beacon: Beacon, context: EdgeContext, rejected: Rejected) -> Refused:
+def _refuse(beacon: Beacon, context: Context, rejected: Rejected) -> Refused:
     """Make what counts a refusal: nothing of the body but its size and a digest under our key."""
     row = RejectedRow(
         step=rejected.step,
@@ -130,7 +130,7 @@ def _refuse(beacon: Beacon, context: EdgeContext, rejected: Rejected) -> Refused
     return Refused(refusal, rejected, DROP_COOKIE if drops_cookie else None)
 
 
-def _count_single(beacon: Beacon, context: EdgeContext) -> list[RejectedRow]:
+def _count_single(beacon: Beacon, context: Context) -> list[RejectedRow]:
     """Sum single refusals up: one row for each step and reason, with the first field as the example."""
     rows: dict[tuple[str, Reason], RejectedRow] = {}
     for rejected in beacon.rejected:
@@ -144,5 +144,5 @@ def _count_single(beacon: Beacon, context: EdgeContext) -> list[RejectedRow]:
     return list(rows.values())
 
 
-def _digest(body: bytes, context: EdgeContext) -> str:
+def _digest(body: bytes, context: Context) -> str:
     return blake2b(body, digest_size=16, key=context.keyring.digest_key.encode()[:64]).hexdigest()

@@ -17,7 +17,6 @@ enough to be signed, the cookie goes, or it would bring the earlier one back.
 
 from __future__ import annotations
 
-from collector.accept.context import EdgeContext
 from collector.accept.visitor_cookie import RENEW_AFTER_S, VisitorCookie, may_sign, read_cookie, write_cookie
 from collector.event import NIL_ID, Beacon, Context
 from collector.sites.book import Site
@@ -49,7 +48,7 @@ def settle_visitor(beacon: Beacon, sent: VisitorCookie | None) -> VisitorCookie 
 
 
 def settle_cookie(
-    beacon: Beacon, context: EdgeContext, sent: VisitorCookie | None, cookie: VisitorCookie | None, wish: VisitorCookie
+    beacon: Beacon, context: Context, sent: VisitorCookie | None, cookie: VisitorCookie | None, wish: VisitorCookie
 ) -> None:
     """Decide which cookie the answer sets.
 

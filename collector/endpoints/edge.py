@@ -12,12 +12,12 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
-from collector.accept.context import EdgeContext
 from collector.accept.refusals import Refusals, Spool
 from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import pick_visitor_cookies
+from collector.event import Context
 from collector.keyring import Keyring
 from collector.sites.book import SiteBook
 
@@ -59,7 +59,7 @@ class Edge:
 class RequestFacts:
     """What the endpoint itself needs of the headers, and the Context made from the rest."""
 
-    context: EdgeContext
+    context: Context
     content_length: int  # -1: not said
     content_encoding: bytes
     origin: bytes  # as sent, for the answer
@@ -123,7 +123,7 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
         origin = edge.public_origin or f"http{'s' if secure else ''}://{host.decode('latin-1')}"
     elif pixel and not origin:
         origin = _origin_of(referrer)
-    context = EdgeContext(
+    context = Context(
         received_at_ms=edge.now_ms(),
         sites=edge.site_book(),
         keyring=edge.keyring,

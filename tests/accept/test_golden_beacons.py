@@ -9,14 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.accept.context import EdgeContext
-from collector.event import WIRE_VERSION, Envelope, Reason, WireEvent, WireIdentifier, WireSession
+from collector.event import WIRE_VERSION, Context, Envelope, Reason, WireEvent, WireIdentifier, WireSession
 from tests.edge_examples import SITE, make_context, refuse, take
 
 BEACONS = sorted((Path(__file__).parents[1] / "data" / "beacons").glob("v*.json"))
 
 
-def _context(body: dict[str, Any]) -> EdgeContext:
+def _context(body: dict[str, Any]) -> Context:
     """Return the facts of a request half a second after the beacon was sent, by the right clock."""
     site = msgspec.structs.replace(SITE, origins=("https://shop.example",), identify_versions=(1, 2))
     return make_context(site=site, received_at_ms=body["st"] + body.get("o", 0) + 500)
