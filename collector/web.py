@@ -15,6 +15,7 @@ from collections.abc import Generator
 
 import msgspec
 import uvicorn
+import uvloop
 
 from collector import disk
 from collector.app import create_app
@@ -35,7 +36,9 @@ def serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
     """Serve on the listening socket until SIGTERM or SIGINT. Prints one JSON line when it is ready."""
     disk.allow_open_files()
     open_instance(config.data_path, lock=False)
-    asyncio.run(_serve(config, keyring, listener))
+    # uvicorn chooses its loop only where it runs the process itself; asyncio's own is several times slower.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, keyring, listener))
 
 
 async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
@@ -65,7 +68,6 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             uvicorn.Config(
                 app,
                 http=make_protocol(config),
-                loop="uvloop",
                 ws="none",
                 access_log=False,
                 log_config=None,
