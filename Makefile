@@ -20,12 +20,12 @@ run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/programs ## Everything: linters, types, Python, TypeScript, real engine, real browser.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
-	@$(BIN)/pytest --cov --cov-report=term:skip-covered -m "not chaos_long"
+	@$(BIN)/pytest -n auto --dist loadfile --cov --cov-report=term:skip-covered -m "not chaos_long"
 
 quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
 	@test -x $(BIN)/pytest || { echo "nothing is set up yet: run  make test  once"; exit 1; }
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/pytest -q -m "not browser and not engine and not chaos and not slow"
+	@$(BIN)/pytest -q -n auto --dist loadfile -m "not browser and not engine and not chaos and not slow"
 
 chaos: $(STAMPS)/dev ## The long form of the tests that kill and damage. SEED repeats a run.
 	@TAGSTITCH_CHAOS_ROUNDS=$${ROUNDS:-200} TAGSTITCH_CHAOS_SEED=$${SEED:-4711} TAGSTITCH_TEST_EXAMPLES=1000 \
