@@ -36,9 +36,9 @@ def _events(instance: RunningInstance, visitor_id: str) -> list[dict[str, Any]]:
     return instance.sql(EVENTS.format("AND visitor_id = {visitor:UUID} "), {"visitor": visitor_id})
 
 
-def _wait(instance: RunningInstance, visitor_id: str, fits: Any, what: str) -> list[dict[str, Any]]:
-    """Poll until the events of a visitor fit. The limit is for a busy machine; the time taken is printed."""
-    began = time.monotonic()
+def _wait(instance: RunningInstance, visitor_id: str, fits: Any, what: str, began: float) -> list[dict[str, Any]]:
+    """Poll until the events of a visitor fit. The limit is for a busy machine; the time since `began`, the person's
+    own act, is printed: the page's loading, the tag's batch window and everything behind it are in it."""
     while True:
         rows = _events(instance, visitor_id)
         if rows and fits(rows):
@@ -73,11 +73,12 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     # Anonymous: three pages, the first with campaign parameters.
     page.goto(f"{instance.url}/demo?consent=all&utm_source=news&utm_medium=email&utm_campaign=autumn")
     page.goto(f"{instance.url}/demo/product/dusk-lamp")
-    page.locator(".crumbs a").last.click()
-    page.wait_for_url("**/demo/shelf/**")
     page.wait_for_timeout(600)
     visitor = _script_cookie(context)
-    rows = _wait(instance, visitor, lambda rows: _count(rows, "page_view") == 3, "three anonymous pages")
+    began = time.monotonic()
+    page.locator(".crumbs a").last.click()
+    page.wait_for_url("**/demo/shelf/**")
+    rows = _wait(instance, visitor, lambda rows: _count(rows, "page_view") == 3, "three anonymous pages", began)
     assert {row["customer_id"] for row in rows} == {""}
     assert len({row["person"] for row in rows}) == 1
     assert rows[0]["path"] == "/demo"
@@ -101,22 +102,26 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     link = minted.stdout.strip()
     assert "lt=" in link
     page = context.new_page()
+    began = time.monotonic()
     page.goto(link)
     assert "lt=" not in page.url
-    rows = _wait(instance, visitor, lambda rows: rows[-1]["link_status"] == "unconfirmed", "the click, untouched")
+    rows = _wait(
+        instance, visitor, lambda rows: rows[-1]["link_status"] == "unconfirmed", "the click, untouched", began
+    )
     assert rows[-1]["customer_id"] == "", "a link that nobody touched attaches nothing"
+    began = time.monotonic()
     _touch(page)
-    page.wait_for_timeout(100)
-    rows = _wait(instance, visitor, lambda rows: rows[-1]["customer_id"] == "4711", "the click, touched")
+    rows = _wait(instance, visitor, lambda rows: rows[-1]["customer_id"] == "4711", "the click, touched", began)
     confirmed = [row for row in rows if row["link_status"] == "confirmed"]
     assert confirmed
     assert all(row["provisional"] == 1 for row in rows if row["customer_id"])
     assert all(row["customer_id"] == "" for row in rows[:3]), "the link's history begins with the click's session"
 
     # Something for the basket, still by the link alone.
+    began = time.monotonic()
     page.locator("form[action='/demo/basket/add'] button").click()
     page.wait_for_load_state()
-    rows = _wait(instance, visitor, lambda rows: _count(rows, "add_to_cart") == 1, "the basket")
+    rows = _wait(instance, visitor, lambda rows: _count(rows, "add_to_cart") == 1, "the basket", began)
     [added] = [row for row in rows if row["event_name"] == "add_to_cart"]
     assert (added["customer_id"], added["provisional"]) == ("4711", 1)
     assert added["props"]["sku"]
@@ -124,6 +129,7 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     # Signed in: everything is the customer's, the first page included.
     page.goto(f"{instance.url}/demo/sign-in")
     page.locator("input[name=customer][value='4711']").check()
+    began = time.monotonic()
     page.locator("form[action='/demo/sign-in'] button[type=submit]").click()
     page.wait_for_load_state()
     rows = _wait(
@@ -131,6 +137,7 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
         visitor,
         lambda rows: _count(rows, "identify") and all(row["customer_id"] == "4711" for row in rows),
         "the sign-in",
+        began,
     )
     assert len({row["person"] for row in rows}) == 1
     assert rows[0]["person"] != anonymous_person
@@ -140,25 +147,30 @@ def test_the_main_job(instance: RunningInstance, chromium: Browser) -> None:
     assert rows[0]["assurance"] == 0
     [identify] = [row for row in rows if row["event_name"] == "identify"]
     assert (identify["assurance"], identify["customer_id_then"]) == (3, "4711")
+    began = time.monotonic()
     page.goto(f"{instance.url}/demo")
-    rows = _wait(instance, visitor, lambda rows: rows[-1]["path"] == "/demo", "a page while signed in")
+    rows = _wait(instance, visitor, lambda rows: rows[-1]["path"] == "/demo", "a page while signed in", began)
     assert (rows[-1]["assurance"], rows[-1]["customer_id_then"]) == (3, "4711")
 
     # Another browser stays apart, though it opens the same pages.
     stranger_context = chromium.new_context()
     stranger_page = stranger_context.new_page()
+    began = time.monotonic()
     stranger_page.goto(f"{instance.url}/demo?consent=all")
     stranger_page.wait_for_timeout(600)
     stranger = _script_cookie(stranger_context)
-    strangers = _wait(instance, stranger, lambda rows: len(rows) >= 1, "another browser")
+    strangers = _wait(instance, stranger, lambda rows: len(rows) >= 1, "another browser", began)
     assert stranger != visitor
     assert {row["customer_id"] for row in strangers} == {""}
     assert {row["person"] for row in strangers}.isdisjoint({row["person"] for row in rows})
     stranger_page.goto(f"{instance.url}/demo/sign-in")
     stranger_page.locator("input[name=customer][value='4712']").check()
+    began = time.monotonic()
     stranger_page.locator("form[action='/demo/sign-in'] button[type=submit]").click()
     stranger_page.wait_for_load_state()
-    _wait(instance, stranger, lambda rows: all(row["customer_id"] == "4712" for row in rows), "the other's sign-in")
+    _wait(
+        instance, stranger, lambda rows: all(row["customer_id"] == "4712" for row in rows), "the other's sign-in", began
+    )
     assert {row["customer_id"] for row in _events(instance, visitor)} == {"4711"}
 
     [ada] = instance.sql("SELECT * FROM v_customers WHERE customer_id = '4711'")
