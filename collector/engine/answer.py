@@ -101,8 +101,11 @@ class Answer:
         self._progress_interval_s = asked.number("http_headers_progress_interval_ms", 100) / 1000
         self._progress_at = 0.0
 
-    async def run(self, body: Body, session: Session | None) -> None:
-        """Run the statement and answer. Raises `QueryFailed` only as long as nothing was sent."""
+    async def run(self, body: Body, session: Session | None, on_ended: Callable[[], None]) -> None:
+        """Run the statement and answer. Raises `QueryFailed` only as long as nothing was sent.
+
+        `on_ended` is called when the statement has ended and before the client can know it.
+        """
         role = self._credential.role
         reading, writing = _open_pipe()
         order = Order(
@@ -131,6 +134,8 @@ class Answer:
         watcher = asyncio.create_task(self._watch(order, future))
         try:
             await self._stream(reading, future)
+            on_ended()
+            await self._end()
         finally:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -170,7 +175,6 @@ class Answer:
                 await future
             except QueryFailed as error:
                 await self._write(self._exception_block(error))
-        await self._end()
 
     async def _finish(self, future: asyncio.Future[Outcome]) -> Outcome | None:
         """Wait for the outcome; an error is raised while the head has not gone out, and else written."""

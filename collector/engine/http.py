@@ -7,6 +7,7 @@ Nothing of a statement, a parameter or a credential is ever logged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import uuid
@@ -147,14 +148,14 @@ class Interface:
             if key in self._running:
                 raise QueryFailed(QUERY_WITH_SAME_ID, f"Query with id = {query_id} is already running.")
             session = self._session(asked, credential)
-            try:
-                self._running.add(key)
-                answer = Answer(self._shared, request, asked, credential, query_id, send)
-                await answer.run(body, session)
-            finally:
-                self._running.discard(key)
+            with contextlib.ExitStack() as holds:
                 if session is not None:
-                    self._sessions.give_back(session)
+                    holds.callback(self._sessions.give_back, session)
+                self._running.add(key)
+                holds.callback(self._running.discard, key)
+                answer = Answer(self._shared, request, asked, credential, query_id, send)
+                # The answer lets go before its last bytes: a client that has read them may use both at once.
+                await answer.run(body, session, on_ended=holds.close)
         finally:
             body.close()
 

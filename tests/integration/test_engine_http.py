@@ -181,6 +181,15 @@ def test_sessions_keep_temporary_tables_and_settings(engine: RunningEngine) -> N
         other.query("SELECT * FROM mine")
 
 
+def test_a_session_is_free_when_its_answer_has_arrived(engine: RunningEngine) -> None:
+    """A client that has read an answer to its end may go on at once, also over another connection."""
+    with httpx.Client() as one, httpx.Client() as other:
+        params = {"session_id": "to-and-fro", "query_id": "to-and-fro"}
+        for client in [one, other] * 100:
+            answer = client.post(f"{engine.url}/", content="SELECT 1", params=params, auth=engine.credentials("writer"))
+            assert answer.text == "1\n", answer.text
+
+
 def test_a_busy_session_is_locked(engine: RunningEngine) -> None:
     """Two requests at once in one session: the second one is told so, with code 373."""
     with ThreadPoolExecutor() as pool:
