@@ -65,6 +65,9 @@ class Reason(StrEnum):
     EXPIRED = "expired"  # a signed identify whose time is over
     UNSIGNED = "unsigned"  # the site wants signed identifies only
     BLOCKED = "blocked"  # an identifier value that names nobody (null, undefined, guest …)
+    OPTED_OUT = "opted_out"  # the person has objected: the opt-out cookie came along
+    OFF = "off"  # the site's tag is switched off, or this visitor is not in the sample
+    HANDOVER = "handover"  # a hand-over token that is forged, too old, or of another browser
     EXCLUDED = "excluded"  # a network that the site excludes
     RATE = "rate"  # too many at once
 
@@ -91,6 +94,8 @@ class WireIdentifier(msgspec.Struct):
     kind: str = msgspec.field(name="k")
     value: str = msgspec.field(name="v")
     signature: str = msgspec.field(name="g", default="")
+    token: str = msgspec.field(name="j", default="")  # an ID token; the value then may be empty
+    origin: str = msgspec.field(name="o", default="")  # where the tag found it: param, cookie, meta, data, js
 
 
 class WireSession(msgspec.Struct):
@@ -145,6 +150,8 @@ class Envelope(msgspec.Struct):
     fingerprint: WireFingerprint | None = msgspec.field(name="f", default=None)
     link_token: str = msgspec.field(name="lt", default="")
     human: str = msgspec.field(name="hs", default="")
+    handover: str = msgspec.field(name="ho", default="")  # token that this visitor came with from another domain
+    wants_handover: int = msgspec.field(name="xl", default=0)  # 1: the answer shall bring such a token
 
 
 # --- the row ------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """The builds of the tag that ship in this package: their files, addresses and integrity.
 
-    static/tag/            the build in the making: t.js, f.js, each with .br and .gz, and build.json
+    static/tag/            the build in the making: t.js, f.js …, each with .br and .gz, and build.json
     static/tag/releases/   one folder per released version, the same files, frozen by `npm run release`
 
-`t.js` is the tag, `f.js` its fingerprint module. build.json says the version and, for each file, the first 8 hex
+`t.js` is the tag; the files with other letters are its lazy modules, such as `f.js`, the fingerprint. build.json says the version and, for each file, the first 8 hex
 digits of its SHA-256 (part of its versioned address) and its SHA-384 (for `integrity=`). Released files never change:
 a page that names one by its integrity must find it for ever. Nothing here builds anything; `npm run build` does.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 STATIC = Path(__file__).parent / "static" / "tag"
-TAG, SIGNALS = "t.js", "f.js"
+TAG = "t.js"
 
 
 class BuiltFile(msgspec.Struct, frozen=True):
@@ -74,7 +74,8 @@ def read_asset(folder: Path, file: BuiltFile) -> Asset:
 def versioned_path(tag_path: str, version: str, file: BuiltFile) -> str:
     """Return the immutable path of a file. `/x/t.js` gives `/x/t-<version>-<hash>.js` and `/x/t-f-<version>-<hash>.js`.
 
-    The tag works out the second one from its own address (tag_js/src/signals.ts): both must say the same.
+    The tag works out the second one from its own address (tag_js/src/modules.ts): both must say the same.
     """
-    stem = tag_path.removesuffix(".js") + ("-f" if file.name == SIGNALS else "")
+    module = "" if file.name == TAG else f"-{file.name.removesuffix('.js')}"
+    stem = tag_path.removesuffix(".js") + module
     return f"{stem}-{version}-{file.hash}.js"

@@ -5,7 +5,11 @@ import { defineConfig } from "vitest/config";
 const WHOLE = ["tests/tag.test.ts", "tests/golden.test.ts"];
 
 export default defineConfig({
-  define: { __VERSION__: '"0.0.0"', __SIGNALS_HASH__: '"00000000"', __SIGNALS_INTEGRITY__: '"sha384-test"' },
+  define: {
+    __VERSION__: '"0.0.0"',
+    __MODULES__:
+      '{"f":["00000000","sha256-test"],"v":["00000000","sha256-test"],"m":["00000000","sha256-test"],"o":["00000000","sha256-test"]}',
+  },
   test: {
     environment: "happy-dom",
     environmentOptions: { happyDOM: { url: "https://shop.example/" } },

@@ -36,13 +36,38 @@ DEFAULT_KINDS = (
 )
 
 
+class Issuer(msgspec.Struct, frozen=True):
+    """Who may vouch for a sign-in with an ID token (OpenID Connect).
+
+    `issuer`: its address, as in the token's `iss`. `audience`: our client id there. `claim` names the customer.
+    `jwks_url`: where its keys are; empty: as its discovery document says.
+    """
+
+    issuer: str
+    audience: str
+    kind: str = "customer"
+    claim: str = "sub"
+    jwks_url: str = ""
+
+
+class CookieCapture(msgspec.Struct, frozen=True):
+    """A cookie of the site's own that names a customer. Scripts may be unable to read it: the collector can.
+
+    `signed`: its value is `<value>|<signature>`, signed like an identify; else it is a claim.
+    """
+
+    cookie: str
+    kind: str = "customer"
+    signed: bool = False
+
+
 class Site(msgspec.Struct, frozen=True):
     """The settings of one site. Times in days, networks as CIDR."""
 
     site_id: str
     space_id: str = DEFAULT_SPACE
     origins: tuple[str, ...] = ()  # exact origins, `https://shop.example`; a beacon from elsewhere is refused
-    consent: str = "required"  # required, implied or off
+    consent: str = "required"  # required, implied, cookieless or off
     kinds: tuple[IdentifierKind, ...] = DEFAULT_KINDS
     time_zone: str = "UTC"
     session_minutes: int = 30
@@ -52,6 +77,16 @@ class Site(msgspec.Struct, frozen=True):
     identify: str = "any"  # any, or signed: unsigned identifies are refused
     identify_versions: tuple[int, ...] = ()  # versions of the signing secret in force, newest first
     count_automated: bool = False  # let automated browsers count as human; only ever for the demo and tests
+    issuers: tuple[Issuer, ...] = ()  # whose ID tokens sign a customer in
+    capture_cookies: tuple[CookieCapture, ...] = ()  # read by the collector with each page view
+    cookie: str = ""  # name of the visitor cookie; empty: ts_<site>, with __Host- over HTTPS
+    cookie_domain: str = ""  # its domain; empty: this host alone
+    capture: tuple[str, ...] = ()  # what the tag reads: `kind=source:name`, see docs/tag.md; goes into the snippet
+    auto: str = ""  # what the tag notes by itself; empty: its default; goes into the snippet
+    consent_from: str = ""  # consent tools that the tag listens to; goes into the snippet
+    linked_domains: tuple[str, ...] = ()  # hosts to which visitors are handed over; goes into the snippet
+    sample: float = 1.0  # share of visitors that is kept, 0–1
+    tag: bool = True  # False: the tag falls silent, and what still comes is refused
     debug: bool = False
     version: int = 0
     deleted: bool = False

@@ -1,13 +1,13 @@
-// Builds the tag and its fingerprint module.
+// Builds the tag and its lazy modules.
 //
 //   node scripts/build.mjs [--out FOLDER]     default: ../collector/static/tag
 //
-// Writes t.js, f.js, a brotli and a gzip form of each, and build.json: version, digests and integrity of both. The same
-// source gives the same bytes on every machine with the same lock file: no time, no path and no name of a machine
-// enters a file. The module is built first, because the tag carries its address and its integrity.
+// Writes t.js (the tag) and a file for each module, a brotli and a gzip form of each, and build.json: version, digests and
+// integrity of all. The same source gives the same bytes on every machine with the same lock file: no time, no path and
+// no name of a machine enters a file. The modules are built first, because the tag carries their addresses and integrity.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
@@ -16,6 +16,8 @@ import { build } from "esbuild";
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const place = process.argv.indexOf("--out");
 const out = path.resolve(place > 0 ? process.argv[place + 1] : path.join(root, "../collector/static/tag"));
+// By the letter in the module's address: the folder under src/ with its entry.ts.
+const MODULES = { f: "fingerprint", v: "vitals", m: "media", o: "overlay" };
 const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
 async function bundle(entry, define) {
@@ -54,14 +56,22 @@ function write(name, bytes) {
 }
 
 mkdirSync(out, { recursive: true });
-const signals = await bundle("src/fingerprint/entry.ts", {});
-const signalsFile = describe("f.js", signals);
+const files = [];
+const addresses = {};
+for (const [key, folder] of Object.entries(MODULES)) {
+  if (!existsSync(path.join(root, "src", folder, "entry.ts"))) continue;
+  const bytes = await bundle(`src/${folder}/entry.ts`, {});
+  const file = describe(`${key}.js`, bytes);
+  write(file.name, bytes);
+  files.push(file);
+  // SHA-256 in the tag: shorter than the SHA-384 that pages get, and as good against what nobody can make collide.
+  const integrity = `sha256-${createHash("sha256").update(bytes).digest("base64")}`;
+  addresses[key] = [file.hash, integrity];
+}
 const core = await bundle("src/entry.ts", {
   __VERSION__: JSON.stringify(version),
-  __SIGNALS_HASH__: JSON.stringify(signalsFile.hash),
-  __SIGNALS_INTEGRITY__: JSON.stringify(signalsFile.integrity),
+  __MODULES__: JSON.stringify(addresses),
 });
-write("f.js", signals);
 write("t.js", core);
-const manifest = { version, files: [describe("t.js", core), signalsFile] };
+const manifest = { version, files: [describe("t.js", core), ...files] };
 writeFileSync(path.join(out, "build.json"), `${JSON.stringify(manifest, null, 2)}\n`);

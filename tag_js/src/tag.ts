@@ -9,10 +9,10 @@ import { awaitHuman } from "./human";
 import { type IdentifyOptions, makeIdentifier } from "./identify";
 import { isId, makeId } from "./ids";
 import { watchLifecycle } from "./lifecycle";
+import { loadModule } from "./modules";
 import { createPages } from "./page";
 import type { Commands, Note } from "./queue";
 import type { Settings } from "./settings";
-import { loadSignals } from "./signals";
 import { createTransport } from "./transport";
 import { createVisitor } from "./visitor";
 import type { Extra, Props, WireIdentifier } from "./wire";
@@ -82,7 +82,8 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
     if (sequence && consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
       const isWanted = (): boolean => consent.allows("s") && consent.allows("f");
-      loadSignals(settings, isWanted, (signals) => {
+      loadModule("f", settings, isWanted, async (collect) => {
+        const signals = await collect();
         if (!isWanted()) return;
         visitor.memory().signalsSent = true;
         record("fingerprint", undefined, undefined, { f: signals });

@@ -5,6 +5,9 @@ export const WIRE_VERSION = 1;
 
 export type Props = Record<string, unknown>;
 
+/** Note an event. */
+export type Track = (name: string, props?: Props) => void;
+
 export interface WireIdentifier {
   /** Kind, as declared for the identity space: `customer`, `email`. */
   k: string;
@@ -12,6 +15,10 @@ export interface WireIdentifier {
   v: string;
   /** Signature by the site's server. */
   g?: string;
+  /** ID token (OpenID Connect) or JSON web token of the site's own; the value may be empty then. */
+  j?: string;
+  /** Where the tag found it: param, cookie, meta, data, js. */
+  o?: string;
 }
 
 export interface WireEvent {
@@ -57,6 +64,10 @@ export type HumanSignal = "pointer" | "key" | "touch" | "dwell";
 /** What only some events bring along; it travels on the envelope. */
 export interface Extra {
   lt?: string | undefined;
+  /** Hand-over token that the visitor came with from another domain. */
+  ho?: string | undefined;
+  /** 1: the answer shall bring a hand-over token. */
+  xl?: number | undefined;
   hs?: HumanSignal | undefined;
   f?: Signals | undefined;
 }

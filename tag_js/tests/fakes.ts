@@ -21,6 +21,13 @@ export function makeSettings(changes: Partial<Settings> = {}): Settings {
     page: true,
     debug: false,
     nonce: "",
+    auto: "",
+    capture: "",
+    consentFrom: "",
+    domains: "",
+    handover: "_tsh",
+    dataLayer: "dataLayer",
+    clicks: {},
     ...changes,
   };
 }

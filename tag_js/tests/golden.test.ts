@@ -5,10 +5,11 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { loadModule } from "../src/modules";
 import { takeOver } from "../src/queue";
 import type { Settings } from "../src/settings";
-import { loadSignals } from "../src/signals";
 import { createTag } from "../src/tag";
+import type { Signals } from "../src/wire";
 import {
   type FakeCollector,
   fakeCollector,
@@ -21,7 +22,7 @@ import {
   watchListeners,
 } from "./fakes";
 
-vi.mock("../src/signals", () => ({ loadSignals: vi.fn() }));
+vi.mock("../src/modules", () => ({ loadModule: vi.fn() }));
 vi.mock("../src/browser", () => ({
   learnTimeZone: () => {},
   readBrowser: () => ({ l: "de-DE", z: "Europe/Berlin", w: "1280x720" }),
@@ -55,6 +56,12 @@ const start = (changes: Partial<Settings> = {}, token = ""): Run =>
     () => {},
   );
 const pass = (ms = 1000): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+/** Hand the tag these signals, as the fingerprint module does once it has loaded. */
+function readSignals(signals: Signals): void {
+  const [, , , use] = vi.mocked(loadModule).mock.lastCall as Parameters<typeof loadModule<"f">>;
+  use(async () => signals);
+}
 
 /** A story: what a page does. The golden beacon is the last one that it sends. */
 const STORIES: Record<string, () => Promise<void>> = {
@@ -117,8 +124,7 @@ const STORIES: Record<string, () => Promise<void>> = {
   async fingerprint() {
     start({ consent: "required" })("consent", "all");
     await pass();
-    const [, , onSignals] = vi.mocked(loadSignals).mock.lastCall as Parameters<typeof loadSignals>;
-    onSignals({
+    readSignals({
       v: 1,
       s: {
         languages: ["de-DE", "de", "en"],
@@ -142,8 +148,7 @@ const STORIES: Record<string, () => Promise<void>> = {
   async fingerprint_blocked() {
     start({ consent: "required" })("consent", "all");
     await pass();
-    const [, , onSignals] = vi.mocked(loadSignals).mock.lastCall as Parameters<typeof loadSignals>;
-    onSignals({
+    readSignals({
       v: 1,
       s: {
         languages: ["en-US", "en"],

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { readSettings } from "../src/settings";
+import { AUTO, readSettings } from "../src/settings";
 
 function makeScript(attributes: Record<string, string>): HTMLScriptElement {
   const script = document.createElement("script");
@@ -33,6 +33,13 @@ test("the script element says all there is to say", () => {
     page: false,
     debug: true,
     nonce: "abc",
+    auto: AUTO,
+    capture: "",
+    consentFrom: "",
+    domains: "",
+    handover: "_tsh",
+    dataLayer: "dataLayer",
+    clicks: {},
   });
 });
 

@@ -2,9 +2,9 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readCookie } from "../src/cookie";
 import { makeId } from "../src/ids";
 import { decodeMemory } from "../src/memory";
+import { loadModule } from "../src/modules";
 import { takeOver } from "../src/queue";
 import type { Settings } from "../src/settings";
-import { loadSignals } from "../src/signals";
 import { createTag } from "../src/tag";
 import type { Envelope } from "../src/wire";
 import {
@@ -19,7 +19,7 @@ import {
   watchListeners,
 } from "./fakes";
 
-vi.mock("../src/signals", () => ({ loadSignals: vi.fn() }));
+vi.mock("../src/modules", () => ({ loadModule: vi.fn() }));
 
 let collector: FakeCollector;
 
@@ -27,7 +27,7 @@ beforeEach(() => {
   standStill();
   watchListeners();
   collector = fakeCollector();
-  vi.mocked(loadSignals).mockClear();
+  vi.mocked(loadModule).mockClear();
   visit("https://shop.example/offer?utm_source=news", "https://search.example/");
   setVisibility("visible");
 });
@@ -174,17 +174,17 @@ describe("consent", () => {
   test("the fingerprint module is loaded with consent to that purpose only, once per session", async () => {
     const run = start({ consent: "required" });
     run("consent", { storage: true, identity: true });
-    expect(loadSignals).not.toHaveBeenCalled();
+    expect(loadModule).not.toHaveBeenCalled();
     run("consent", { fingerprint: true });
-    expect(loadSignals).toHaveBeenCalledTimes(1);
-    const [, , onSignals] = vi.mocked(loadSignals).mock.calls[0] as Parameters<typeof loadSignals>;
-    onSignals({ v: 1, s: { math: "0a" } });
+    expect(loadModule).toHaveBeenCalledTimes(1);
+    const [, , , use] = vi.mocked(loadModule).mock.calls[0] as Parameters<typeof loadModule<"f">>;
+    use(async () => ({ v: 1, s: { math: "0a" } }));
     await pass();
     expect(names()).toEqual([["page_view"], ["fingerprint"]]);
     expect(collector.posted.map(({ c }) => c)).toEqual(["si", "sif"]);
     expect(last().f).toEqual({ v: 1, s: { math: "0a" } });
     start({ consent: "off" });
-    expect(loadSignals).toHaveBeenCalledTimes(1);
+    expect(loadModule).toHaveBeenCalledTimes(1);
   });
 });
 

@@ -1,8 +1,8 @@
 // The fingerprint module as a script of its own. It hands its function over on its script element, to the tag that
 // made the element; it leaves nothing in the page's global names.
 
-import type { SignalsElement } from "../signals";
+import type { ModuleElement } from "../modules";
 import { collectSignals } from "./collect";
 
-const script = document.currentScript as SignalsElement | null;
-if (script) script.collectSignals = () => collectSignals();
+const script = document.currentScript as ModuleElement | null;
+if (script) script.run = () => collectSignals();

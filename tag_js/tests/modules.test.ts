@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { loadSignals, type SignalsElement, signalsAddress } from "../src/signals";
+import { loadModule, type ModuleElement, moduleAddress } from "../src/modules";
 import { makeSettings } from "./fakes";
 
 beforeEach(() => {
@@ -16,34 +16,32 @@ test.each([
   ["https://shop.example/my-own-tag.js", "https://shop.example/my-own-tag-f-0.0.0-00000000.js"],
   ["https://shop.example/assets/main", "https://shop.example/assets/main-f-0.0.0-00000000.js"],
 ])("the module of %s is %s", (script, module) => {
-  expect(signalsAddress(script)).toBe(module);
+  expect(moduleAddress(script, "f")).toBe(module);
 });
 
 test("the module is asked for by integrity and with the page's nonce, and hands itself over on its element", async () => {
   const got = vi.fn();
   const append = vi.spyOn(document.head, "append").mockImplementation(() => {});
-  loadSignals(makeSettings({ nonce: "n0nce" }), () => true, got);
+  loadModule("f", makeSettings({ nonce: "n0nce" }), () => true, got);
   vi.advanceTimersByTime(2000);
-  const element = append.mock.calls[0]?.[0] as SignalsElement;
-  expect(element).toMatchObject({ nonce: "n0nce", integrity: "sha384-test", crossOrigin: "anonymous" });
-  element.collectSignals = async () => ({ v: 1, s: {} });
+  const element = append.mock.calls[0]?.[0] as ModuleElement;
+  expect(element).toMatchObject({ nonce: "n0nce", integrity: "sha256-test", crossOrigin: "anonymous" });
+  const run = async () => ({ v: 1, s: {} });
+  element.run = run;
   element.onload?.(new Event("load"));
   await vi.advanceTimersByTimeAsync(0);
-  expect(got).toHaveBeenCalledWith({ v: 1, s: {} });
+  expect(got).toHaveBeenCalledWith(run);
 });
 
 test("consent that goes while the module is on its way keeps it from reading", () => {
   let isWanted = true;
   const append = vi.spyOn(document.head, "append").mockImplementation(() => {});
-  loadSignals(
-    makeSettings(),
-    () => isWanted,
-    () => {},
-  );
+  const got = vi.fn();
+  loadModule("f", makeSettings(), () => isWanted, got);
   vi.advanceTimersByTime(2000);
-  const element = append.mock.calls[0]?.[0] as SignalsElement;
-  element.collectSignals = vi.fn();
+  const element = append.mock.calls[0]?.[0] as ModuleElement;
+  element.run = async () => ({ v: 1, s: {} });
   isWanted = false;
   element.onload?.(new Event("load"));
-  expect(element.collectSignals).not.toHaveBeenCalled();
+  expect(got).not.toHaveBeenCalled();
 });
