@@ -3,9 +3,10 @@
     static/tag/            the build in the making: t.js, f.js …, each with .br and .gz, and build.json
     static/tag/releases/   one folder per released version, the same files, frozen by `npm run release`
 
-`t.js` is the tag; the files with other letters are its lazy modules, such as `f.js`, the fingerprint. build.json says the version and, for each file, the first 8 hex
-digits of its SHA-256 (part of its versioned address) and its SHA-384 (for `integrity=`). Released files never change:
-a page that names one by its integrity must find it for ever. Nothing here builds anything; `npm run build` does.
+`t.js` is the tag; the files with other letters are its lazy modules, such as `f.js`, the fingerprint. build.json says
+the version and, for each file, the first 8 hex digits of its SHA-256 (part of its versioned address) and its SHA-384
+(for `integrity=`). Released files never change: a page that names one by its integrity must find it for ever. Nothing
+here builds anything; `npm run build` does.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_documentation_lists_every_setting_of_the_tag() -> None:
     """Each data attribute that the tag reads stands in the table of docs/tag.md, and no other does."""
     root = Path(__file__).parent.parent
     page = (root / "docs" / "tag.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text(encoding="utf-8") for path in (root / "tag_js" / "src").glob("*.ts"))
+    source = "".join((root / "tag_js" / "src" / name).read_text("utf-8") for name in ("settings.ts", "entry.ts"))
     read = {
         re.sub("[A-Z]", lambda m: f"-{m[0].lower()}", name) for name in re.findall(r"(?:data|dataset)\.(\w+)", source)
     }
