@@ -1,10 +1,16 @@
 #!/bin/sh
-# Installs the programs that the tests drive (Chromium, nginx, PHP, openssl, systemd-analyze) from Debian's packages.
+# Installs the programs that the tests drive (four browsers, nginx, PHP, openssl, systemd-analyze) from Debian's packages.
 # As root only; else it says what to install. Does nothing where they are there.
 set -eu
 
 packages=""
 command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || packages="$packages chromium"
+command -v firefox-esr >/dev/null 2>&1 || packages="$packages firefox-esr"
+# WebKit as WebKitGTK ships it: the driver with its MiniBrowser, which wants a screen.
+command -v WebKitWebDriver >/dev/null 2>&1 || packages="$packages webkit2gtk-driver"
+command -v xvfb-run >/dev/null 2>&1 || packages="$packages xvfb xauth"
+# An older WebKit. The driver depends on neither its browser nor what draws for it.
+command -v WPEWebDriver >/dev/null 2>&1 || packages="$packages wpewebkit-driver libwpewebkit-1.1-0 libwpebackend-fdo-1.0-1"
 command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$packages nginx-light"
 command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
 command -v php >/dev/null 2>&1 || packages="$packages php-cli"
