@@ -1,32 +1,26 @@
-"""Real Chromium and a small site, for tests that run in a browser."""
+"""Real browsers and small sites, for tests that run in a browser.
+
+`page` is Chromium on a plain site whose collector only writes down; most tests need no more. `tab` is a tab of the
+engine that the test is parametrised with (`engine`, indirect), on `secure_site`: HTTPS, several names, and the real
+collector.
+"""
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Iterator
 
 import pytest
+from engines import CHROMIUM_FLAGS, Engine, Tab, need_program, running_engine_of
 from page_server import PageServer, running_page_server
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from secure_site import SecureSite, running_secure_site
 
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """Where the system's Chromium is. Without one the test fails: it is set up by `make test`."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.fail("no Chromium here; `make test` installs it, or: apt-get install chromium")
+    return need_program("chromium", "chromium-browser", "google-chrome", package="chromium")
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +74,31 @@ def page_server() -> Iterator[PageServer]:
 def site() -> str:
     """A site id of this test alone."""
     return f"s{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="session")
+def secure_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureSite]:
+    """Pages over HTTPS under several names, with the real collector."""
+    need_program("openssl", package="openssl")
+    with running_secure_site(tmp_path_factory.mktemp("secure_site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def engine(
+    request: pytest.FixtureRequest, secure_site: SecureSite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    """The engine of this name, once per module; pytest puts the tests of one engine side by side."""
+    assert secure_site.network is not None
+    with running_engine_of(request.param, secure_site.network.address, tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def tab(engine: Engine, secure_site: SecureSite) -> Iterator[Tab]:
+    """A tab in a fresh profile. An error that its pages meet fails the test."""
+    with engine.profile() as tab:
+        yield tab
+    wrong = list(secure_site.wrong)
+    secure_site.wrong.clear()
+    assert wrong == []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -32,6 +33,9 @@ class Received:
 
     envelope: dict[str, Any]
     headers: dict[str, str]
+    status: int = 0
+    """What a real collector answered; 0 where nobody was asked."""
+    set_cookie: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -118,15 +122,28 @@ def running_page_server() -> Iterator[PageServer]:
             Route("/{path:path}", page),
         ]
     )
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none"))
+    with serving(app) as port:
+        server.origin = f"http://localhost:{port}"
+        yield server
+
+
+@contextmanager
+def serving(app: Any, certificates: Path | None = None) -> Iterator[int]:
+    """Serve an ASGI application in a thread, on a free port of this machine, until the block ends. Gives the port.
+
+    `certificates`: a folder with `privkey.pem` and `fullchain.pem`; then it is HTTPS.
+    """
+    files: dict[str, Any] = {}
+    if certificates:
+        files = {"ssl_keyfile": certificates / "privkey.pem", "ssl_certfile": certificates / "fullchain.pem"}
+    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", **files))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:
-        assert thread.is_alive(), "the page server did not start"
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
-    server.origin = f"http://localhost:{running.servers[0].sockets[0].getsockname()[1]}"
     try:
-        yield server
+        yield running.servers[0].sockets[0].getsockname()[1]
     finally:
         running.should_exit = True
         thread.join()
