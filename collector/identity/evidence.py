@@ -19,6 +19,8 @@ from collector.identity.identifiers import VISITOR_KIND
 
 RESET = "reset"
 LINK = "link"
+HANDOVER = "handover"
+"""`a` is the visitor that arrived, `b` the one that left another domain; the session is that of the one that left."""
 
 CLAIMED = 1
 LINKED = 2

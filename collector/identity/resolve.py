@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.event import NIL_ID
-from collector.identity.evidence import LINKED, RESET, Evidence, keep_standing
+from collector.identity.evidence import HANDOVER, LINKED, RESET, Evidence, keep_standing
 from collector.identity.guards import GuardEntry, GuardReason, find_fused, keep_admitted, note, take_out_blocked
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS, Attachment, Boundary, Interval, count_cuts, lay_out
@@ -144,7 +144,8 @@ class _Visitors:
             for kind, key in ((row.a_kind, row.a_key), (row.b_kind, row.b_key)):
                 if kind == VISITOR_KIND:
                     began_ms = row.time_ms
-                    if key == row.a_key and row.time_ms - self.policy.max_session_ms <= row.session_started_ms:
+                    with_session = row.b_key if row.kind == HANDOVER else row.a_key
+                    if key == with_session and row.time_ms - self.policy.max_session_ms <= row.session_started_ms:
                         began_ms = min(began_ms, row.session_started_ms)
                     self.first_ms[key] = min(self.first_ms.get(key, began_ms), began_ms)
             if row.a_kind == VISITOR_KIND and row.b_kind != VISITOR_KIND and not is_sign_in(row):
@@ -155,21 +156,15 @@ class _Visitors:
             self.attachments[request.visitor].append(Attachment(request.order, mark, False, request.main))
 
     def tie(self, rows: Iterable[Evidence]) -> None:
-        """Tie visitors to each other, in order of time: a known one gives its customer to one that nobody has at that
-        time; two that nobody has become one anonymous person."""
-        for row in rows:
-            first, second = self._find_holder(row.a_key, row.time_ms), self._find_holder(row.b_key, row.time_ms)
-            if first is None and second is None:
+        """Tie visitors to each other: a known one gives its customer to one that nobody has at that time; two that
+        nobody has become one anonymous person.
+
+        In order of time; then once more back, from the end to the beginning, because whoever goes over three domains
+        and signs in on the last is known on the first only by way of the second."""
+        unknown = [row for row in rows if not self._give_customer(row)]
+        for row in reversed(unknown):
+            if not self._give_customer(row):
                 self._group(row.a_key, row.b_key)
-            elif first is None or second is None:
-                known, visitor = (first, row.b_key) if second is None else (second, row.a_key)
-                if visitor == row.b_key:  # proof and session are those of the visitor that brought the evidence
-                    row = msgspec.structs.replace(row, proof="", session_id=NIL_ID, session_started_ms=0)
-                self.attachments[visitor].append(Attachment(row.order, known or "", not is_sign_in(row), row))
-            elif first != second:
-                self.ties.append(
-                    note(row, GuardReason.OTHER_CUSTOMER, self.people.person_id(second), self.people.person_id(first))
-                )
 
     def lay_out_all(self, notes: list[GuardEntry], merges: list[MergeEntry]) -> dict[str, list[Interval]]:
         """Return the intervals of every visitor, and note what they refused and each switch."""
@@ -195,6 +190,21 @@ class _Visitors:
             root = self._groups[root]
         return root
 
+    def _give_customer(self, row: Evidence) -> bool:
+        """Tie two visitors of which one is known, or note that both are. Returns whether one was."""
+        first, second = self._find_holder(row.a_key, row.time_ms), self._find_holder(row.b_key, row.time_ms)
+        if first is None and second is None:
+            return False
+        if first is None or second is None:
+            known, visitor = (first, row.b_key) if second is None else (second, row.a_key)
+            there = _see_from(row, visitor)
+            self.attachments[visitor].append(Attachment(row.order, known or "", not is_sign_in(row), there))
+        elif first != second:
+            self.ties.append(
+                note(row, GuardReason.OTHER_CUSTOMER, self.people.person_id(second), self.people.person_id(first))
+            )
+        return True
+
     def _group(self, first: str, second: str) -> None:
         older, younger = sorted((self.name_group(first), self.name_group(second)), key=lambda v: (self.first_ms[v], v))
         if older != younger:
@@ -210,6 +220,20 @@ class _Visitors:
             if interval.from_ms <= at_ms and (interval.to_ms is None or at_ms < interval.to_ms):
                 return interval.person
         return None
+
+
+def _see_from(row: Evidence, visitor: str) -> Evidence:
+    """Return evidence that ties two visitors, with proof and session as they hold for one of them.
+
+    They are those of the visitor that brought it. A hand-over was made for a visitor that its cookie proved, and has
+    the session that the visitor left."""
+    if row.kind == HANDOVER:
+        if visitor == row.b_key:
+            return msgspec.structs.replace(row, proof="cookie")
+        return msgspec.structs.replace(row, session_started_ms=0)
+    if visitor == row.b_key:
+        return msgspec.structs.replace(row, proof="", session_id=NIL_ID, session_started_ms=0)
+    return row
 
 
 def _make_rows(

@@ -77,6 +77,7 @@ def tie(
     op: int = 1,
     id: str = "",
     value: str | None = None,
+    site: str = "shop",
 ) -> Evidence:
     """Make one piece of evidence. Equal arguments give an equal row."""
     event_id = uid(event or f"{first}|{at}|{kind}") if kind != "alias" else NIL_ID
@@ -103,7 +104,7 @@ def tie(
         consent="identity,storage",
         op=op,
         space_id="main",
-        site_id="shop",
+        site_id=site,
     )
 
 
@@ -138,6 +139,32 @@ def click(
             token=token or f"token-{name}",
             session_start=session_start or at - MINUTE_MS,
             human=human,
+        )
+    ]
+
+
+def hand_over(
+    arriving: str,
+    leaving: str,
+    at: int,
+    *,
+    token: str = "",
+    session_start: int = 0,
+    proof: str = "script",
+    site: str = "",
+) -> list[Evidence]:
+    """A visitor of one domain arrives at another, with a token of the first. `session_start`: of the one that left."""
+    return [
+        tie(
+            arriving,
+            leaving,
+            at,
+            2,
+            kind="handover",
+            proof=proof,
+            token=token or f"token-{leaving}-{at}",
+            session_start=session_start,
+            site=site or "shop-b",
         )
     ]
 

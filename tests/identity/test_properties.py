@@ -14,7 +14,19 @@ from collector.identity.evidence import Evidence
 from collector.identity.guards import find_fused, take_out_blocked
 from collector.identity.policy import DAY_MS, HOUR_MS, Policy
 from collector.identity.resolve import Resolution, resolve
-from tests.identity.story import KINDS, alias, click, key, minutes, name_kind, reset, sign_in, take_back, tie
+from tests.identity.story import (
+    KINDS,
+    alias,
+    click,
+    hand_over,
+    key,
+    minutes,
+    name_kind,
+    reset,
+    sign_in,
+    take_back,
+    tie,
+)
 
 EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "150"))
 POLICY = Policy(
@@ -65,6 +77,18 @@ statements = st.one_of(
         visitors,
         moments,
         st.sampled_from((2, 3)),
+    ),
+    st.builds(
+        lambda arriving, leaving, at, token, back, proof, site: hand_over(
+            arriving, leaving, at, token=token, session_start=at - back, proof=proof, site=site
+        ),
+        visitors,
+        visitors,
+        moments,
+        st.sampled_from(("h1", "h2")),
+        st.integers(0, 2 * HOUR_MS),
+        proofs,
+        st.sampled_from(("shop-b", "shop-c")),
     ),
 )
 logs = st.lists(statements, min_size=1, max_size=14)
