@@ -23,6 +23,7 @@ import msgspec
 if TYPE_CHECKING:
     from collector.keyring import Keyring
     from collector.sites.book import Site, SiteBook
+    from collector.sites.cookies import CookieForm
 
 WIRE_VERSION = 1
 NIL_ID = "00000000-0000-0000-0000-000000000000"
@@ -63,6 +64,7 @@ class Reason(StrEnum):
     CONSENT = "consent"  # storage was not consented to
     SIGNATURE = "signature"  # a signed identify that does not verify
     EXPIRED = "expired"  # a signed identify whose time is over
+    KEYS = "keys"  # an ID token whose issuer has to be asked for its keys first: say it again later
     UNSIGNED = "unsigned"  # the site wants signed identifies only
     BLOCKED = "blocked"  # an identifier value that names nobody (null, undefined, guest …)
     OPTED_OUT = "opted_out"  # the person has objected: the opt-out cookie came along
@@ -225,7 +227,7 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
     space_id: str
     wire_version: int = msgspec.field(default_factory=lambda: WIRE_VERSION)
     visitor_id: str = NIL_ID
-    visitor_proof: str = msgspec.field(default_factory=lambda: "script")  # cookie, script, server, none
+    visitor_proof: str = msgspec.field(default_factory=lambda: "script")  # cookie, script, server, cookieless, none
     reset_from: str = NIL_ID
     own_person_id: str = NIL_ID  # person id of the visitor (else of the first customer key) on its own
     session_id: str = NIL_ID
@@ -270,15 +272,17 @@ class Context:
     origin: str = ""
     user_agent: str = ""
     country: str = ""  # from a trusted proxy's header or the country database
-    cookies: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)  # those that a site or we may want; the first of a name
+    cookie_twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further values under the same name
     secure: bool = False
-    gpc: bool = False  # Sec-GPC: 1
+    gpc: bool = False  # Sec-GPC: 1, or DNT: 1
     prefetch: bool = False  # Sec-Purpose says prefetch or prerender
     pixel: bool = False  # no script: GET with query parameters
     may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie
     max_events: int = 500
     assurance_hours: float = 12.0  # how long a signed identify stays in force
     link_parameter: str = "lt"  # never kept in an address
+    day_salt: bytes = b""  # the salt of the day; empty where no site is cookieless
 
 
 @dataclass(slots=True)
@@ -291,5 +295,7 @@ class Beacon:
     site: Site
     purposes: frozenset[Purpose] = frozenset()
     rejected: list[Rejected] = field(default_factory=list)  # single events; the beacon goes on without them
-    set_cookie: str | None = None  # value of the visitor cookie to send back, signed
+    is_cookieless: bool = False  # kept without anything on the device: no cookie is read or set
+    set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away
+    stale_cookies: tuple[CookieForm, ...] = ()  # earlier forms of it that came along: they go when it is set
     visitor_reply: str | None = None  # visitor id that the tag must take over, where its own was not right

@@ -60,6 +60,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             spool=spool,
             now_ms=lambda: time.time_ns() // 1_000_000,
             find_country=open_country_lookup(config.country_database),
+            find_day_salt=poller.day_salts.find,
         )
         # The application asks whether the server is about to stop, and the server is made for the application.
         servers: list[uvicorn.Server] = []

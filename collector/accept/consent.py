@@ -2,34 +2,49 @@
 
 Runs before any step that derives something. What a page has said (`c` on the wire) is read by the site's preset:
 
-    required   only what `c` grants
-    implied    no `c`: storage, identity and marketing; with `c`: what it grants
-    off        no `c`: everything; with `c`: what it grants
+    required     only what `c` grants
+    implied      no `c`: storage, identity and marketing; with `c`: what it grants
+    cookieless   only what `c` grants; without storage the events are kept of a visitor of the day
+    off          no `c`: everything; with `c`: what it grants
 
-Global Privacy Control always takes fingerprint and marketing away. Without storage nothing of the beacon is kept but
-the count of it.
+Global Privacy Control and Do Not Track always take fingerprint and marketing away. Without storage nothing of the
+beacon is kept but the count of it, and on a cookieless site nothing that was read on the device: no id, no session, no
+identifier, no fact about the browser but what every request says.
 """
 
 from __future__ import annotations
 
-from collector.event import PURPOSE_BY_LETTER, Beacon, Context, Purpose, Reason, Rejected
+from collector.accept.day_visitor import find_day_visitor
+from collector.accept.visitor import drop_sent_cookies
+from collector.event import NIL_ID, PURPOSE_BY_LETTER, Beacon, Context, Purpose, Reason, Rejected, WireEvent
 
 _ALL = frozenset(Purpose)
 _WITHOUT_SCRIPT_READING = _ALL - {Purpose.FINGERPRINT}
 _NOT_UNDER_GPC = frozenset((Purpose.FINGERPRINT, Purpose.MARKETING))
 _BY_PRESET: dict[str, frozenset[Purpose]] = {"implied": _WITHOUT_SCRIPT_READING, "off": _ALL}
 
+COOKIELESS = "cookieless"
 IDENTIFY = "identify"
+NAMES_SOMEBODY = frozenset((IDENTIFY, "alias", "group"))
+"""Events that say nothing without identifiers."""
+
+NEEDS_DEVICE = frozenset(("reset", "link_confirm", "fingerprint"))
+"""Events that say nothing where nothing is kept on the device."""
 
 
 def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Keep what was consented to. Fills in the purposes."""
-    envelope = beacon.envelope
-    purposes = read_purposes(envelope.consent, beacon.site.consent)
+    envelope, preset = beacon.envelope, beacon.site.consent
+    purposes = read_purposes(envelope.consent, preset)
     if context.gpc:
         purposes -= _NOT_UNDER_GPC
     if Purpose.STORAGE not in purposes:
-        return Rejected(Reason.CONSENT)
+        if envelope.consent is not None and context.origin:  # somebody was asked, and did not grant it
+            drop_sent_cookies(beacon, context)
+        if preset != COOKIELESS:
+            return Rejected(Reason.CONSENT)
+        purposes = frozenset()
+        _make_cookieless(beacon, context)
     beacon.purposes = purposes
     beacon.row.consent = ",".join(sorted(purposes))
     if Purpose.FINGERPRINT not in purposes and envelope.fingerprint is not None:
@@ -48,16 +63,41 @@ def read_purposes(letters: str | None, preset: str) -> frozenset[Purpose]:
 
 
 def _forget_identity(beacon: Beacon) -> None:
-    """Take identifiers and the link away; an `identify` says nothing without them and goes."""
+    """Take identifiers, link and hand-over away, and the events that say nothing without them."""
     envelope = beacon.envelope
-    if envelope.link_token:
-        envelope.link_token = ""
-        beacon.rejected.append(Rejected(Reason.CONSENT, field="lt"))
-    kept = []
+    for field, name in (("lt", "link_token"), ("ho", "handover")):
+        if getattr(envelope, name):
+            setattr(envelope, name, "")
+            beacon.rejected.append(Rejected(Reason.CONSENT, field=field))
+    envelope.wants_handover = 0
+    kept: list[WireEvent] = []
     for event in envelope.events:
-        if event.identifiers or event.name == IDENTIFY:
+        if event.identifiers or event.name in NAMES_SOMEBODY:
             event.identifiers = []
             beacon.rejected.append(Rejected(Reason.CONSENT, field="e.k", event_id=event.id))
-        if event.name != IDENTIFY:
+        if event.name not in NAMES_SOMEBODY:
+            kept.append(event)
+    envelope.events = kept
+
+
+def _make_cookieless(beacon: Beacon, context: Context) -> None:
+    """Make it a beacon of today's visitor. What only the device can have said goes; an honest tag has not sent it."""
+    envelope, row = beacon.envelope, beacon.row
+    beacon.is_cookieless = True
+    sent = (("d", envelope.visitor_id), ("rf", envelope.reset_from), ("x", envelope.session), ("hs", envelope.human))
+    read = (("l", row.language), ("z", row.time_zone), ("w", row.viewport))
+    beacon.rejected += (Rejected(Reason.CONSENT, field=field) for field, value in (*sent, *read) if value)
+    envelope.visitor_id = envelope.reset_from = envelope.human = ""
+    envelope.session = None
+    row.language = row.time_zone = row.viewport = ""
+    row.session_id, row.session_number, row.session_started_ms = NIL_ID, 0, 0
+    row.reset_from = NIL_ID
+    row.visitor_id = find_day_visitor(row.site_id, context)
+    row.visitor_proof = "none" if row.visitor_id == NIL_ID else COOKIELESS
+    kept: list[WireEvent] = []
+    for event in envelope.events:
+        if event.name in NEEDS_DEVICE:
+            beacon.rejected.append(Rejected(Reason.CONSENT, field="e.n", event_id=event.id))
+        else:
             kept.append(event)
     envelope.events = kept

@@ -56,7 +56,7 @@ class Known(msgspec.Struct, frozen=True):
 def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Fill in visitor, fingerprint, link, events and evidence; decide the cookie."""
     row, site, key = beacon.row, beacon.site, context.keyring.pseudonym_key
-    sent = read_sent_cookie(site, context)
+    sent = read_sent_cookie(beacon, context)
     cookie = settle_visitor(beacon, sent)
     if row.visitor_id != NIL_ID:
         row.own_person_id = own_person_id(key, site.space_id, VISITOR_KIND, row.visitor_id)

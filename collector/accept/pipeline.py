@@ -19,8 +19,8 @@ from collector.accept.identify import identify
 from collector.accept.minimise import minimise
 from collector.accept.recognise import recognise
 from collector.accept.refusals import Refusal
+from collector.accept.sample import sample
 from collector.accept.validate import validate
-from collector.accept.visitor import DROP_COOKIE, cookie_name
 from collector.event import (
     WIRE_VERSION,
     Beacon,
@@ -33,15 +33,17 @@ from collector.event import (
 )
 from collector.metrics import count_accepted, count_rejected, count_step
 from collector.sites.book import Site
+from collector.sites.cookies import CookieForm, list_cookie_forms
 
 Step = Callable[[Beacon, Context], Beacon | Rejected]
 
-STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify)
+STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify, sample)
 
 MAX_LINE_BYTES = 4_194_304
 """Largest line, half of what one insert takes. What a beacon says once (address, title) stands on each of its events,
 so that a small body could otherwise make a line of 12 MB."""
 
+_DROPS_COOKIE = frozenset((Reason.CONSENT, Reason.OPTED_OUT))
 _NO_SITE = Site(site_id="", space_id="")
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -56,6 +58,7 @@ class Accepted:
     reasons: tuple[Reason, ...]  # why single events or fields were refused
     set_cookie: str | None  # value of the visitor cookie; "" takes it away; None leaves it
     visitor_reply: str | None  # visitor id that the tag must take over
+    cookie_forms: tuple[CookieForm, ...] = ()  # where that value goes; behind it the forms that go
 
 
 @dataclass(slots=True, frozen=True)
@@ -65,6 +68,7 @@ class Refused:
     refusal: Refusal
     rejected: Rejected
     set_cookie: str | None = None
+    cookie_forms: tuple[CookieForm, ...] = ()
 
 
 def accept(body: bytes, context: Context) -> Accepted | Refused:
@@ -98,6 +102,7 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
         reasons=tuple(sorted({rejected.reason for rejected in beacon.rejected})),
         set_cookie=beacon.set_cookie,
         visitor_reply=beacon.visitor_reply,
+        cookie_forms=_list_cookie_forms(beacon, context),
     )
 
 
@@ -120,14 +125,16 @@ def _refuse(beacon: Beacon, context: Context, rejected: Rejected) -> Refused:
         digest=_digest(beacon.body, context),
     )
     count_rejected(rejected.step, rejected.reason)
-    drops_cookie = (
-        rejected.reason is Reason.CONSENT
-        and beacon.envelope.consent is not None  # somebody was asked, and did not grant it
-        and bool(context.origin)
-        and cookie_name(beacon.site.site_id, context.secure) in context.cookies
-    )
     refusal = Refusal(context.received_at_ms, beacon.site.site_id, beacon.site.space_id, row)
-    return Refused(refusal, rejected, DROP_COOKIE if drops_cookie else None)
+    if rejected.reason not in _DROPS_COOKIE:
+        return Refused(refusal, rejected)
+    return Refused(refusal, rejected, beacon.set_cookie, _list_cookie_forms(beacon, context))
+
+
+def _list_cookie_forms(beacon: Beacon, context: Context) -> tuple[CookieForm, ...]:
+    if beacon.set_cookie is None:
+        return ()
+    return (list_cookie_forms(beacon.site, context.secure)[0], *beacon.stale_cookies)
 
 
 def _count_single(beacon: Beacon, context: Context) -> list[RejectedRow]:

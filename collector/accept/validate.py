@@ -6,6 +6,8 @@ A beacon that is wrong as a whole is refused; an event that is wrong goes alone.
 Where a beacon may come from: browsers name the page's origin with every POST, so an origin that is not on the
 site's list is refused. A request without one (a program, an old proxy) is accepted, but its cookies are not read and
 none is set: it can only ever claim a visitor, never prove one.
+
+Who has objected (the opt-out cookie) is refused before anything else of the beacon is looked at, and loses our cookie.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 from functools import lru_cache
 
 from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess
+from collector.accept.visitor import drop_sent_cookies
 from collector.event import (
     NIL_ID,
     WIRE_VERSION,
@@ -26,6 +29,7 @@ from collector.event import (
     WireEvent,
 )
 from collector.identity.identifiers import UUID
+from collector.sites.cookies import OPT_OUT
 
 OLDEST_MS = 7 * 86_400_000
 NEWEST_MS = 300_000
@@ -49,6 +53,11 @@ def validate(beacon: Beacon, context: Context) -> Beacon | Rejected:
     beacon.row.site_id, beacon.row.space_id, beacon.row.keep_days = site.site_id, site.space_id, site.keep_days
     if context.origin and context.origin not in site.origins:
         return Rejected(Reason.ORIGIN)
+    if context.cookies.get(OPT_OUT) == "1":
+        drop_sent_cookies(beacon, context)
+        return Rejected(Reason.OPTED_OUT)
+    if not site.tag:
+        return Rejected(Reason.OFF)
     if site.excluded_networks and is_in_networks(context.address, site.excluded_networks):
         return Rejected(Reason.EXCLUDED)
     if not 1 <= len(envelope.events) <= context.max_events:

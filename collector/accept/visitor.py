@@ -9,29 +9,32 @@ The tag proposes an id (`d`); the cookie, signed by us and out of every script's
     X                   proposes Y, events are older Y         script   the cookie was not there yet when they happened
     X                   proposes Y                   X         cookie   tells the tag to take X over
     not read            proposes X                   X         script   no origin: a program, not a browser
+    cookieless          whatever                     of today  cookieless
 
 The last rule but one is how a visitor survives a browser that clears what scripts wrote. The rule above it keeps
 late events, sent again after a reset, with the visitor they happened to. Where the visitor after a reset is not fresh
 enough to be signed, the cookie goes, or it would bring the earlier one back.
+
+Two values under one name: only a cookie with a domain can have a twin, and any host below that domain can plant one (a
+valid one too: its own). What is not signed does not count; of several valid ones the one that the tag proposes is
+taken, else the first. A site that cannot trust all hosts below its domain leaves `cookie_domain` empty: `__Host-`
+cookies have no twins.
 """
 
 from __future__ import annotations
 
 from collector.accept.visitor_cookie import RENEW_AFTER_S, VisitorCookie, may_sign, read_cookie, write_cookie
 from collector.event import NIL_ID, Beacon, Context
-from collector.sites.book import Site
+from collector.sites.cookies import CookieForm, list_cookie_forms
 
 DROP_COOKIE = ""
 """In place of a cookie's value: take the cookie away."""
 
 
-def cookie_name(site_id: str, secure: bool) -> str:
-    """Return the name of the visitor cookie: bound to the host over HTTPS."""
-    return f"__Host-ts_{site_id}" if secure else f"ts_{site_id}"
-
-
 def settle_visitor(beacon: Beacon, sent: VisitorCookie | None) -> VisitorCookie | None:
     """Fill in the visitor and its proof. Return the cookie that was sent, where it names the visitor in force."""
+    if beacon.is_cookieless:
+        return None
     row, proposed = beacon.row, beacon.envelope.visitor_id
     row.visitor_proof = "script" if proposed else "none"
     if sent is None:
@@ -54,14 +57,14 @@ def settle_cookie(
 
     `cookie`: what was sent, where it is in force. `wish`: visitor and assurance after the last event, signed now.
     """
-    if not context.origin or wish.visitor_id == NIL_ID or not beacon.row.events:
+    if not context.origin or beacon.is_cookieless or wish.visitor_id == NIL_ID or not beacon.row.events:
         return
     if wish.until_s <= wish.signed_s:
         wish = VisitorCookie(wish.visitor_id, wish.signed_s)
     if cookie is not None:
         if cookie.signed_s + RENEW_AFTER_S >= wish.signed_s:
             wish = wish._replace(signed_s=cookie.signed_s)
-        is_wanted = wish != cookie
+        is_wanted = wish != cookie or bool(beacon.stale_cookies)
     elif sent is None:
         is_wanted = context.may_set_visitor and may_sign(wish.visitor_id, context.received_at_ms)
     elif not is_reset_from(beacon, sent):
@@ -80,9 +83,46 @@ def is_reset_from(beacon: Beacon, sent: VisitorCookie | None) -> bool:
     return sent is not None and beacon.envelope.reset_from == sent.visitor_id
 
 
-def read_sent_cookie(site: Site, context: Context) -> VisitorCookie | None:
-    """Read the site's cookie. Only a browser on an allowed page is asked: `validate` has checked the origin."""
-    if not context.origin or not context.cookies:
+def read_sent_cookie(beacon: Beacon, context: Context) -> VisitorCookie | None:
+    """Read the site's cookie, the form in force first. Notes earlier forms that came along.
+
+    Only a browser on an allowed page is asked: `validate` has checked the origin.
+    """
+    if not context.origin or not context.cookies or beacon.is_cookieless:
         return None
-    text = context.cookies.get(cookie_name(site.site_id, context.secure), "")
-    return read_cookie(context.keyring, site.site_id, text, context.received_at_ms // 1000)
+    current, *earlier = list_cookie_forms(beacon.site, context.secure)
+    sent = _read_values(beacon, context, current.name)
+    if earlier:
+        beacon.stale_cookies = _find_stale(current, earlier, context)
+        for form in beacon.stale_cookies:
+            sent = sent or _read_values(beacon, context, form.name)
+    return sent
+
+
+def drop_sent_cookies(beacon: Beacon, context: Context) -> None:
+    """Take the visitor cookie away, in every form that came along: somebody has said no. Its value is not looked at."""
+    current, *earlier = list_cookie_forms(beacon.site, context.secure)
+    stale = _find_stale(current, earlier, context)
+    if current.name in context.cookies or stale:
+        beacon.set_cookie, beacon.stale_cookies = DROP_COOKIE, stale
+
+
+def _find_stale(current: CookieForm, earlier: list[CookieForm], context: Context) -> tuple[CookieForm, ...]:
+    """Return the earlier forms that came along. One that has the name in force shows as a second value."""
+    return tuple(
+        form
+        for form in earlier
+        if form.name in (context.cookie_twins if form.name == current.name else context.cookies)
+    )
+
+
+def _read_values(beacon: Beacon, context: Context, name: str) -> VisitorCookie | None:
+    text = context.cookies.get(name, "")
+    site_id, now_s = beacon.site.site_id, context.received_at_ms // 1000
+    first = read_cookie(context.keyring, site_id, text, now_s)
+    if name not in context.cookie_twins:
+        return first
+    read = [first, *(read_cookie(context.keyring, site_id, twin, now_s) for twin in context.cookie_twins[name])]
+    valid = [cookie for cookie in read if cookie is not None]
+    proposed = [cookie for cookie in valid if cookie.visitor_id == beacon.envelope.visitor_id]
+    return next(iter(proposed or valid), None)

@@ -21,11 +21,14 @@ REMEDIES: dict[str, str] = {
     Reason.EXPIRED: "the page shows an old signature, perhaps from a cache: sign for each answer",
     Reason.UNSIGNED: "the site takes signed identifies only: docs/sign-identify.md",
     Reason.BLOCKED: "the page identifies with a word such as guest or null: call identify for known customers only",
+    Reason.OPTED_OUT: "visitors who objected: nothing to do",
+    Reason.OFF: "the site's tag is switched off, or the visitor is not in its sample: `tagstitch site show` says which",
+    Reason.HANDOVER: "a link between your domains was opened late, in another browser or network: nothing to do",
     Reason.EXCLUDED: "a network on the site's list of excluded ones, such as your office: nothing to do",
     Reason.RATE: "more requests than the bound: a loop in the page, or a robot",
 }
 
-EXPECTED = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.CLOCK))
+EXPECTED = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.CLOCK, Reason.OPTED_OUT, Reason.OFF))
 """Refusals that a healthy instance has every day."""
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from collector.accept.pipeline import Accepted, Refused, accept, refuse_unread
 from collector.endpoints.body import Disconnected, read_body
-from collector.endpoints.cookies import write_visitor_cookie
+from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.cors import VARY, AllowedOrigins, cross_origin_headers, preflight_headers
 from collector.endpoints.edge import Edge, RequestFacts, read_facts
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
@@ -28,8 +28,11 @@ STATUS_BY_REASON = {
 }
 """All others are 400, but for those in QUIET."""
 
-QUIET = frozenset((Reason.CONSENT, Reason.EXCLUDED))
+QUIET = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.OFF, Reason.OPTED_OUT))
 """Refusals that the page can do nothing about: answered 204 with the reason in a header."""
+
+STOP_S = {Reason.OFF: b"3600", Reason.OPTED_OUT: b"86400"}
+"""How long the tag shall be silent, in seconds: until the site may have changed its mind, or the person theirs."""
 
 MESSAGES = {
     Reason.SIZE: "The body or one of its fields is larger than this collector takes.",
@@ -96,9 +99,8 @@ class Beacons:
         headers = self._start_headers(facts)
         if outcome.reasons:
             headers.append((b"x-tagstitch-rejected", ",".join(outcome.reasons).encode()))
-        if outcome.set_cookie is not None:
-            cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
-            headers.append((b"set-cookie", cookie))
+        if outcome.cookie_forms:
+            headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, facts.context.secure)
         if outcome.visitor_reply is None:
             await send_answer(send, 204, headers, b"")
         else:
@@ -109,9 +111,10 @@ class Beacons:
         # A page that is not on this site's list shall not even read why.
         headers = list(BASE) if reason is Reason.ORIGIN else self._start_headers(facts)
         headers.append((b"x-tagstitch-rejected", reason.encode()))
-        if outcome.set_cookie is not None:
-            cookie = write_visitor_cookie(outcome.refusal.site_id, outcome.set_cookie, facts.context.secure)
-            headers.append((b"set-cookie", cookie))
+        if outcome.cookie_forms:
+            headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, facts.context.secure)
+        if reason in STOP_S:
+            headers.append((b"x-tagstitch-stop", STOP_S[reason]))
         if reason in QUIET:
             await send_answer(send, 204, headers, b"")
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collector.endpoints.plain import Headers
 from collector.sites.book import SiteBook
 
-EXPOSED = b"X-Tagstitch-Rejected, Retry-After, Date"
+EXPOSED = b"X-Tagstitch-Rejected, X-Tagstitch-Stop, Retry-After, Date"
 VARY = (b"vary", b"Origin")
 PREFLIGHT_AGE_S = 7200
 

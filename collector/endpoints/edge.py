@@ -16,7 +16,7 @@ from collector.accept.refusals import Refusals, Spool
 from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
-from collector.endpoints.cookies import pick_visitor_cookies
+from collector.endpoints.cookies import SiteNeeds, pick_cookies
 from collector.event import Context
 from collector.keyring import Keyring
 from collector.sites.book import SiteBook
@@ -32,6 +32,7 @@ class Edge:
     spool: Spool
     now_ms: Callable[[], int]
     find_country: Callable[[str], str] = field(default=lambda address: "")
+    find_day_salt: Callable[[int], bytes] = field(default=lambda now_ms: b"")
 
     @cached_property
     def trusted_networks(self) -> Networks:
@@ -48,6 +49,11 @@ class Edge:
     def country_header(self) -> bytes:
         """Name of the header in which a trusted proxy gives the country, lower case."""
         return self.config.country_header.lower().encode()
+
+    @cached_property
+    def site_needs(self) -> SiteNeeds:
+        """What of a request is read at all."""
+        return SiteNeeds()
 
     @cached_property
     def refusals(self) -> Refusals:
@@ -91,8 +97,8 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
                 referrer = value
             case b"sec-fetch-site":
                 fetch_site = value
-            case b"sec-gpc":
-                gpc = value.strip() == b"1"
+            case b"sec-gpc" | b"dnt":
+                gpc = gpc or value.strip() == b"1"
             case b"sec-purpose" | b"purpose" | b"x-moz":
                 prefetch = prefetch or b"prefetch" in value or b"prerender" in value or b"preview" in value
             case b"x-forwarded-for":
@@ -123,15 +129,19 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
         origin = edge.public_origin or f"http{'s' if secure else ''}://{host.decode('latin-1')}"
     elif pixel and not origin:
         origin = _origin_of(referrer)
+    now_ms, book = edge.now_ms(), edge.site_book()
+    needs = edge.site_needs.find(book)
+    found, twins = pick_cookies(cookies, needs.cookie_names) if cookies else ({}, {})
     context = Context(
-        received_at_ms=edge.now_ms(),
-        sites=edge.site_book(),
+        received_at_ms=now_ms,
+        sites=book,
         keyring=edge.keyring,
         address=address,
         origin=origin,
         user_agent=agent[:512].decode("latin-1"),
         country=country.decode("latin-1").upper() or edge.find_country(address),
-        cookies=pick_visitor_cookies(cookies) if cookies else {},
+        cookies=found,
+        cookie_twins=twins,
         secure=secure,
         gpc=gpc,
         prefetch=prefetch,
@@ -139,6 +149,7 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
         link_parameter=edge.config.link_parameter,
+        day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
     )
     return RequestFacts(context, length, encoding, origins[0] if len(origins) == 1 else b"")
 

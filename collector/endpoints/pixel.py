@@ -20,11 +20,11 @@ import msgspec
 from starlette.routing import Route
 
 from collector.accept.pipeline import Accepted, Refused, accept
-from collector.endpoints.cookies import write_visitor_cookie
+from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
 from collector.errors import SpoolError
-from collector.event import WIRE_VERSION, Envelope, WireEvent
+from collector.event import WIRE_VERSION, Envelope, Reason, WireEvent
 from collector.metrics import count_request
 
 PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
@@ -58,9 +58,10 @@ class Pixel:
             outcome = accept(build_body(given, context.received_at_ms), context)
             if isinstance(outcome, Refused):
                 edge.refusals.note(outcome.refusal)
-            elif await self._spool(outcome) and outcome.set_cookie is not None:
-                cookie = write_visitor_cookie(outcome.site_id, outcome.set_cookie, facts.context.secure)
-                headers.append((b"set-cookie", cookie))
+                if outcome.rejected.reason is Reason.OPTED_OUT:  # the browser's own word, not the query's
+                    headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
+            elif await self._spool(outcome):
+                headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
         await send_answer(send, 200, headers, PICTURE)
 
     async def _spool(self, outcome: Accepted) -> bool:

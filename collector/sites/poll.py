@@ -22,6 +22,7 @@ from collector.errors import StoreError
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.sites.book import SiteBook
+from collector.sites.day_salt import DaySalts
 from collector.sites.keys import KeyUses
 from collector.sites.rows import read_book, write_uses
 from collector.store.client import open_client
@@ -37,11 +38,16 @@ def _read_clock() -> int:
 
 
 class SitePoller:
-    """The sites and keys of one web process. `uses`: where endpoints note that a key was used."""
+    """The sites and keys of one web process.
+
+    `uses`: where endpoints note that a key was used. `day_salts`: what cookieless sites need; those of days that are
+    over are deleted with each poll.
+    """
 
     def __init__(self, config: Config, keyring: Keyring, now_ms: Callable[[], int] = _read_clock) -> None:
         """Read the copy on disk, if there is one. Asks the store from `start` on."""
         self.uses = KeyUses()
+        self.day_salts = DaySalts(config.data_path / "web")
         self._interval_s = config.settings_interval_s
         self._path = config.data_path / "web" / FILE_NAME
         self._now_ms = now_ms
@@ -97,8 +103,15 @@ class SitePoller:
     def _run(self) -> None:
         while not self._stop.is_set():
             self.poll()
+            self._sweep_salts()
             self._stop.wait(self._interval_s if self._book.read_at_ms else min(FIRST_INTERVAL_S, self._interval_s))
         self._client.close()
+
+    def _sweep_salts(self) -> None:
+        try:
+            self.day_salts.sweep(self._now_ms())
+        except OSError as error:
+            get_logger().warning("the salt of an earlier day cannot be deleted", reason=error.strerror or "unknown")
 
     def _write_uses(self) -> None:
         self._unwritten |= self.uses.take()

@@ -30,6 +30,7 @@ def test_the_steps_and_their_order() -> None:
         "minimise",
         "recognise",
         "identify",
+        "sample",
     ]
 
 
