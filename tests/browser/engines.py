@@ -94,6 +94,12 @@ def wait_for(tab: Tab, expression: str) -> None:
         time.sleep(0.03)
 
 
+def wait_for_answers(tab: Tab, count: int, path: str = "/x/b") -> None:
+    """Wait until the page has this many answers to its beacons: only then has the browser stored their cookies."""
+    entries = "performance.getEntriesByType('resource')"
+    wait_for(tab, f"{entries}.filter(one => new URL(one.name).pathname === '{path}').length >= {count}")
+
+
 @contextlib.contextmanager
 def running_engine_of(name: str, proxy: str, folder: Path) -> Iterator[Engine]:
     """Start the engine, with `proxy` (`host:port`) for all that is not localhost. `folder` is for what it says."""
