@@ -7,8 +7,7 @@ const WHOLE = ["tests/tag.test.ts", "tests/golden.test.ts"];
 export default defineConfig({
   define: {
     __VERSION__: '"0.0.0"',
-    __MODULES__:
-      '{"f":["00000000","sha256-test"],"v":["00000000","sha256-test"],"m":["00000000","sha256-test"],"o":["00000000","sha256-test"]}',
+    __MODULES__: '{"f":"Ab+Cd/EfGhIj=","v":"Ab+Cd/EfGhIj=","m":"Ab+Cd/EfGhIj=","o":"Ab+Cd/EfGhIj="}',
   },
   test: {
     environment: "happy-dom",

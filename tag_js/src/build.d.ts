@@ -2,5 +2,5 @@
 
 /** Version of the tag, as in package.json. */
 declare const __VERSION__: string;
-/** Each lazy module: first 8 hex digits of its SHA-256 (part of its address), and its subresource integrity. */
-declare const __MODULES__: Record<string, [hash: string, integrity: string]>;
+/** SHA-256 of each lazy module in base64, by its letter: its integrity, and part of its address. */
+declare const __MODULES__: Record<string, string>;

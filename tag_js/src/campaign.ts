@@ -1,17 +1,54 @@
-// Which campaign an address belongs to, as a short digest: enough to see that it is another one.
+// What brought the visitor here: campaign parameters, click ids, the referring host.
 
-// Parameters that say where a visit was bought or sent from. What is kept of them is the collector's business.
-const CAMPAIGN =
-  /^(utm_\w+|gclid|gbraid|wbraid|dclid|fbclid|msclkid|ttclid|twclid|li_fat_id|mc_cid|epik|rdt_cid|sccid|irclid)$/;
+import { keep, recallJson } from "./device";
+import type { Props } from "./wire";
 
-/** Digest of the campaign parameters in `search` and of a tagged link's token; "" where there are none. */
-export function digestCampaign(search: string, token: string): string {
+// Click ids of advertising systems, the same as in collector/accept/minimise.py, which decides what is kept of them; a
+// test compares the two.
+const CLICK_ID = /^((g|d|fb|tt|tw|ir|q|y)clid|[gw]braid|gclsrc|msclkid|li_fat_id|igshid|epik|(mc_|rdt_|sc)cid)$/;
+
+export interface Landing {
+  /** Campaign, click id by name, and referring host of the page as it was opened. */
+  touch: Props;
+  /** Digest of the campaign and of the tagged link's token; "" where there are none. */
+  campaign: string;
+}
+
+/** Read what the address and the referrer say. `token`: the tagged link's, "" without. */
+export function readLanding(token: string): Landing {
+  const touch: Props = {};
   let text = token;
-  new URLSearchParams(search).forEach((value, name) => {
-    if (CAMPAIGN.test(name)) text += `&${name}=${value}`;
+  new URLSearchParams(location.search).forEach((value, name) => {
+    const isClickId = CLICK_ID.test(name);
+    if (isClickId) touch.click_id = name;
+    else if (/^utm_/.test(name)) touch[name] = value.slice(0, 200);
+    else return;
+    text += name + value;
   });
-  // FNV-1a, 32 bit: a collision would only join two sessions.
-  let digest = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) digest = Math.imul(digest ^ text.charCodeAt(i), 0x01000193) >>> 0;
-  return text && digest.toString(36);
+  // As text: an image or form with such a name takes the property's place.
+  const host = `${document.referrer}`.split("/")[2];
+  if (host && host !== location.host) touch.referrer = host;
+  return { touch, campaign: text && digest(text) };
+}
+
+/**
+ * Keep the touch at `time` (milliseconds since 1970) as the visitor's last, and as the first where there was none.
+ * Returns both for the event; the last one only where it is another.
+ */
+export function keepTouch(name: string, touch: Props, time: number): Props {
+  const kept = (recallJson(name) || {}) as Props;
+  const now = { ...touch, time };
+  const first_touch = kept.first_touch || now;
+  // Who comes without a campaign or a referrer comes back by themselves: what brought them last still counts.
+  const last_touch = (JSON.stringify(touch) === "{}" && kept.last_touch) || now;
+  keep(name, JSON.stringify({ first_touch, last_touch }));
+  // What says the same twice is said once.
+  return JSON.stringify(first_touch) === JSON.stringify(last_touch) ? { first_touch } : { first_touch, last_touch };
+}
+
+/** FNV-1a, 32 bit, in base 36: short, and a collision only joins two sessions or leaves out one repeated claim. */
+export function digest(text: string): string {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return value.toString(36);
 }

@@ -4,7 +4,7 @@
 // may not look on the device for an answer given earlier, because looking is what the answer is about.
 
 export type Purpose = "s" | "i" | "f" | "m";
-export type Preset = "required" | "implied" | "off";
+export type Preset = "required" | "implied" | "cookieless" | "off";
 export type Answer = "all" | "none" | Partial<Record<"storage" | "identity" | "fingerprint" | "marketing", boolean>>;
 
 const PURPOSES = { storage: "s", identity: "i", fingerprint: "f", marketing: "m" } as const;
@@ -22,9 +22,10 @@ export interface Consent {
 export function createConsent(preset: Preset): Consent {
   let said: string | undefined;
 
-  // Global Privacy Control speaks for the person, whatever a banner was made to say.
+  // Global Privacy Control and Do Not Track speak for the person, whatever a banner was made to say.
+  const { globalPrivacyControl, doNotTrack } = navigator as { globalPrivacyControl?: boolean; doNotTrack?: unknown };
   const withoutRefused = (letters: string): string =>
-    (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl ? letters.replace(/[fm]/g, "") : letters;
+    globalPrivacyControl || doNotTrack === "1" ? letters.replace(/[fm]/g, "") : letters;
 
   return {
     answer(answer) {
@@ -39,7 +40,7 @@ export function createConsent(preset: Preset): Consent {
     letters: () => (said === undefined ? said : withoutRefused(said)),
     allows: (purpose) =>
       withoutRefused(said ?? (preset === "off" ? "sifm" : preset === "implied" ? "sim" : "")).includes(purpose),
-    // A preset that is none of the three counts as the strictest.
+    // A preset that is none of these counts as the strictest.
     isPending: () => said === undefined && preset !== "implied" && preset !== "off",
   };
 }

@@ -7,16 +7,20 @@ export interface IdentifyOptions {
   kind?: string;
   /** Signature made by the site's server: see docs/sign-identify.md. */
   signature?: string;
+  /** ID token of an OpenID Connect issuer, or a JSON web token of the site's own: names the customer by itself. */
+  token?: string;
   traits?: Props;
 }
 
-/** The identifier on the wire; undefined where the value names nobody. */
+/** The identifier on the wire; undefined where neither value nor token names anybody. */
 export function makeIdentifier(value: unknown, options: IdentifyOptions): WireIdentifier | undefined {
-  if ((typeof value !== "string" && typeof value !== "number") || value === "") return undefined;
+  const isNamed = (typeof value === "string" || typeof value === "number") && value !== "";
+  if (!isNamed && !options.token) return undefined;
   return {
     // As text, whatever the page gave: one wrong type would cost the whole beacon.
     k: `${options.kind || "customer"}`,
-    v: `${value}`,
+    v: isNamed ? `${value}` : "",
     ...(options.signature && { g: `${options.signature}` }),
+    ...(options.token && { j: `${options.token}` }),
   };
 }

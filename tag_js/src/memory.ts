@@ -1,24 +1,24 @@
-// What the tag remembers of a visitor between pages, and its form as the value of one cookie.
-//
-//   visitor.session.number.started.last.campaign.signals.resetFrom.offset
-//
-// Ids are UUIDs, times milliseconds since 1970 in base 36, `signals` is 1 once device signals were sent in this
-// session, `resetFrom` is the visitor id before a reset that the collector has not acknowledged yet, `offset` is what
-// must be added to this device's clock.
+// What the tag remembers of a visitor between pages, and its form as the value of one cookie: the fields in order, with
+// a dot between, numbers in base 36.
 
 import { isId, makeId } from "./ids";
 
 export interface Memory {
   visitor: string;
+  /** Session id, "" before the first one. */
   session: string;
   /** The visitor's how-manieth session, from 1. */
   number: number;
+  /** Milliseconds since 1970. */
   startedMs: number;
   lastMs: number;
   /** Digest of the campaign that the session began with, "" without. */
   campaign: string;
-  signalsSent: boolean;
+  /** 1 once device signals were sent in this session. */
+  signalsSent: number;
+  /** Visitor id before a reset that the collector has not acknowledged yet. */
   resetFrom: string;
+  /** What must be added to this device's clock. */
   offsetMs: number;
 }
 
@@ -31,45 +31,29 @@ export function makeMemory(): Memory {
     startedMs: 0,
     lastMs: 0,
     campaign: "",
-    signalsSent: false,
+    signalsSent: 0,
     resetFrom: "",
     offsetMs: 0,
   };
 }
 
 export function encodeMemory(memory: Memory): string {
-  return [
-    memory.visitor,
-    memory.session,
-    memory.number,
-    memory.startedMs.toString(36),
-    memory.lastMs.toString(36),
-    memory.campaign,
-    +memory.signalsSent,
-    memory.resetFrom,
-    memory.offsetMs.toString(36),
-  ].join(".");
+  // Texts have no base: they come out as they are.
+  return Object.values(memory)
+    .map((value) => value.toString(36))
+    .join(".");
 }
 
 /** Read a cookie's value. Undefined where it names no visitor; a broken session is no session. */
 export function decodeMemory(text: string): Memory | undefined {
-  const [visitor, session, number, started, last, campaign, signals, resetFrom, offset] = text.split(".");
-  if (!isId(visitor)) return undefined;
-  const memory = makeMemory();
-  memory.visitor = visitor;
-  memory.campaign = campaign || "";
-  if (isId(resetFrom)) memory.resetFrom = resetFrom;
-  memory.offsetMs = readNumber(offset);
-  if (isId(session)) {
-    memory.session = session;
-    memory.number = Number(number) || 1;
-    memory.startedMs = readNumber(started);
-    memory.lastMs = readNumber(last);
-    memory.signalsSent = signals === "1";
-  }
-  return memory;
-}
-
-function readNumber(text = ""): number {
-  return Number.parseInt(text, 36) || 0;
+  const parts = text.split(".");
+  const memory = makeMemory() as unknown as Record<string, string | number>;
+  Object.keys(memory).forEach((name, i) => {
+    const part = parts[i] || "";
+    memory[name] = typeof memory[name] === "number" ? Number.parseInt(part, 36) || 0 : part;
+  });
+  const read = memory as unknown as Memory;
+  if (!isId(read.session)) read.session = "";
+  if (!isId(read.resetFrom)) read.resetFrom = "";
+  return isId(read.visitor) ? read : undefined;
 }

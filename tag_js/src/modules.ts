@@ -1,9 +1,10 @@
 // The lazy modules: scripts of their own beside the tag, loaded only when they are wanted, and when the browser is idle.
 //
 // A module hands itself over on its own script element, so that it needs no global name. Its address carries the first
-// digits of its digest, and the whole digest stands in the tag: what was tampered with on the way does not run.
+// letters of its digest, and the whole digest stands in the tag: what was tampered with on the way does not run.
 
 import { whenIdle } from "./browser";
+import type { Said } from "./notes";
 import type { Settings } from "./settings";
 import type { Props, Signals, Track } from "./wire";
 
@@ -15,20 +16,23 @@ export interface Modules {
   v: (report: (props: Props) => void) => void;
   /** Video and audio: called once, with the first element that plays. */
   m: (track: Track, element: HTMLMediaElement) => void;
-  /** The debug overlay: shows each note, those kept so far first. */
+  /** Debug mode: explains each note in the console and, where wanted, in a panel; those kept so far first. */
   o: (feed: Feed) => void;
 }
 
 /** What the tag did or did not do, and why. */
 export interface Note {
   atMs: number;
-  text: string;
+  said: Said;
   detail?: unknown;
 }
 
 export interface Feed {
+  /** Notes so far. */
   notes: Note[];
-  /** Set by the overlay: called with each further note. */
+  /** Show a panel on the page; the console is written to in any case. */
+  isPanelWanted: boolean;
+  /** Set by the module: called with each further note. */
   onNote?: (note: Note) => void;
 }
 
@@ -39,9 +43,22 @@ export interface ModuleElement extends HTMLScriptElement {
 /** Address of a module: beside the tag, under the tag's name. `/x/t.js` → `/x/t-f-<version>-<hash>.js`. */
 export function moduleAddress(script: string, key: keyof Modules): string {
   return script.replace(
-    /(-\d+\.\d+\.\d+[^/]*-[0-9a-f]{8})?(\.js)?([?#].*)?$/,
-    `-${key}-${__VERSION__}-${__MODULES__[key]?.[0]}.js`,
+    /(-\d+\.\d+\.\d+[^/]*-\w{8})?(\.js)?([?#].*)?$/,
+    `-${key}-${__VERSION__}-${__MODULES__[key]?.replace(/\W/g, "").slice(0, 8)}.js`,
   );
+}
+
+interface Policy {
+  createScriptURL(url: string): string;
+}
+
+let policy: Policy | undefined;
+
+/** Under Trusted Types only a policy may name a script; `trusted-types tagstitch` allows ours. */
+function trust(url: string): string {
+  const { trustedTypes } = window as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } };
+  policy ||= trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked });
+  return policy ? policy.createScriptURL(url) : url;
 }
 
 /**
@@ -58,9 +75,9 @@ export function loadModule<K extends keyof Modules>(
   whenIdle(() => {
     if (!isWanted()) return;
     const element: ModuleElement = document.createElement("script");
-    element.src = moduleAddress(settings.script, key);
+    element.src = trust(moduleAddress(settings.script, key));
     element.crossOrigin = "anonymous";
-    element.integrity = __MODULES__[key]?.[1] || "";
+    element.integrity = `sha256-${__MODULES__[key]}`;
     element.nonce = settings.nonce;
     element.onload = () => {
       element.remove();

@@ -7,8 +7,11 @@ export interface Page {
 }
 
 export interface Pages {
-  /** The page as of now: its address is the present one, its referrer that of the last page view. */
-  current(): Page;
+  /**
+   * The page as of now: its address is the present one, its referrer that of the last page view. `isLeaving`: the
+   * route has changed already, and what is said is about the page of the last view.
+   */
+  current(isLeaving: boolean): Page;
   /** A page view begins. In a single-page app the referrer is the page before. */
   turn(): void;
 }
@@ -18,7 +21,7 @@ export function createPages(): Pages {
   // As text: an image or form with such a name takes the property's place.
   let referrer = `${document.referrer}`;
   return {
-    current: () => ({ u: location.href, r: referrer, h: `${document.title}` }),
+    current: (isLeaving) => ({ u: isLeaving ? url : location.href, r: referrer, h: `${document.title}` }),
     turn() {
       if (location.href !== url) referrer = url;
       url = location.href;

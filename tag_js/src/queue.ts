@@ -3,12 +3,12 @@
 // The snippet leaves a function that keeps calls in its `q`; the entry keeps calls until the tag may start; then what
 // was kept runs, and whatever comes after it. What happens in a command never reaches the page as an exception.
 
+import { type Noting, Said } from "./notes";
 import type { Init } from "./settings";
 
 /** A command and its arguments. */
 export type Call = ArrayLike<unknown>;
 export type Commands = Record<string, (...args: never[]) => void>;
-export type Note = (text: string, detail?: unknown) => void;
 
 export interface Stub {
   (...call: unknown[]): void;
@@ -29,14 +29,14 @@ export function findInit(calls: Call[]): Init {
  * Run the calls that were kept and return the function that runs those to come. Answers about consent come first, so
  * that a "no" said before the tag had loaded holds from its first event on; then `begin`; then the rest in order.
  */
-export function takeOver(calls: Call[], commands: Commands, note: Note): Stub {
+export function takeOver(calls: Call[], commands: Commands, note: Noting): Stub {
   const run: Stub = (...call) => {
     try {
       const command = commands[call[0] as string];
       if (command) command(...(call.slice(1) as never[]));
-      else if (call[0] !== "init") note("no such command", call[0]);
+      else if (call[0] !== "init") note(Said.NoCommand, call[0]);
     } catch (error) {
-      note("failed", error);
+      note(Said.Failed, error);
     }
   };
   run.isTagstitch = true;

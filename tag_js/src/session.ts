@@ -13,7 +13,7 @@ export function touchSession(memory: Memory, nowMs: number, idleMs: number, camp
     memory.number++;
     memory.startedMs = nowMs;
     memory.campaign = campaign;
-    memory.signalsSent = false;
+    memory.signalsSent = 0;
     memory.lastMs = nowMs;
   }
   // An event that waited for consent may be older than the last one.

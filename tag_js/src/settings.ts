@@ -3,73 +3,61 @@
 import type { Preset } from "./consent";
 import type { WireEvent } from "./wire";
 
-/** What `auto` is unless the site says otherwise. */
-export const AUTO = "spa outbound downloads forms clicks engagement media";
-
-export interface Settings {
+const DEFAULTS = {
   /** Site id. Without one the tag waits for `init`. */
-  site: string;
-  /** Address that takes the beacons. */
-  endpoint: string;
+  site: "",
+  /** Address that takes the beacons; empty: `b` beside the tag. */
+  endpoint: "",
+  consent: "required" as Preset,
+  /** Consent tools to listen to: `tcf`, `gpp`, `google`, with a space between. */
+  consentFrom: "",
+  /** Name of the cookie; what else is kept on the device has names that begin with it. */
+  cookie: "_ts_v",
+  /** Domain of the cookie; "" for this host alone. */
+  cookieDomain: "",
+  sessionMinutes: 30,
+  /** URL parameter of tagged links. */
+  link: "lt",
+  /** Hosts to which the visitor is handed over, with a space between. */
+  domains: "",
+  /** URL parameter that hands a visitor over. */
+  handover: "_tsh",
+  /** Whether the first page view is sent by itself; "off" says no too. */
+  page: true as boolean | "off",
+  /** What is noted by itself, words with a space between; also `hash`, `vitals`. */
+  auto: "spa outbound downloads forms clicks engagement media",
+  /** Customer identifiers to pick up: `kind=source:name`, with a space between. */
+  capture: "",
+  /** Name of the page's data layer. */
+  dataLayer: "dataLayer",
+  /** Explain what is done, in the console; "overlay": on the page as well; "off": no. */
+  debug: "off" as boolean | "" | "off" | "overlay",
+};
+
+export type Settings = typeof DEFAULTS & {
   /** Address of the tag itself: its modules lie beside it. */
   script: string;
-  consent: Preset;
-  cookie: string;
-  /** Domain of the cookie; "" for this host alone. */
-  cookieDomain: string;
-  sessionMinutes: number;
-  /** URL parameter of tagged links. */
-  link: string;
-  /** Whether the first page view is sent by itself. */
-  page: boolean;
-  /** Explain in the console; "overlay": on the page as well. */
-  debug: boolean | "overlay";
   nonce: string;
-  /** What is noted by itself: words of AUTO, with a space between. */
-  auto: string;
-  /** Customer identifiers to pick up: `kind=source:name`, with a space between. */
-  capture: string;
-  /** Consent tools to listen to: `tcf`, `gpp`, `google`, with a space between. */
-  consentFrom: string;
-  /** Hosts to which the visitor is handed over, with a space between. */
-  domains: string;
-  /** URL parameter that hands a visitor over. */
-  handover: string;
-  /** Name of the page's data layer. */
-  dataLayer: string;
   /** Names of events for clicks, by CSS selector. */
   clicks: Record<string, string>;
   /** Looks at each event before it is queued; what it returns goes instead, nothing where it returns null. */
   beforeSend?: (event: WireEvent) => WireEvent | null | undefined;
-}
+};
 
 export type Init = Partial<Settings>;
 
 /** Put together what the script element and `init` say. `data-consent="implied"` is `init`'s `consent: "implied"`. */
 export function readSettings(script: HTMLScriptElement | null, init: Init): Settings {
-  const data = script?.dataset || {};
-  const src = script?.src || "";
+  // Attributes that are none of ours do no harm.
   const settings: Settings = {
-    site: data.site || "",
-    endpoint: data.endpoint || (src && new URL("b", src).href),
-    script: src,
-    consent: (data.consent as Preset) || "required",
-    cookie: data.cookie || "_ts_v",
-    cookieDomain: data.cookieDomain || "",
-    sessionMinutes: Number(data.sessionMinutes) || 30,
-    link: data.link || "lt",
-    page: data.page !== "off",
-    debug: data.debug === "overlay" || (data.debug !== undefined && data.debug !== "off"),
+    ...DEFAULTS,
+    script: script?.src || "",
     nonce: script?.nonce || "",
-    auto: data.auto ?? AUTO,
-    capture: data.capture || "",
-    consentFrom: data.consentFrom || "",
-    domains: data.domains || "",
-    handover: data.handover || "_tsh",
-    dataLayer: data.dataLayer || "dataLayer",
     clicks: {},
+    ...script?.dataset,
     ...init,
   };
-  settings.endpoint = new URL(settings.endpoint, location.href).href;
+  const { endpoint } = settings;
+  settings.endpoint = new URL(endpoint || "b", (!endpoint && settings.script) || location.href).href;
   return settings;
 }

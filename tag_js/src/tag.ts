@@ -1,50 +1,86 @@
-// The tag of one site on one page: puts the parts together. Commands come in through `run`, events go out through the
-// transport; between them stands consent. Until storage is allowed an event is a draft, without visitor and session.
+// The tag of one site on one page: puts the parts together. Commands come in through `takeOver`, events go out through
+// the transport; between them stands consent. Until storage is allowed an event is a draft, without visitor and session.
 
+import type { Parameters } from "./address";
 import { learnTimeZone, readBrowser } from "./browser";
-import { digestCampaign } from "./campaign";
-import { type Answer, createConsent } from "./consent";
+import { digest, keepTouch, readLanding } from "./campaign";
+import { capture } from "./capture";
+import { type Answer, createConsent, type Purpose } from "./consent";
+import { keep, recall } from "./device";
 import type { Item } from "./envelope";
+import { createHandover } from "./handover";
 import { awaitHuman } from "./human";
 import { type IdentifyOptions, makeIdentifier } from "./identify";
 import { isId, makeId } from "./ids";
 import { watchLifecycle } from "./lifecycle";
 import { loadModule } from "./modules";
+import { type Noting, Said } from "./notes";
 import { createPages } from "./page";
-import type { Commands, Note } from "./queue";
+import type { Commands } from "./queue";
+import { quiet } from "./quiet";
+import { watchRoutes } from "./routes";
 import type { Settings } from "./settings";
+import { putItems, takeItems } from "./shelf";
+import { createSilence } from "./silence";
 import { createTransport } from "./transport";
 import { createVisitor } from "./visitor";
-import type { Extra, Props, WireIdentifier } from "./wire";
+import type { Extra, Props, WireEvent, WireIdentifier } from "./wire";
 
 const MAX_DRAFTS = 500;
 const CLOCK_TOLERANCE_MS = 30_000;
+const SETTLE_MS = 100; // a router sets the title after the address
 
-/** Make the tag; its command `begin` starts it. `token` is the tagged link's, "" without. Returns the commands. */
-export function createTag(settings: Settings, token: string, note: Note): Commands {
+type Listener = (event: WireEvent) => void;
+type AddOn = (commands: Commands) => void;
+
+/** Make the tag; its command `begin` starts it. `found`: our parameters of the address. Returns the commands. */
+export function createTag(settings: Settings, found: Parameters, note: Noting): Commands {
   const consent = createConsent(settings.consent);
   const visitor = createVisitor(settings);
+  const silence = createSilence(settings);
   const pages = createPages();
+  const listeners: Listener[] = [];
+  let addOns: [AddOn | string, Purpose | ""][] = [];
   let drafts: Item[] = [];
   let sequence = 0;
-  let campaign = digestCampaign(location.search, token);
+  let token = found[settings.link] || "";
+  let arrival = found[settings.handover];
+  const { touch, campaign } = readLanding(token);
+  let arriving = campaign;
   let isSignalsAsked = false;
   let isResetDue = false; // `reset` was called before the visitor might be looked at
+  let isLeaving = false; // what is noted now is about the page of the last view
+  let known: WireIdentifier | undefined; // whom the page has identified
+
+  const hasViews = settings.page && settings.page !== "off";
+  const isOn = (word: string): boolean => settings.auto.includes(word);
+  const mayStore = (): boolean => consent.allows("s");
+  const isCookieless = (): boolean => settings.consent === "cookieless" && !mayStore();
 
   const transport = createTransport({
     site: settings.site,
     endpoint: settings.endpoint,
-    facts: () => (consent.allows("s") ? readBrowser() : {}),
+    facts: () => (mayStore() ? readBrowser() : {}),
     note,
+    save: (items) => mayStore() && putItems(`${settings.cookie}q`, items),
+    restore: () => (mayStore() ? takeItems(`${settings.cookie}q`) : []),
     onReply(context, reply) {
-      if (!consent.allows("s")) return;
+      if (reply.silence) {
+        note(Said.AskedToBeSilent, reply.silence);
+        silence.fall(reply.silence, mayStore());
+        transport.clear();
+      }
+      if (!mayStore()) return;
       const memory = visitor.memory();
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
       // The answer is about the visitor that was sent; after a reset meanwhile it is about somebody else.
-      if (isId(reply.visitor) && context.d === memory.visitor) {
-        transport.rename(memory.visitor, reply.visitor);
-        memory.visitor = reply.visitor;
-        note("visitor id taken over", reply.visitor);
+      if (context.d === memory.visitor) {
+        if (isId(reply.visitor)) {
+          transport.rename(memory.visitor, reply.visitor);
+          memory.visitor = reply.visitor;
+          note(Said.VisitorTaken, reply.visitor);
+        }
+        if (reply.handover) handover.keep(reply.handover);
       }
       if (reply.offset !== undefined) {
         memory.offsetMs = Math.abs(reply.offset) > CLOCK_TOLERANCE_MS ? reply.offset : 0;
@@ -54,77 +90,154 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
   });
 
   /** Freeze what the event stands under, and put it on its way. */
-  const admit = (draft: Item): void => {
-    visitor.touch(draft.event.t, campaign);
-    campaign = "";
-    const memory = visitor.memory();
-    draft.context = {
-      d: memory.visitor,
-      rf: memory.resetFrom || undefined,
-      o: memory.offsetMs || undefined,
-      c: consent.letters(),
-      x: { i: memory.session, n: memory.number, t: memory.startedMs },
-    };
-    if (!consent.allows("i")) delete draft.extra.lt;
-    learnTimeZone();
-    transport.add(draft);
+  const admit = ({ event, extra }: Item): void => {
+    let context: Item["context"] = { c: consent.letters() };
+    if (mayStore()) {
+      const { session } = visitor.memory();
+      visitor.touch(event.t, arriving);
+      arriving = "";
+      const memory = visitor.memory();
+      if (event.n === "page_view") {
+        if (memory.session !== session) event.p = { ...keepTouch(`${settings.cookie}t`, touch, event.t), ...event.p };
+        if (consent.allows("i")) describeCustomer(event, extra, memory.session);
+      }
+      context = {
+        d: memory.visitor,
+        rf: memory.resetFrom || undefined,
+        o: memory.offsetMs || undefined,
+        ...context,
+        x: { i: memory.session, n: memory.number, t: memory.startedMs },
+      };
+      learnTimeZone();
+    }
+    if (!consent.allows("i")) extra.lt = extra.ho = undefined;
+    transport.add({ event, context, extra });
+  };
+
+  /** What a page view says of the customer: identifiers that the site captures, once a session while they are the same. */
+  const describeCustomer = (event: WireEvent, extra: Extra, session: string): void => {
+    if (settings.domains) extra.xl = 1;
+    const claims = settings.capture ? capture(settings, found) : [];
+    const mark = digest(session + JSON.stringify(claims));
+    if (!claims[0] || recall(`${settings.cookie}c`) === mark) return;
+    keep(`${settings.cookie}c`, mark);
+    event.k = claims;
   };
 
   /** Let go whatever consent allows; the rest keeps waiting. */
   const release = (): void => {
-    if (!consent.allows("s")) return;
-    const ready = drafts.filter((draft) => consent.allows("i") || !needsIdentity(draft));
-    drafts = drafts.filter((draft) => !ready.includes(draft));
-    if (isResetDue) visitor.reset();
+    const isBare = isCookieless();
+    if (!isBare && !mayStore()) return;
+    if (silence.holds(!isBare)) {
+      drafts = [];
+      return note(Said.Silent);
+    }
+    addOns = addOns.filter(([addOn, purpose]) => {
+      if (purpose && !consent.allows(purpose)) return true;
+      // The promise catches what it throws.
+      const load = async (): Promise<void> =>
+        (typeof addOn === "string" ? (await import(addOn)).default : addOn)(commands);
+      load().catch((error) => note(Said.AddOnFailed, error));
+      return false;
+    });
+    const isReady = (draft: Item): boolean => consent.allows("i") || !needsIdentity(draft);
+    const ready = drafts.filter(isReady);
+    drafts = drafts.filter((draft) => !isReady(draft));
+    if (!isBare && isResetDue) visitor.reset();
     isResetDue = false;
     ready.forEach(admit);
     // Not before the first event: reading the visitor would begin one.
     if (sequence && consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      const isWanted = (): boolean => consent.allows("s") && consent.allows("f");
+      const isWanted = (): boolean => mayStore() && consent.allows("f");
       loadModule("f", settings, isWanted, async (collect) => {
         const signals = await collect();
         if (!isWanted()) return;
-        visitor.memory().signalsSent = true;
+        visitor.memory().signalsSent = 1;
         record("fingerprint", undefined, undefined, { f: signals });
       });
     }
   };
 
   const record = (name: string, props?: Props, identifiers?: WireIdentifier[], extra: Extra = {}): void => {
-    if (!consent.isPending() && !consent.allows("s")) return note("dropped: no consent", name);
-    // Whatever comes first on the page brings the link's token along.
-    if (token && !sequence) extra.lt = token;
-    const p = copy(props);
-    const event = { i: makeId(), n: name, t: Date.now(), ...pages.current(), p, k: identifiers, q: ++sequence };
-    drafts.push({ event: event as Item["event"], context: {}, extra });
+    if (!consent.isPending() && !mayStore() && !isCookieless()) return note(Said.DroppedNoConsent, name);
+    let event: WireEvent | null | undefined = {
+      i: makeId(),
+      n: name,
+      t: Date.now(),
+      ...pages.current(isLeaving),
+      p: copy(props),
+      k: identifiers,
+      q: sequence + 1,
+    } as WireEvent;
+    if (settings.beforeSend) event = settings.beforeSend(event);
+    if (!event) return note(Said.DroppedByHook, name);
+    // Whatever comes first on the page brings along what the address said.
+    if (!sequence++) {
+      if (token) extra.lt = token;
+      extra.ho = arrival;
+      arrival = "";
+    }
+    drafts.push({ event, context: {}, extra });
     if (drafts.length > MAX_DRAFTS) drafts.shift();
-    note(consent.allows("s") ? "queued" : "held until consent", event);
+    note(mayStore() || isCookieless() ? Said.Queued : Said.Held, event);
+    for (const listener of listeners) quiet(listener)(event);
     release();
   };
+  const track = (name: string, props?: Props): void => {
+    if (name) record(`${name}`, props);
+  };
+
+  const handover = createHandover(settings, () => {
+    record("handover", undefined, undefined, { xl: 1 });
+    transport.resume();
+  });
+
+  // -- page views ------------------------------------------------------------------------------------------------------
+
+  const readPath = (): string => location.pathname + location.search + (isOn("hash") ? location.hash : "");
+  let path = readPath(); // of the last view or route change
+  let isCounted = false; // the last view was ours, and the page has not asked for it yet
+  let settling: ReturnType<typeof setTimeout> | undefined;
 
   const view = (props?: Props): void => {
+    clearTimeout(settling);
+    settling = undefined;
+    path = readPath();
     pages.turn();
     record("page_view", props);
   };
+  const count = (): void => {
+    isCounted = true;
+    view();
+  };
+  const leavePage = (): void => {
+    isLeaving = true;
+    isLeaving = false;
+  };
 
   const withdraw = (): void => {
+    drafts = [];
+    isResetDue = false;
+    transport.clear();
+    if (!visitor.forget()) return;
     // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
     const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
     transport.add({ event, context: { c: "" }, extra: {} });
   };
 
-  return {
+  const commands: Commands = {
     begin() {
       watchLifecycle({
         onHide() {
-          if (consent.allows("s")) visitor.save();
+          leavePage();
+          if (mayStore()) visitor.save();
           transport.leave();
         },
         onShow(isRestored) {
-          if (consent.allows("s")) visitor.refresh();
+          if (mayStore()) visitor.refresh();
           transport.resume();
-          if (isRestored && settings.page) view();
+          if (isRestored && hasViews) count();
         },
       });
       if (token) {
@@ -132,33 +245,71 @@ export function createTag(settings: Settings, token: string, note: Note): Comman
           if (token) record("link_confirm", undefined, undefined, { lt: token, hs });
         });
       }
-      if (settings.page) view();
+      if (isOn("spa")) {
+        watchRoutes(() => {
+          if (readPath() === path) return;
+          path = readPath();
+          leavePage();
+          clearTimeout(settling);
+          settling = setTimeout(quiet(count), SETTLE_MS);
+        });
+      }
+      if (hasViews) count();
     },
-    page: view,
-    track(name: string, props?: Props) {
-      if (name) record(`${name}`, props);
+    page(props?: Props) {
+      // Routers announce their first route too, and some the one that we have seen ourselves.
+      const isDouble = isCounted && !props && !settling && readPath() === path;
+      isCounted = false;
+      if (isDouble) note(Said.DoubleView);
+      else view(props);
     },
+    track,
     identify(value: unknown, options: IdentifyOptions = {}) {
       const identifier = makeIdentifier(value, options);
-      if (identifier) record("identify", options.traits, [identifier]);
-      else note("identify ignored: no value");
+      if (!identifier) return note(Said.NoValue);
+      known = identifier;
+      record("identify", options.traits, [identifier]);
+    },
+    alias(value: unknown, options: IdentifyOptions = {}) {
+      const identifier = makeIdentifier(value, options);
+      if (identifier) record("alias", options.traits, known ? [known, identifier] : [identifier]);
+      else note(Said.NoValue);
+    },
+    group(value: unknown, options: IdentifyOptions = {}) {
+      record("group", { group_kind: options.kind || "company", group_id: `${value}`, traits: options.traits });
     },
     reset() {
       token = "";
+      known = undefined;
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
     },
     consent(answer: Answer) {
       consent.answer(answer);
-      note("consent", consent.letters());
-      if (consent.allows("s")) return release();
-      drafts = [];
-      isResetDue = false;
-      transport.clear();
-      if (visitor.forget()) withdraw();
+      note(Said.Consent, consent.letters());
+      if (!mayStore()) withdraw();
+      release();
+    },
+    optOut() {
+      withdraw();
+      silence.object(true);
+    },
+    optIn() {
+      silence.object(false);
+    },
+    link(url: string, use: (url: string) => void) {
+      use(handover.decorate(url));
+    },
+    on(_what: string, listener: Listener) {
+      listeners.push(listener);
+    },
+    use(addOn: AddOn | string, options: { purpose?: string } = {}) {
+      addOns.push([addOn, (options.purpose || "")[0] as Purpose]);
+      release();
     },
   };
+  return commands;
 }
 
 /**

@@ -5,6 +5,7 @@
 // context, because the collector may have it already and knows it by that. Bounded: the oldest go first.
 
 import { buildEnvelope, encodeEnvelope, type Item } from "./envelope";
+import { type Noting, Said } from "./notes";
 import type { BrowserFacts, Context } from "./wire";
 
 const WINDOW_MS = 300;
@@ -17,8 +18,12 @@ const MAX_PAUSE_MS = 60_000;
 export interface Reply {
   /** Visitor id that the collector wants to be used, "" where ours stands. */
   visitor: string;
+  /** Hand-over token, where one was asked for. */
+  handover: string;
   /** The collector's clock minus ours, milliseconds; undefined where the browser does not let us see it. */
   offset: number | undefined;
+  /** Seconds for which the collector wants to hear nothing more; 0: it listens. */
+  silence: number;
 }
 
 export interface TransportOptions {
@@ -27,7 +32,11 @@ export interface TransportOptions {
   facts(): BrowserFacts;
   /** The collector has the events that were queued under this context. */
   onReply(context: Context, reply: Reply): void;
-  note(text: string, detail?: unknown): void;
+  /** Keep items on the device for the next page. Returns whether they are kept. */
+  save(items: Item[]): boolean;
+  /** Take what was kept, in this tab or in one that is closed. */
+  restore(): Item[];
+  note: Noting;
 }
 
 export interface Transport {
@@ -46,7 +55,7 @@ export function createTransport(options: TransportOptions): Transport {
   let waiting: Item[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined; // of the next send; a pause is kept by planning once only
   let notBeforeMs = 0; // the collector asked for patience until then
-  let isBusy = false;
+  let flying: Item[] | undefined; // on their way by fetch, not answered yet
   let isLeft = false;
   let failures = 0;
   let generation = 0; // counts clears
@@ -71,27 +80,28 @@ export function createTransport(options: TransportOptions): Transport {
   const fail = (items: Item[], retryAfter?: string | null): void => {
     waiting = items.concat(waiting);
     failures++;
-    if (failures >= MAX_FAILURES) return options.note("gave up for now", waiting.length);
-    notBeforeMs = Date.now() + (Number(retryAfter) * 1000 || 0);
-    options.note("will try again", { failures, retryAfter });
+    if (failures >= MAX_FAILURES) return options.note(Said.GaveUp, waiting.length);
+    // In seconds, or a date.
+    notBeforeMs = Date.now() + (Number(retryAfter) * 1000 || Date.parse(retryAfter || "") - Date.now() || 0);
+    options.note(Said.WillRetry, [failures, retryAfter]);
     plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
   };
 
   const send = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (isBusy || !waiting.length) return;
-    isBusy = true;
+    if (flying || !waiting.length) return;
     const items = take();
+    flying = items;
     for (const item of items) item.isTried = true;
     const body = encode(items);
     const sentMs = Date.now();
     const sentIn = generation;
     const giveBack = (retryAfter?: string | null): void => {
-      isBusy = false;
+      flying = undefined;
       fail(generation === sentIn ? items : [], retryAfter);
     };
-    options.note("sending", body);
+    options.note(Said.Sending, body);
     post(options.endpoint, body)
       .then(async (response) => {
         if (response.status === 429 || response.status >= 500) {
@@ -99,30 +109,35 @@ export function createTransport(options: TransportOptions): Transport {
         }
         failures = 0;
         if (response.status >= 400) {
-          options.note("refused", { status: response.status, reason: await response.text() });
+          options.note(Said.Refused, [response.status, await response.text()]);
         } else {
           const refused = response.headers.get("x-tagstitch-rejected");
-          if (refused) options.note("partly refused", refused);
-          const text = response.status === 200 ? await response.text() : "";
+          if (refused) options.note(Said.PartlyRefused, refused);
+          const { d, x } = response.status === 200 ? await response.json() : ({} as Record<string, string>);
           const date = Date.parse(response.headers.get("date") || "");
           options.onReply(items[0]?.context as Context, {
-            visitor: text ? JSON.parse(text).d : "",
+            visitor: d,
+            handover: x,
             offset: date ? date - Math.round((sentMs + Date.now()) / 2) : undefined,
+            silence: Number(response.headers.get("x-tagstitch-stop")),
           });
         }
-        isBusy = false;
+        flying = undefined;
         if (waiting.length) plan(0);
       })
       .catch(() => {
         // No answer (or an answer that is none of our collector's): whether it arrived is not known.
-        if (isBusy) giveBack();
+        if (flying) giveBack();
       });
   };
 
   const leave = (): void => {
     isLeft = true;
-    // Offline, sendBeacon says true and the data is gone.
-    if (navigator.onLine === false) return;
+    // Offline, sendBeacon says true and the data is gone. Where the collector was away it may be so still: then both,
+    // because it knows an event by its id.
+    const isOffline = navigator.onLine === false;
+    if ((isOffline || failures) && options.save((flying || []).concat(waiting)) && isOffline) waiting = [];
+    if (isOffline) return;
     while (waiting.length) {
       const items = take();
       while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
@@ -132,8 +147,18 @@ export function createTransport(options: TransportOptions): Transport {
         // on by fetch; from one that is closed this much was too much.
         if (!items.length) return failures ? plan(0) : send();
       }
-      options.note("sent on leaving", items.length);
+      options.note(Said.SentOnLeaving, items.length);
     }
+  };
+
+  /** Bring back what was kept, but for what is here all the same. */
+  const restore = (): void => {
+    const here = waiting.concat(flying || []);
+    const isHere = (item: Item): boolean => here.some((other) => other.event.i === item.event.i);
+    waiting = options
+      .restore()
+      .filter((item) => !isHere(item))
+      .concat(waiting);
   };
 
   return {
@@ -146,6 +171,7 @@ export function createTransport(options: TransportOptions): Transport {
     leave,
     resume() {
       isLeft = false;
+      restore();
       if (!waiting.length) return;
       failures = Math.min(failures, 1);
       clearTimeout(timer);

@@ -1,6 +1,9 @@
 // The visitor in force: read from the cookie once storage is allowed, kept in memory, written back with each beacon.
+// Where cookies are refused a storage takes the cookie's place; where that is refused too, the visitor lives and dies
+// with the page.
 
 import { deleteCookie, readCookie, writeCookie } from "./cookie";
+import { keep, recall } from "./device";
 import { decodeMemory, encodeMemory, type Memory, makeMemory } from "./memory";
 import { touchSession } from "./session";
 import type { Settings } from "./settings";
@@ -30,13 +33,14 @@ export function createVisitor(settings: Settings): Visitor {
   let written = ""; // the cookie as this tab last saw it
 
   const read = (): Memory | undefined => {
-    written = readCookie(settings.cookie);
+    written = readCookie(settings.cookie) || recall(settings.cookie);
     return decodeMemory(written);
   };
   const write = (): void => {
     if (!memory) return;
     written = encodeMemory(memory);
     writeCookie(settings.cookie, written, settings.cookieDomain);
+    if (readCookie(settings.cookie) !== written) keep(settings.cookie, written);
   };
   const refresh = (): void => {
     memory = (memory && read()) || memory;
@@ -73,12 +77,16 @@ export function createVisitor(settings: Settings): Visitor {
       const { visitor, resetFrom } = current();
       // Reset twice before the collector heard of it: what it knows is still the first id.
       memory = { ...makeMemory(), resetFrom: resetFrom || visitor };
+      // What brought the one before, and what the page said of them.
+      for (const kept of "tc") keep(settings.cookie + kept, "");
       write();
     },
     forget() {
       const wasKnown = !!memory;
       memory = undefined;
       deleteCookie(settings.cookie, settings.cookieDomain);
+      // The visitor in the cookie's place, touches, claims, events that wait, the collector's wish for silence.
+      for (const kept of ["", "t", "c", "q", "s"]) keep(settings.cookie + kept, "");
       return wasKnown;
     },
   };

@@ -6,7 +6,7 @@ beforeEach(() => visit("https://shop.example/a/b"));
 
 test("what was written is read, among other cookies", () => {
   // biome-ignore lint/suspicious/noDocumentCookie: another script's cookie.
-  document.cookie = "x_ts_v=other";
+  document.cookie = "x_ts_v=other;path=/";
   writeCookie("_ts_v", "abc.def", "");
   expect(readCookie("_ts_v")).toBe("abc.def");
   expect(readCookie("ts_v")).toBe("");

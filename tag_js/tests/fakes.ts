@@ -5,6 +5,7 @@ import type { Settings } from "../src/settings";
 import type { Envelope } from "../src/wire";
 
 export const NOW_MS = Date.UTC(2026, 10, 20, 10, 0, 0);
+export const HANDOVER = "MTIzNDU2Nzg5MGFiY2RlZg.k3V9x0Qm1pZ4aR2b3wVd";
 export const TOKEN = "eyJjIjoiNDcxMSJ9.aR2b3w.k3V9x0Qm1pZ4";
 
 /** Settings as a page with `data-consent="off"` has them. */
@@ -19,7 +20,7 @@ export function makeSettings(changes: Partial<Settings> = {}): Settings {
     sessionMinutes: 30,
     link: "lt",
     page: true,
-    debug: false,
+    debug: "off",
     nonce: "",
     auto: "",
     capture: "",
@@ -68,8 +69,10 @@ export function standStill(): void {
   let next = 0;
   vi.spyOn(crypto, "getRandomValues").mockImplementation((array) => {
     const bytes = array as Uint8Array;
-    next++;
-    for (let i = 0; i < bytes.length; i++) bytes[i] = (next * 37 + i * 11) % 256;
+    for (let i = 0; i < bytes.length; i++) {
+      next = (Math.imul(next, 1103515245) + 12345) >>> 0;
+      bytes[i] = next >>> 16;
+    }
     return array;
   });
   vi.spyOn(Math, "random").mockReturnValue(0.5);
@@ -97,6 +100,8 @@ export function visit(url: string, referrer = ""): void {
   (window as unknown as { happyDOM: { setURL(url: string): void } }).happyDOM.setURL(url);
   Object.defineProperty(document, "referrer", { value: referrer, configurable: true });
   document.title = "Spring offer";
+  localStorage.clear();
+  sessionStorage.clear();
   for (const part of document.cookie.split("; ")) {
     // biome-ignore lint/suspicious/noDocumentCookie: the tests look at cookies as the tag writes them.
     document.cookie = `${part.split("=")[0]}=;path=/;max-age=-1`;

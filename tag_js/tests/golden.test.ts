@@ -52,7 +52,7 @@ afterEach(() => {
 const start = (changes: Partial<Settings> = {}, token = ""): Run =>
   takeOver(
     [],
-    createTag(makeSettings(changes), token, () => {}),
+    createTag(makeSettings(changes), token ? { lt: token } : {}, () => {}),
     () => {},
   );
 const pass = (ms = 1000): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);

@@ -11,7 +11,7 @@ const FULL: Memory = {
   startedMs: 1_795_168_800_123,
   lastMs: 1_795_168_900_456,
   campaign: "1a2b3c",
-  signalsSent: true,
+  signalsSent: 1,
   resetFrom: makeId(),
   offsetMs: -61_000,
 };
@@ -33,6 +33,7 @@ test.each(["", "x", "undefined.a.b", "<script>", `${makeId()}x.1`])("%s is no me
 
 test("a visitor with a broken rest is a visitor without session", () => {
   const { visitor } = FULL;
-  expect(decodeMemory(`${visitor}.x.y.z.?.c.9.nobody.%`)).toEqual({ ...makeMemory(), visitor, campaign: "c" });
+  const broken = decodeMemory(`${visitor}.x.?.-.?.c.%.nobody.%`);
+  expect(broken).toEqual({ ...makeMemory(), visitor, campaign: "c" });
   expect(decodeMemory(visitor)).toEqual({ ...makeMemory(), visitor });
 });

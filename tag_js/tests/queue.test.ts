@@ -1,6 +1,7 @@
 // @vitest-environment node
 
 import { expect, test, vi } from "vitest";
+import { Said } from "../src/notes";
 import { type Commands, findInit, takeOver } from "../src/queue";
 
 function makeCommands(): [Commands, unknown[][]] {
@@ -39,12 +40,7 @@ test("a command that fails and one that does not exist are noted, not thrown", (
   run("track");
   run("fly");
   run();
-  expect(note.mock.calls.map(([text]) => text)).toEqual([
-    "no such command",
-    "failed",
-    "no such command",
-    "no such command",
-  ]);
+  expect(note.mock.calls.map(([said]) => said)).toEqual([Said.NoCommand, Said.Failed, Said.NoCommand, Said.NoCommand]);
 });
 
 test("init is found among the calls, arguments objects included", () => {

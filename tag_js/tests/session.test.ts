@@ -35,9 +35,9 @@ test("another campaign begins a session, the same one and none do not", () => {
 });
 
 test("a new session has not sent its signals yet", () => {
-  const memory = { ...makeMemory(), signalsSent: true };
+  const memory = { ...makeMemory(), signalsSent: 1 };
   touchSession(memory, 0, IDLE_MS, "");
-  expect(memory.signalsSent).toBe(false);
+  expect(memory.signalsSent).toBe(0);
 });
 
 test("an event that waited does not turn the time back", () => {

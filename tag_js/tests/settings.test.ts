@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { AUTO, readSettings } from "../src/settings";
+import { readSettings } from "../src/settings";
 
 function makeScript(attributes: Record<string, string>): HTMLScriptElement {
   const script = document.createElement("script");
@@ -18,7 +18,7 @@ test("the script element says all there is to say", () => {
     "data-session-minutes": "60",
     "data-link": "from",
     "data-page": "off",
-    "data-debug": "",
+    "data-debug": "on",
   });
   script.nonce = "abc";
   expect(readSettings(script, {})).toEqual({
@@ -28,12 +28,12 @@ test("the script element says all there is to say", () => {
     consent: "implied",
     cookie: "sid",
     cookieDomain: "shop.example",
-    sessionMinutes: 60,
+    sessionMinutes: "60",
     link: "from",
-    page: false,
-    debug: true,
+    page: "off",
+    debug: "on",
     nonce: "abc",
-    auto: AUTO,
+    auto: "spa outbound downloads forms clicks engagement media",
     capture: "",
     consentFrom: "",
     domains: "",
@@ -49,7 +49,7 @@ test("beacons go beside the tag, and consent is required, unless said otherwise"
     endpoint: "https://c.example/x/b",
     consent: "required",
     page: true,
-    debug: false,
+    debug: "off",
   });
 });
 

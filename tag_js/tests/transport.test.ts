@@ -8,17 +8,23 @@ let collector: FakeCollector;
 let transport: Transport;
 let replies: [Context, Reply][];
 let count: number;
+let shelf: Item[];
+let isShelf: boolean;
 
 beforeEach(() => {
   standStill();
   collector = fakeCollector();
   replies = [];
   count = 0;
+  shelf = [];
+  isShelf = true;
   transport = createTransport({
     site: "shop",
     endpoint: "https://shop.example/x/b",
     facts: () => ({}),
     onReply: (...reply) => replies.push(reply),
+    save: (items) => isShelf && !!shelf.push(...items),
+    restore: () => shelf.splice(0),
     note: () => {},
   });
 });
@@ -141,7 +147,7 @@ test("the reply tells the visitor id and, where the browser shows it, the clock"
   collector.answers = [new Response('{"d":"other"}', { status: 200, headers: { Date: date } })];
   add(1);
   await pass(300);
-  expect(replies).toEqual([[{ d: "v" }, { visitor: "other", offset: 89_700 }]]);
+  expect(replies).toMatchObject([[{ d: "v" }, { visitor: "other", offset: 89_700 }]]);
 });
 
 test("a visitor id taken over renames what was never tried", async () => {
