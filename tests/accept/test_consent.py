@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -38,6 +40,9 @@ SIGNALS = {"v": 1, "s": {"canvas": "ab12", "audio": 124.04, "math": "ff", "platf
         ("implied", None, {S, I, M}),
         ("implied", "", set()),
         ("implied", "sf", {S, F}),
+        ("cookieless", None, set()),
+        ("cookieless", "", set()),
+        ("cookieless", "si", {S, I}),
         ("off", None, {S, I, F, M}),
         ("off", "", set()),
         ("off", "s", {S}),
@@ -111,3 +116,14 @@ def test_global_privacy_control_is_stronger_than_the_page() -> None:
     _, row = take(make_body(f=SIGNALS, c="sifm"), make_context(gpc=True))
     assert row.consent == "identity,storage"
     assert row.fingerprint == ""
+
+
+@pytest.mark.parametrize("word", [{"n": "alias"}, {"n": "group", "p": {"group_id": "acme"}}])
+def test_without_identity_nobody_is_aliased_or_grouped(word: dict[str, Any]) -> None:
+    """Events that only say who somebody is go whole, as an identify does."""
+    answer, row = take(make_body(make_event(1, **word), make_event(2), c="s", ho="token-of-another-domain"))
+    assert [event.name for event in row.events] == ["page_view"]
+    assert answer.reasons == (Reason.CONSENT,)
+    assert {rejected.field for rejected in row.rejected} == {"ho"}
+    assert sum(rejected.events for rejected in row.rejected) == 1
+    assert b"acme" not in answer.line

@@ -15,13 +15,15 @@ from collector.accept.visitor_cookie import (
     read_cookie,
     write_cookie,
 )
-from collector.event import NIL_ID
+from collector.event import NIL_ID, Reason
 from collector.keyring import Key
-from collector.sites.book import SiteBook
+from collector.sites.book import Site, SiteBook
+from collector.sites.cookies import CookieForm
 from tests.edge_examples import (
     KEYRING,
     NOW_MS,
     NOW_S,
+    ORIGIN,
     OTHER_VISITOR,
     SITE,
     VISITOR,
@@ -29,6 +31,7 @@ from tests.edge_examples import (
     make_context,
     make_event,
     make_id,
+    refuse,
     take,
 )
 
@@ -200,3 +203,121 @@ def test_a_beacon_without_kept_events_sets_no_cookie() -> None:
     answer, row = take(make_body(make_event(t=1)))
     assert row.events == []
     assert answer.set_cookie is None
+
+
+# --- a name and a domain of the site's own --------------------------------------------------------------------
+
+NAMED = msgspec.structs.replace(SITE, cookie="sid")
+SHARED = msgspec.structs.replace(SITE, cookie_domain="shop.example")
+DEFAULT = "__Host-ts_shop"
+VALUE = _cookie()[DEFAULT]
+OTHER_VALUE = _cookie(OTHER_VISITOR)[DEFAULT]
+
+
+@pytest.mark.parametrize(
+    ("settings", "secure", "form"),
+    [
+        ({}, True, CookieForm("__Host-ts_shop")),
+        ({}, False, CookieForm("ts_shop")),
+        ({"cookie": "sid"}, True, CookieForm("__Host-sid")),
+        ({"cookie": "sid"}, False, CookieForm("sid")),
+        ({"cookie_domain": "shop.example"}, True, CookieForm("ts_shop", "shop.example")),
+        ({"cookie_domain": "shop.example"}, False, CookieForm("ts_shop", "shop.example")),
+        ({"cookie": "sid", "cookie_domain": "shop.example"}, True, CookieForm("sid", "shop.example")),
+    ],
+)
+def test_the_site_chooses_name_and_domain(settings: dict[str, str], secure: bool, form: CookieForm) -> None:
+    """The prefix stands there exactly where browsers take it: over HTTPS, without a domain."""
+    origin = ORIGIN if secure else "http://shop.example"
+    site = msgspec.structs.replace(SITE, origins=(origin,), **settings)
+    answer, _ = take(make_body(), make_context(site=site, secure=secure, origin=origin))
+    assert answer.cookie_forms == (form,)
+    assert _read(answer.set_cookie) == VisitorCookie(VISITOR, NOW_S)
+    context = make_context(site=site, secure=secure, origin=origin, cookies={form.name: VALUE})
+    answer, row = take(make_body(), context)
+    assert (row.visitor_proof, answer.set_cookie) == ("cookie", None)
+
+
+@pytest.mark.parametrize(
+    ("site", "current"), [(NAMED, CookieForm("__Host-sid")), (SHARED, CookieForm("ts_shop", "shop.example"))]
+)
+def test_a_change_of_name_or_domain_keeps_the_visitor(site: Site, current: CookieForm) -> None:
+    """The default cookie is still read; the new one is set with what it says, and the old one goes."""
+    answer, row = take(make_body(d=OTHER_VISITOR), make_context(site=site, cookies={DEFAULT: VALUE}))
+    assert (row.visitor_id, row.visitor_proof, answer.visitor_reply) == (VISITOR, "cookie", VISITOR)
+    assert answer.set_cookie == VALUE, "the same visitor, signed when it was"
+    assert answer.cookie_forms == (current, CookieForm(DEFAULT))
+
+
+def test_the_form_in_force_is_stronger_and_the_other_goes() -> None:
+    """Where both come along, the site's present form says who it is."""
+    cookies = {DEFAULT: OTHER_VALUE, "__Host-sid": VALUE}
+    answer, row = take(make_body(), make_context(site=NAMED, cookies=cookies))
+    assert (row.visitor_id, row.visitor_proof) == (VISITOR, "cookie")
+    assert (answer.set_cookie, answer.cookie_forms) == (VALUE, (CookieForm("__Host-sid"), CookieForm(DEFAULT)))
+
+
+def test_the_way_back_from_a_domain_believes_nothing_that_a_subdomain_can_set() -> None:
+    """A site that wants cookies of one host does not read those with a domain, signed or not."""
+    _, row = take(make_body(d=OTHER_VISITOR), make_context(cookies={"ts_shop": VALUE, "sid": VALUE}))
+    assert (row.visitor_id, row.visitor_proof) == (OTHER_VISITOR, "script")
+
+
+@pytest.mark.parametrize(
+    ("first", "twins", "proposed", "visitor"),
+    [
+        ("planted", (VALUE,), VISITOR, VISITOR),
+        (VALUE, ("planted",), VISITOR, VISITOR),
+        (OTHER_VALUE, (VALUE,), VISITOR, VISITOR),
+        (OTHER_VALUE, (VALUE,), make_id(3), OTHER_VISITOR),
+        ("", ("", "x", VALUE), None, VISITOR),
+    ],
+)
+def test_of_two_values_the_signed_one_counts_and_then_the_proposed(
+    first: str, twins: tuple[str, ...], proposed: str | None, visitor: str
+) -> None:
+    """A value that a subdomain planted hides nothing; between valid ones the tag's own id decides, then the order."""
+    context = make_context(site=SHARED, cookies={"ts_shop": first}, cookie_twins={"ts_shop": twins})
+    answer, row = take(make_body(d=proposed), context)
+    assert (row.visitor_id, row.visitor_proof) == (visitor, "cookie")
+    assert answer.cookie_forms == (CookieForm("ts_shop", "shop.example"), CookieForm("ts_shop")), "one of them goes"
+
+
+def test_two_values_without_a_valid_one_prove_nothing() -> None:
+    """Rubbish stays rubbish, however often it comes."""
+    context = make_context(site=SHARED, cookies={"ts_shop": "x"}, cookie_twins={"ts_shop": ("y", "")})
+    answer, row = take(make_body(), context)
+    assert row.visitor_proof == "script"
+    assert _read(answer.set_cookie) == VisitorCookie(VISITOR, NOW_S)
+
+
+def test_a_withdrawal_takes_every_form_away() -> None:
+    """Who says no is rid of the old cookie and of the new one, whatever they hold."""
+    cookies = {DEFAULT: "x", "ts_shop": "y"}
+    context = make_context(site=SHARED, cookies=cookies, cookie_twins={"ts_shop": ("z",)})
+    answer, _ = refuse(make_body(c="", d=None), context)
+    assert answer.set_cookie == ""
+    assert set(answer.cookie_forms) == {
+        CookieForm("ts_shop", "shop.example"),
+        CookieForm("ts_shop"),
+        CookieForm(DEFAULT),
+    }
+
+
+# --- objection -----------------------------------------------------------------------------------------------
+
+
+def test_who_has_objected_is_not_kept() -> None:
+    """With the opt-out cookie nothing of the beacon is kept but the count, and our cookie goes."""
+    answer, row = refuse(make_body(c="sifm"), make_context(cookies={**_cookie(), "_ts_out": "1"}))
+    assert answer.rejected.reason is Reason.OPTED_OUT
+    assert (row.events, row.network, row.visitor_id) == ([], "", NIL_ID)
+    assert (answer.set_cookie, answer.cookie_forms) == ("", (CookieForm(DEFAULT),))
+    answer, _ = refuse(make_body(), make_context(cookies={"_ts_out": "1"}, origin=""))
+    assert (answer.rejected.reason, answer.set_cookie) == (Reason.OPTED_OUT, None)
+
+
+@pytest.mark.parametrize("value", ["", "0", "true", "11"])
+def test_only_the_word_itself_is_an_objection(value: str) -> None:
+    """Another value under that name is somebody else's cookie."""
+    assert len(take(make_body(), make_context(cookies={"_ts_out": value}))[1].events) == 1

@@ -236,6 +236,99 @@ def test_of_two_cookies_with_one_name_the_first_counts() -> None:
     assert row.visitor_proof == "cookie"
 
 
+def cookies_of(response: httpx.Response) -> list[str]:
+    """Return all Set-Cookie headers."""
+    return response.headers.get_list("set-cookie")
+
+
+def make_book(**settings: Any) -> SiteBook:
+    """Return a book with the one site, changed."""
+    return SiteBook(sites={"shop": msgspec.structs.replace(SITE, **settings)}, read_at_ms=NOW_MS)
+
+
+def test_a_cookie_with_the_sites_own_name_and_domain() -> None:
+    """Set under the site's name for its domain, Secure and HttpOnly; the default one that came along goes."""
+    book = make_book(cookie="sid", cookie_domain="shop.example")
+    value = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
+    response, [row] = send(headers={"Origin": ORIGIN, "Cookie": f"a=b; __Host-ts_shop={value}"}, book=book)
+    assert row.visitor_proof == "cookie"
+    assert cookies_of(response) == [
+        f"sid={value}; Path=/; Max-Age=34560000; Domain=shop.example; HttpOnly; SameSite=Lax; Secure",
+        "__Host-ts_shop=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure",
+    ]
+    response, [row] = send(headers={"Origin": ORIGIN, "Cookie": f"sid={value}"}, book=book)
+    assert (row.visitor_proof, cookies_of(response)) == ("cookie", [])
+
+
+def test_a_planted_twin_does_not_hide_the_cookie() -> None:
+    """Of two values under one name, in one header or two, the signed one is taken; no more than four are looked at."""
+    book = make_book(cookie_domain="shop.example")
+    value = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
+    for cookies in ([f"ts_shop=planted; ts_shop={value}"], ["ts_shop=planted", f"ts_shop={value}"]):
+        _, [row] = send(headers=[("Origin", ORIGIN), *(("Cookie", text) for text in cookies)], book=book)
+        assert row.visitor_proof == "cookie"
+    many = "; ".join(["ts_shop=x"] * 2000 + [f"ts_shop={value}"])
+    _, [row] = send(headers={"Origin": ORIGIN, "Cookie": many}, book=book)
+    assert row.visitor_proof == "script"
+
+
+def test_an_objection_is_kept_to() -> None:
+    """204 with the reason, silence for a day, our cookie taken away; in the spool nothing but the count."""
+    value = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
+    response, [row] = send(headers={"Origin": ORIGIN, "Cookie": f"__Host-ts_shop={value}; _ts_out=1"})
+    assert (response.status_code, response.content) == (204, b"")
+    assert response.headers["x-tagstitch-rejected"] == "opted_out"
+    assert response.headers["x-tagstitch-stop"] == "86400"
+    assert "X-Tagstitch-Stop" in response.headers["access-control-expose-headers"]
+    assert cookies_of(response) == ["__Host-ts_shop=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure"]
+    assert (row.events, row.rejected[0].reason) == ([], "opted_out")
+
+
+@pytest.mark.parametrize("settings", [{"tag": False}, {"sample": 1e-12}])
+def test_a_tag_that_shall_be_silent(settings: dict[str, Any]) -> None:
+    """Switched off, or not in the sample: 204, silence for an hour, no cookie."""
+    response, [row] = send(book=make_book(**settings))
+    assert (response.status_code, response.headers["x-tagstitch-rejected"]) == (204, "off")
+    assert response.headers["x-tagstitch-stop"] == "3600"
+    assert (cookies_of(response), row.events) == ([], [])
+    assert "x-tagstitch-stop" not in send()[0].headers
+
+
+def test_do_not_track_counts_like_global_privacy_control() -> None:
+    """DNT: 1 takes marketing away, DNT: 0 nothing."""
+    body = msgspec.json.encode(make_body(c="sim"))
+    for name in ("DNT", "Sec-GPC"):
+        assert send(body, {"Origin": ORIGIN, name: "1"})[1][0].consent == "identity,storage"
+        assert send(body, {"Origin": ORIGIN, name: "0"})[1][0].consent == "identity,marketing,storage"
+
+
+def test_a_cookieless_site_asks_for_the_salt_of_the_day() -> None:
+    """The salt is fetched for the moment of the request, and only where some site is cookieless."""
+    asked: list[int] = []
+
+    def find(now_ms: int) -> bytes:
+        asked.append(now_ms)
+        return b"s" * 32
+
+    books = [BOOK, make_book(consent="cookieless")]
+    for _ in range(2):
+        spool = MemorySpool()
+        edge = dataclasses.replace(make_edge(spool), site_book=lambda: books[0], find_day_salt=find)
+        app = Starlette(routes=beacon.routes(edge))
+
+        async def talk(app: Starlette = app) -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as client:
+                body = msgspec.json.encode(make_body(d=None, x=None))
+                return await client.post("/x/b", content=body, headers={"Origin": ORIGIN})
+
+        response = asyncio.run(talk())
+        assert response.status_code == 204
+        books.reverse()
+    assert asked == [NOW_MS]
+    row = msgspec.json.decode(spool.lines[0], type=LandingRow)
+    assert row.visitor_proof == "cookieless"
+
+
 # --- origins -------------------------------------------------------------------------------------------------
 
 ALLOWED = [ORIGIN, "https://www.shop.example"]

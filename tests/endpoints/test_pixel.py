@@ -148,6 +148,22 @@ def test_a_visitor_in_the_query_is_a_claim() -> None:
     assert "set-cookie" not in response.headers
 
 
+def test_who_has_objected_is_not_counted() -> None:
+    """With the opt-out cookie a picture is a picture, and our cookie goes."""
+    cookies = f"__Host-ts_shop={write_cookie(KEYRING, 'shop', VisitorCookie(VISITOR, NOW_S - 60))}; _ts_out=1"
+    response, [row] = fetch("?s=shop&c=s", {"Sec-Fetch-Site": "same-origin", "Cookie": cookies})
+    _check_picture(response)
+    assert (row.events, row.rejected[0].reason) == ([], "opted_out")
+    assert response.headers["set-cookie"].startswith("__Host-ts_shop=; Path=/; Max-Age=0;")
+
+
+def test_no_stranger_withdraws_consent_by_a_picture() -> None:
+    """A picture planted elsewhere that says no takes no cookie away."""
+    cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
+    headers = {"Sec-Fetch-Site": "same-origin", "Cookie": f"__Host-ts_shop={cookie}"}
+    assert "set-cookie" not in fetch("?s=shop&c=", headers)[0].headers
+
+
 def test_an_event_with_a_given_id_is_the_same_event() -> None:
     """A page that gives the event's id can load the picture twice."""
     query = f"?s=shop&i={make_id(5)}"
