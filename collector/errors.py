@@ -11,6 +11,7 @@
     ├── SpoolError           the disk said no
     │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
     ├── KeyringError         secrets are missing or unreadable
+    ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
     └── RoleFailed           a role keeps dying; `role`, `reason`
 
 Every message is one line: what failed, and how to mend it. `cli` prints it and ends with status 1.
@@ -88,6 +89,14 @@ class SpoolFull(SpoolError):
 
 class KeyringError(TagstitchError):
     """The secrets cannot be read or made."""
+
+
+class IssuerUnavailable(TagstitchError):
+    """An issuer's keys cannot be had now: the last ones stay in force."""
+
+    def __init__(self, issuer: str, reason: str) -> None:
+        super().__init__(f"issuer {issuer}: {reason}")
+        self.issuer = issuer
 
 
 class RoleFailed(TagstitchError):

@@ -24,6 +24,8 @@ LAYERS = (
     ("collector.sites.book", "collector.event"),
     (
         "fingerprint",
+        "collector.handover",
+        "collector.id_tokens",
         "collector.identity",
         "collector.links",
         "collector.signing",

@@ -19,6 +19,7 @@ REMEDIES: dict[str, str] = {
     Reason.CONSENT: "visitors who said no: nothing to do. All of them? The preset of site and snippet differ",
     Reason.SIGNATURE: "the page signs with another secret, site, kind or value: docs/sign-identify.md",
     Reason.EXPIRED: "the page shows an old signature, perhaps from a cache: sign for each answer",
+    Reason.KEYS: "an issuer of ID tokens does not give its keys: the log of web says why, docs/sign-identify.md more",
     Reason.UNSIGNED: "the site takes signed identifies only: docs/sign-identify.md",
     Reason.BLOCKED: "the page identifies with a word such as guest or null: call identify for known customers only",
     Reason.OPTED_OUT: "visitors who objected: nothing to do",
