@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
+    from collector.id_tokens.keys import KeyBook
     from collector.keyring import Keyring
     from collector.sites.book import Site, SiteBook
     from collector.sites.cookies import CookieForm
@@ -178,7 +179,7 @@ class EvidenceRow(msgspec.Struct):
     """One observation that two identifiers belong together. `a` is the visitor where there is one."""
 
     evidence_id: str
-    kind: str  # identify, link, reset, server, alias
+    kind: str  # identify, alias, link, handover, reset, server
     level: int  # 1 claimed, 2 linked, 3 signed, 4 server
     a_kind: str
     a_value: str
@@ -187,18 +188,18 @@ class EvidenceRow(msgspec.Struct):
     b_value: str
     b_key: str
     b_unique: int  # 1 where b's kind has at most one value per person
-    source: str  # tag, link, server, import, operator
+    source: str  # tag, capture, link, server, import, operator
     proof: str  # cookie, script, server
     time_ms: int
     session_id: str = NIL_ID
-    session_started_ms: int = 0
+    session_started_ms: int = 0  # of a hand-over: when the session began that the visitor left
     event_id: str = NIL_ID
-    token_id: str = ""
+    token_id: str = ""  # of a tagged link or a hand-over
     campaign: str = ""
     human: str = ""  # pointer, key, touch, dwell: the human signal behind a link
     consent: str = ""
     policy_version: int = 1
-    actor: str = ""
+    actor: str = ""  # who vouches, where it is neither the visitor nor the site: the issuer of an ID token
     op: int = 1  # -1 takes back what has the same evidence_id
 
 
@@ -281,6 +282,7 @@ class Context:
     may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie
     max_events: int = 500
     assurance_hours: float = 12.0  # how long a signed identify stays in force
+    issuer_keys: KeyBook | None = None  # the public keys of those who issue ID tokens
     link_parameter: str = "lt"  # never kept in an address
     day_salt: bytes = b""  # the salt of the day; empty where no site is cookieless
 
@@ -299,3 +301,4 @@ class Beacon:
     set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away
     stale_cookies: tuple[CookieForm, ...] = ()  # earlier forms of it that came along: they go when it is set
     visitor_reply: str | None = None  # visitor id that the tag must take over, where its own was not right
+    handover_reply: str | None = None  # hand-over token, where the tag has asked for one

@@ -23,6 +23,7 @@ from collector.config import Config
 from collector.country import open_country_lookup
 from collector.endpoints.edge import Edge
 from collector.http import make_protocol
+from collector.id_tokens.poll import KeyPoller
 from collector.instance import open_instance
 from collector.keyring import Keyring
 from collector.logs import get_logger
@@ -51,8 +52,10 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
         min_free_bytes=config.min_free_bytes,
         durability=config.durability,
     )
+    key_poller: KeyPoller | None = None
     try:
         poller = SitePoller(config, keyring)
+        key_poller = KeyPoller(config.data_path / "web", poller.read_book)
         edge = Edge(
             config=config,
             keyring=keyring,
@@ -61,6 +64,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             now_ms=lambda: time.time_ns() // 1_000_000,
             find_country=open_country_lookup(config.country_database),
             find_day_salt=poller.day_salts.find,
+            issuer_keys=key_poller.keys,
         )
         # The application asks whether the server is about to stop, and the server is made for the application.
         servers: list[uvicorn.Server] = []
@@ -79,9 +83,12 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             )
         )
         servers.append(server)
+        key_poller.start()
         await server.serve(sockets=[listener])
         await edge.refusals.flush()
     finally:
+        if key_poller is not None:
+            await asyncio.to_thread(key_poller.stop)
         await asyncio.to_thread(spool.close)
 
 

@@ -59,6 +59,7 @@ class Accepted:
     set_cookie: str | None  # value of the visitor cookie; "" takes it away; None leaves it
     visitor_reply: str | None  # visitor id that the tag must take over
     cookie_forms: tuple[CookieForm, ...] = ()  # where that value goes; behind it the forms that go
+    handover: str | None = None  # hand-over token for the tag
 
 
 @dataclass(slots=True, frozen=True)
@@ -103,6 +104,7 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
         set_cookie=beacon.set_cookie,
         visitor_reply=beacon.visitor_reply,
         cookie_forms=_list_cookie_forms(beacon, context),
+        handover=beacon.handover_reply,
     )
 
 

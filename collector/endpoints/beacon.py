@@ -101,10 +101,12 @@ class Beacons:
             headers.append((b"x-tagstitch-rejected", ",".join(outcome.reasons).encode()))
         if outcome.cookie_forms:
             headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, facts.context.secure)
-        if outcome.visitor_reply is None:
-            await send_answer(send, 204, headers, b"")
+        reply = {"d": outcome.visitor_reply, "x": outcome.handover}
+        said = {name: text for name, text in reply.items() if text is not None}
+        if said:
+            await send_answer(send, 200, [*headers, _JSON, _PLAIN], _ENCODE(said))
         else:
-            await send_answer(send, 200, [*headers, _JSON, _PLAIN], _ENCODE({"d": outcome.visitor_reply}))
+            await send_answer(send, 204, headers, b"")
 
     async def _answer_refusal(self, outcome: Refused, facts: RequestFacts, send: Send) -> None:
         reason = outcome.rejected.reason

@@ -18,6 +18,7 @@ from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
 from collector.event import Context
+from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
 from collector.sites.book import SiteBook
 
@@ -33,6 +34,7 @@ class Edge:
     now_ms: Callable[[], int]
     find_country: Callable[[str], str] = field(default=lambda address: "")
     find_day_salt: Callable[[int], bytes] = field(default=lambda now_ms: b"")
+    issuer_keys: KeyBook = field(default_factory=KeyBook)
 
     @cached_property
     def trusted_networks(self) -> Networks:
@@ -148,6 +150,7 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
         pixel=pixel,
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
+        issuer_keys=edge.issuer_keys,
         link_parameter=edge.config.link_parameter,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
     )

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from collector.accept.assurance import LINK_S
-from collector.accept.identify import UNPROVED_LATE_MS
+from collector.accept.evidence import UNPROVED_LATE_MS
 from collector.accept.visitor_cookie import VisitorCookie, read_cookie, write_cookie
 from collector.event import NIL_ID, LandingRow
 from collector.identity.identifiers import own_person_id, pseudonym

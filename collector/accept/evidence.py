@@ -1,0 +1,102 @@
+"""Evidence as the edge writes it: rows of a landing row that say what was observed, not what follows from it.
+
+Evidence has an id that follows from its event, so that a beacon sent twice is the same evidence twice.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from collector.accept.identifiers import CLAIMED, Known
+from collector.event import NIL_ID, Beacon, Context, EvidenceRow, WireEvent
+from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.sites.book import IdentifierKind
+
+RESET = "reset"
+UNPROVED_LATE_MS = 300_000
+"""How long before its arrival a sign-in may begin where only the script names the visitor."""
+
+_VISITOR = IdentifierKind(name=VISITOR_KIND)
+
+
+def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: list[Known], kind: str) -> None:
+    """Tie identifiers to the visitor, or to the first of them where there is no visitor.
+
+    Who only knows a visitor's id must not inherit its history by signing in at a time of their own choice. So where
+    the cookie does not prove the visitor, the evidence begins at its arrival, less what an honest delay takes.
+    """
+    first, others = known[0], known[1:]
+    if beacon.row.visitor_id != NIL_ID:
+        for identity in known:
+            evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
+            evidence.actor = identity.actor
+            hold_to_arrival(evidence, context)
+        return
+    if beacon.row.own_person_id == NIL_ID and first.level > CLAIMED:
+        beacon.row.own_person_id = first.key
+    for identity in others:
+        evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
+        evidence.actor = identity.actor
+        evidence.a_kind, evidence.a_value, evidence.a_key = first.kind.name, first.value, first.key
+        evidence.level = min(first.level, identity.level)
+        evidence.evidence_id = make_evidence_id(evidence)
+
+
+def add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: bool) -> None:
+    """Note a sign-out: `a` is the new visitor, `b` the one before. Where the tag keeps its id, both are the same.
+
+    The proof is that of the visitor before: whoever knows an id must not end its history.
+    """
+    row = beacon.row
+    if row.visitor_id == NIL_ID:
+        return
+    before = row.visitor_id if row.reset_from == NIL_ID else row.reset_from
+    evidence = add_evidence(beacon, event, name_visitor(beacon, context, before), kind=RESET, source="tag")
+    if before != row.visitor_id:
+        evidence.proof = "cookie" if is_proved else "script"
+
+
+def name_visitor(beacon: Beacon, context: Context, visitor_id: str, level: int = CLAIMED) -> Known:
+    """Return a visitor as an identifier."""
+    key = own_person_id(context.keyring.pseudonym_key, beacon.site.space_id, VISITOR_KIND, visitor_id)
+    return Known(_VISITOR, visitor_id, key, level)
+
+
+def add_evidence(beacon: Beacon, event: WireEvent, identity: Known, *, kind: str, source: str) -> EvidenceRow:
+    """Add the row that ties the visitor to `identity`, and return it to be completed."""
+    row = beacon.row
+    evidence = EvidenceRow(
+        evidence_id="",
+        kind=kind,
+        level=identity.level,
+        a_kind=VISITOR_KIND,
+        a_value=row.visitor_id,
+        a_key=row.own_person_id,
+        b_kind=identity.kind.name,
+        b_value=identity.value,
+        b_key=identity.key,
+        b_unique=int(identity.kind.unique),
+        source=source,
+        proof=row.visitor_proof,
+        time_ms=event.time_ms,
+        session_id=row.session_id,
+        session_started_ms=row.session_started_ms,
+        event_id=event.id,
+        consent=row.consent,
+    )
+    evidence.evidence_id = make_evidence_id(evidence)
+    row.evidence.append(evidence)
+    return evidence
+
+
+def hold_to_arrival(evidence: EvidenceRow, context: Context) -> None:
+    """Let evidence about a visitor that its cookie does not prove begin when it arrived."""
+    if evidence.proof != "cookie":
+        evidence.time_ms = max(evidence.time_ms, context.received_at_ms - UNPROVED_LATE_MS)
+
+
+def make_evidence_id(evidence: EvidenceRow) -> str:
+    """Derive the id from the event and from what is said, so that nobody can put other words under a known id."""
+    said = f"{evidence.event_id}|{evidence.kind}|{evidence.level}|{evidence.a_key}|{evidence.b_key}"
+    digest = blake2b(said.encode(), digest_size=16, person=b"tagstitch.eviden").hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"

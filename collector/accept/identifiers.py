@@ -1,0 +1,114 @@
+"""Identifiers as a beacon brings them: which of them stand, in normal form, and how sure each is.
+
+    unsigned                          level 1: the browser said so
+    `g`, the site's HMAC              level 3: see signing
+    `j`, an ID token or a site's JWT  level 3: see id_tokens; it names kind and value by itself
+
+Where the tag has found one by itself (`o`), it is marked as captured: nobody has called `identify` with it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from collector.accept.assurance import SIGNED
+from collector.event import Beacon, Context, Reason, Rejected, WireEvent, WireIdentifier
+from collector.id_tokens.check import check_token
+from collector.id_tokens.keys import KeyBook
+from collector.identity.identifiers import VISITOR_KIND, is_blocked, normalise, own_person_id, pseudonym
+from collector.signing import check_identify
+from collector.sites.book import IdentifierKind
+
+CLAIMED = 1
+TAG = "tag"
+CAPTURE = "capture"
+CAPTURE_ORIGINS = frozenset(("param", "cookie", "meta", "data", "js"))
+_NO_KEYS = KeyBook()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """An identifier that stands: normal form, own person id, and how sure it is.
+
+    `source`: `tag`, where the page said it, or `capture`. `actor`: the issuer that vouches for it, "" for the site.
+    """
+
+    kind: IdentifierKind
+    value: str  # as it is stored: a pseudonym where the kind is personal
+    key: str
+    level: int
+    source: str = TAG
+    actor: str = ""
+
+
+def read_identifiers(beacon: Beacon, context: Context, event: WireEvent, index: int) -> list[Known]:
+    """Return the event's identifiers that stand; the others are refused one by one."""
+    known: list[Known] = []
+    for position, identifier in enumerate(event.identifiers):
+        answer = read_identifier(beacon, context, identifier)
+        if isinstance(answer, Known):
+            known.append(answer)
+        else:
+            beacon.rejected.append(Rejected(answer, field=f"e[{index}].k[{position}]", event_id=event.id))
+    return known
+
+
+def read_identifier(beacon: Beacon, context: Context, identifier: WireIdentifier) -> Known | Reason:
+    """Judge one identifier."""
+    source = CAPTURE if identifier.origin in CAPTURE_ORIGINS else TAG
+    if identifier.token:
+        known = _read_token(beacon, context, identifier)
+        return known if isinstance(known, Reason) else msgspec.structs.replace(known, source=source)
+    known = name_known(beacon, context, identifier.kind, identifier.value)
+    if isinstance(known, Reason):
+        return known
+    level = CLAIMED
+    if identifier.signature:
+        now_s = context.received_at_ms // 1000
+        problem = check_identify(
+            context.keyring, beacon.site, identifier.kind, identifier.value, identifier.signature, now_s
+        )
+        if problem is not None:
+            return problem
+        level = SIGNED
+    elif beacon.site.identify == "signed":
+        return Reason.UNSIGNED
+    return msgspec.structs.replace(known, level=level, source=source)
+
+
+def name_known(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known | Reason:
+    """Bring kind and value into their form, as a claim; or say why they name nobody here."""
+    site, key = beacon.site, context.keyring.pseudonym_key
+    kind = site.find_kind(kind_name)
+    if kind is None or kind.name == VISITOR_KIND:
+        return Reason.SHAPE
+    if is_blocked(text):
+        return Reason.BLOCKED
+    value = normalise(kind, text)
+    if value is None:
+        return Reason.SHAPE
+    stored = pseudonym(key, site.space_id, kind.name, value) if kind.personal else value
+    return Known(kind, stored, own_person_id(key, site.space_id, kind.name, value), CLAIMED)
+
+
+def keep_surest(known: list[Known]) -> list[Known]:
+    """Return each identifier once, at the highest level at which it was said."""
+    best: dict[str, Known] = {}
+    for identity in known:
+        other = best.get(identity.key)
+        if other is None or identity.level > other.level:
+            best[identity.key] = identity
+    return list(best.values())
+
+
+def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) -> Known | Reason:
+    """Judge a token. A value that the page gives besides must be the token's."""
+    keys = context.issuer_keys or _NO_KEYS
+    vouched = check_token(identifier.token, beacon.site, context.keyring, keys, context.received_at_ms, identifier.kind)
+    if isinstance(vouched, Reason):
+        return vouched
+    known = name_known(beacon, context, vouched.kind, vouched.value)
+    if isinstance(known, Reason):
+        return known
+    if identifier.value and normalise(known.kind, identifier.value) != normalise(known.kind, vouched.value):
+        return Reason.SIGNATURE
+    return msgspec.structs.replace(known, level=SIGNED, actor=vouched.actor)
