@@ -1,0 +1,59 @@
+// What people do with the page, by one listener each: clicks that the site has named, links that lead away, files,
+// the first video or audio that plays. Never what is written on the page, never query or fragment of a link.
+
+import { findOnPath, isForUs, listen } from "./composed";
+import { quiet } from "./quiet";
+import type { Track } from "./wire";
+
+const FILE = /\.(pdf|zip|docx?|xlsx?|pptx?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
+
+/**
+ * Note clicks. `auto`: any of the words outbound, downloads, clicks; `clicks`: event names by CSS selector. A link to a
+ * file is a download and nothing else, wherever it leads.
+ */
+export function watchClicks(auto: string, clicks: Record<string, string>, track: Track): void {
+  let noted: string[] = []; // in this task: a click on a label is followed by one on its field
+
+  const onClick = quiet((event: MouseEvent) => {
+    const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
+    // The middle button opens links, and does nothing else; the others open menus.
+    if (!isForUs(event) || event.button > (link ? 1 : 0)) return;
+    const note = (selector: string): void => {
+      const element = findOnPath(event, selector);
+      if (!element) return;
+      const data: Record<string, string> = {};
+      for (const { name, value } of element.attributes as unknown as Attr[]) {
+        if (name.startsWith("data-ts-")) data[name.slice(8).replace(/-/g, "_")] = value;
+      }
+      const { event: own, ...props } = data;
+      const name = clicks[selector] || own;
+      if (!name || noted.includes(name)) return;
+      noted.push(name);
+      setTimeout(() => {
+        noted = [];
+      });
+      track(name, props);
+    };
+    // Each by itself, so that a selector that the browser does not understand costs no other.
+    if (auto.includes("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
+    if (!link || !/^http/.test(link.protocol)) return;
+    const { host, pathname } = link;
+    const url = link.origin + pathname;
+    const [, extension] = FILE.exec((link.download || pathname).toLowerCase()) || [];
+    if (auto.includes("downloads") && (extension || link.hasAttribute("download"))) {
+      track("file_download", { url, extension });
+    } else if (auto.includes("outbound") && host !== location.host) track("outbound_click", { url, host });
+  });
+  listen("click auxclick", onClick);
+}
+
+/** Call `start` once, with the first video or audio that plays. `auto`: the word media. */
+export function watchMedia(auto: string, start: (element: HTMLMediaElement) => void): void {
+  if (auto.includes("media")) {
+    addEventListener(
+      "play",
+      quiet((event) => start(event.target as HTMLMediaElement)),
+      { capture: true, once: true },
+    );
+  }
+}
