@@ -10,9 +10,8 @@ export type Vitals = Partial<Record<"lcp_ms" | "inp_ms" | "cls" | "fcp_ms" | "tt
 
 /** Begin to measure. `report` is called when the page is hidden, and again where it has come back from the bfcache. */
 export function measureVitals(report: (vitals: Vitals) => void): void {
-  let vitals: Vitals = {};
+  let vitals = readFirstByte();
   let isDue = true;
-  let isRestored = false;
 
   const keep = quiet(({ name, value }: Metric) => {
     if (name === "CLS") vitals.cls = Math.round(value * 1e4) / 1e4;
@@ -20,19 +19,18 @@ export function measureVitals(report: (vitals: Vitals) => void): void {
   });
   const finish = quiet((event: Event) => {
     if (event.type !== "pagehide" && document.visibilityState !== "hidden") return;
-    if (!isDue) return;
+    if (!isDue || !Object.keys(vitals).length) return;
     isDue = false;
-    const ttfb_ms = isRestored ? undefined : readFirstByte();
-    report(ttfb_ms === undefined ? vitals : { ...vitals, ttfb_ms });
+    report(vitals);
   });
 
-  // Before the library, which measures anew from here.
+  // Before the library, which measures anew from here. No first byte then: nothing was fetched.
   addEventListener(
     "pageshow",
     quiet((event: PageTransitionEvent) => {
       if (!event.persisted) return;
       vitals = {};
-      isDue = isRestored = true;
+      isDue = true;
     }),
     true,
   );
@@ -43,12 +41,10 @@ export function measureVitals(report: (vitals: Vitals) => void): void {
   addEventListener("pagehide", finish, true);
 }
 
-/** Milliseconds until the first byte of the page; 0 where it was there before it was wanted, rendered in advance. */
-function readFirstByte(): number | undefined {
-  const [entry] = performance.getEntriesByType("navigation") as (PerformanceNavigationTiming & {
-    activationStart?: number;
-  })[];
+/** The time until the first byte of the page; 0 where it was there before it was wanted, rendered in advance. */
+function readFirstByte(): Vitals {
+  const [entry] = performance.getEntriesByType("navigation");
   // Some browsers say 0 where they would rather not say.
-  if (!entry || !(entry.responseStart > 0)) return undefined;
-  return Math.round(Math.max(0, entry.responseStart - (entry.activationStart || 0)));
+  if (!entry?.responseStart) return {};
+  return { ttfb_ms: Math.round(Math.max(0, entry.responseStart - (entry.activationStart || 0))) };
 }
