@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import data, doctor, links, questions, roles, sites, watch
+from collector.commands import data, doctor, keys, links, questions, roles, sites, watch
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -44,7 +44,7 @@ app.command(rich_help_panel=SEE)(doctor.doctor)
 
 SITE = "For a site"
 app.add_typer(sites.site_app, name="site", rich_help_panel=SITE)
-app.add_typer(sites.key_app, name="key", rich_help_panel=SITE)
+app.add_typer(keys.key_app, name="key", rich_help_panel=SITE)
 app.command(rich_help_panel=SITE)(links.snippet)
 app.command(rich_help_panel=SITE)(links.link)
 

@@ -15,6 +15,7 @@ from collector.config import Settings, load_settings
 from collector.errors import ConfigError
 from collector.instance import follow_running
 from collector.keyring import Keyring, read_keyring
+from collector.store.client import StoreClient, open_client
 
 DataOption = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="Folder of the instance. [default: ./data]")
@@ -26,6 +27,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Any setting of docs/settings.md; may be given several times."),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 FormatOption = Annotated[Literal["table", "csv", "json"], typer.Option("--format", help="How to print.")]
 
 
@@ -52,3 +54,8 @@ def read_running(data: str | None, config: Path | None, settings: list[str] | No
 def open_secrets(settings: Settings) -> Keyring:
     """Read the instance's secrets. Raises KeyringError that says how to make them."""
     return read_keyring(settings.config.secrets_path)
+
+
+def open_writer(settings: Settings) -> StoreClient:
+    """Open the store for a command that changes it."""
+    return open_client(settings.config, open_secrets(settings), "writer")

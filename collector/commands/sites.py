@@ -1,50 +1,101 @@
-"""`tagstitch site` and `tagstitch key`: who may send, who may ask."""
+"""`tagstitch site`: what may be sent from where, under which consent, and how the tag is delivered."""
 
 from __future__ import annotations
 
-import json
-import re
-import time
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
-from collector.config import Settings
-from collector.sites import keys as api_keys
+from collector.commands.help import PanelCommand
+from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_writer, read_running
 from collector.sites import rows as site_rows
-from collector.sites.book import DEFAULT_SPACE, IdentifierKind, Site
-from collector.store.client import StoreClient, open_client
+from collector.sites.book import Site
+from collector.sites.specs import read_capture_cookie, read_issuer, read_kind
+from collector.sites.validate import AUTO_WORDS
+from collector.store.client import StoreClient
 
 site_app = typer.Typer(no_args_is_help=True, help="Sites: what may be sent from where, and under which consent.")
-key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, and for signing identifies.")
 
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 SiteArgument = Annotated[str, typer.Argument(metavar="SITE", help="Id of the site.")]
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, as `tagstitch key list` shows it.")]
-IDENTIFY_SCOPE = "identify"
-VERSIONED_ID = re.compile(r"(?P<site>[a-z0-9][a-z0-9_-]*):(?P<version>\d+)")
+WHERE = "Where it is, and what is kept"
+CONSENT = "Consent"
+PEOPLE = "Who it is"
+COOKIES = "Cookies and domains"
+TAG = "The tag"
+
+_Part = TypeVar("_Part")
 
 
-@site_app.command("add")
+@site_app.command("add", cls=PanelCommand)
 def add_site(
     site: SiteArgument,
     data: DataOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Change a site that is there: what is not named stays as it is.")
+    ] = False,
     origin: Annotated[
-        list[str] | None, typer.Option("--origin", metavar="ORIGIN", help="https://shop.example; several times.")
-    ] = None,
-    consent: Annotated[
-        Literal["required", "implied", "off"] | None,
-        typer.Option("--consent", help="What counts before the page asked. [default: required]"),
+        list[str] | None,
+        typer.Option("--origin", metavar="ORIGIN", help="https://shop.example; several times.", rich_help_panel=WHERE),
     ] = None,
     space: Annotated[
-        str | None, typer.Option("--space", metavar="NAME", help="Sites of a space share people. [default: main]")
+        str | None,
+        typer.Option(
+            "--space", metavar="NAME", help="Sites of a space share people. [default: main]", rich_help_panel=WHERE
+        ),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option("--time-zone", metavar="ZONE", help="Where its days begin. [default: UTC]", rich_help_panel=WHERE),
+    ] = None,
+    session_minutes: Annotated[
+        int | None,
+        typer.Option("--session-minutes", help="Idle time that ends a session. [default: 30]", rich_help_panel=WHERE),
+    ] = None,
+    keep_days: Annotated[
+        int | None,
+        typer.Option("--keep-days", help="Retention of its events; 0: for ever. [default: 0]", rich_help_panel=WHERE),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="NETWORK",
+            help="Office, monitor: 203.0.113.0/24; several times.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            metavar="NAME",
+            help="URL parameter to keep besides utm_* and click ids.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
+    consent: Annotated[
+        Literal["required", "implied", "cookieless", "off"] | None,
+        typer.Option(
+            "--consent",
+            help="What counts before the page asked; cookieless: visitors of a day, nothing on the device. "
+            "[default: required]",
+            rich_help_panel=CONSENT,
+        ),
+    ] = None,
+    consent_from: Annotated[
+        str | None,
+        typer.Option(
+            "--consent-from",
+            metavar="WORDS",
+            help="Consent tools that the tag listens to: tcf gpp google.",
+            rich_help_panel=CONSENT,
+        ),
     ] = None,
     kind: Annotated[
         list[str] | None,
@@ -53,55 +104,135 @@ def add_site(
             metavar="SPEC",
             help="Identifier kind, NAME[:unique][:personal][:email|uuid|text]; several times, highest priority first. "
             "[default: customer:unique, email:personal:email]",
+            rich_help_panel=PEOPLE,
         ),
-    ] = None,
-    time_zone: Annotated[
-        str | None, typer.Option("--time-zone", metavar="ZONE", help="Where its days begin. [default: UTC]")
-    ] = None,
-    session_minutes: Annotated[
-        int | None, typer.Option("--session-minutes", help="Idle time that ends a session. [default: 30]")
-    ] = None,
-    keep_days: Annotated[
-        int | None, typer.Option("--keep-days", help="Retention of its events; 0: for ever. [default: 0]")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option("--exclude", metavar="NETWORK", help="Office, monitor: 203.0.113.0/24; several times."),
-    ] = None,
-    parameter: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", metavar="NAME", help="URL parameter to keep besides utm_* and click ids."),
     ] = None,
     identify: Annotated[
         Literal["any", "signed"] | None,
-        typer.Option("--identify", help="Whether unsigned identifies are taken at all. [default: any]"),
+        typer.Option(
+            "--identify", help="Whether unsigned identifies are taken at all. [default: any]", rich_help_panel=PEOPLE
+        ),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Change a site that is there: what is not named stays as it is.")
-    ] = False,
+    issuer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--issuer",
+            metavar="SPEC",
+            help="Whose ID tokens sign a customer in: ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS]; "
+            "several times.",
+            rich_help_panel=PEOPLE,
+        ),
+    ] = None,
+    capture: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--capture",
+            metavar="SPEC",
+            help="What the tag picks up: KIND=SOURCE:NAME, the source param, cookie, meta, data or js; several times.",
+            rich_help_panel=PEOPLE,
+        ),
+    ] = None,
+    capture_cookie: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--capture-cookie",
+            metavar="SPEC",
+            help="Cookie that the collector reads, HttpOnly ones too: NAME[:KIND][:signed]; several times.",
+            rich_help_panel=PEOPLE,
+        ),
+    ] = None,
+    cookie_name: Annotated[
+        str | None,
+        typer.Option(
+            "--cookie-name",
+            metavar="NAME",
+            help="Name of the visitor cookie; the tag's own is NAME_v. [default: ts_SITE and _ts_v]",
+            rich_help_panel=COOKIES,
+        ),
+    ] = None,
+    cookie_domain: Annotated[
+        str | None,
+        typer.Option(
+            "--cookie-domain",
+            metavar="DOMAIN",
+            help="Whose hosts share the visitor, such as shop.example. [default: each host alone]",
+            rich_help_panel=COOKIES,
+        ),
+    ] = None,
+    linked_domain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--linked-domain",
+            metavar="HOST",
+            help="Host of the same space to which visitors are handed over; several times.",
+            rich_help_panel=COOKIES,
+        ),
+    ] = None,
+    auto: Annotated[
+        str | None,
+        typer.Option(
+            "--auto",
+            metavar="WORDS",
+            help=f"What the tag notes by itself: {' '.join(AUTO_WORDS)}; or none. [default: all but hash, vitals]",
+            rich_help_panel=TAG,
+        ),
+    ] = None,
+    sample: Annotated[
+        float | None,
+        typer.Option(
+            "--sample",
+            metavar="SHARE",
+            help="Share of visitors that is kept, 0.1 for a tenth. [default: 1]",
+            rich_help_panel=TAG,
+        ),
+    ] = None,
+    tag: Annotated[
+        bool | None,
+        typer.Option(
+            "--tag/--no-tag", help="Whether the tag works at all: the switch for emergencies.", rich_help_panel=TAG
+        ),
+    ] = None,
 ) -> None:
     """Make a site, or with --replace change one.
 
-    Web processes know it a few seconds later.
+    Web processes know it a few seconds later. An empty value ("") takes a setting back to its default. What the tag
+    itself must know stands in the snippet: print it anew after a change.
 
+    \b
         tagstitch site add shop --origin https://shop.example --time-zone Europe/Berlin
-        tagstitch site add shop --replace --keep-days 400
+        tagstitch site add shop --replace --keep-days 400 --cookie-domain shop.example
+        tagstitch site add shop --replace --capture customer=param:cid --linked-domain outlet.example
     """
     given: dict[str, Any] = {
-        "origins": None if origin is None else tuple(origin),
+        "origins": _list(origin, str, "--origin"),
         "consent": consent,
         "space_id": space,
-        "kinds": None if kind is None else tuple(_read_kind(text, rank) for rank, text in enumerate(kind)),
+        "kinds": _list(kind, lambda text: read_kind(text, (kind or []).index(text)), "--kind"),
         "time_zone": time_zone,
         "session_minutes": session_minutes,
         "keep_days": keep_days,
-        "excluded_networks": None if exclude is None else tuple(exclude),
-        "url_parameters": None if parameter is None else tuple(parameter),
+        "excluded_networks": _list(exclude, str, "--exclude"),
+        "url_parameters": _list(parameter, str, "--parameter"),
         "identify": identify,
+        "issuers": _list(issuer, read_issuer, "--issuer"),
+        "capture_cookies": _list(capture_cookie, read_capture_cookie, "--capture-cookie"),
+        "cookie": cookie_name,
+        "cookie_domain": cookie_domain,
+        "capture": _list(capture, str, "--capture"),
+        "auto": auto,
+        "consent_from": consent_from,
+        "linked_domains": _list(linked_domain, str, "--linked-domain"),
+        "sample": sample,
+        "tag": tag,
     }
-    named = {name: value for name, value in given.items() if value is not None}
-    with _open(read := read_running(data, config, settings)) as client:
-        earlier = site_rows.find_site(client, site) if replace else Site(site_id=site)
+    default = Site(site_id=site)
+    named = {
+        name: getattr(default, name) if value in ("", ()) else value
+        for name, value in given.items()
+        if value is not None
+    }
+    with open_writer(read := read_running(data, config, settings)) as client:
+        earlier = site_rows.find_site(client, site) if replace else default
         made = site_rows.add_site(client, msgspec.structs.replace(earlier, **named), replace=replace)
         typer.echo(f"site {made.site_id}, version {made.version}")
         _print_findings(client, made.site_id, read.config.public_url)
@@ -113,7 +244,7 @@ def list_sites(
     data: DataOption = None, config: ConfigOption = None, settings: SetOption = None, as_json: JsonOption = False
 ) -> None:
     """List the sites."""
-    with _open(read_running(data, config, settings)) as client:
+    with open_writer(read_running(data, config, settings)) as client:
         sites = [site for site in site_rows.read_sites(client) if not site.deleted]
     if as_json:
         for site in sites:
@@ -132,7 +263,7 @@ def show_site(
     site: SiteArgument, data: DataOption = None, config: ConfigOption = None, settings: SetOption = None
 ) -> None:
     """Print all settings of one site as JSON."""
-    with _open(read_running(data, config, settings)) as client:
+    with open_writer(read_running(data, config, settings)) as client:
         found = site_rows.find_site(client, site)
     typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
 
@@ -145,154 +276,19 @@ def check_site(
     settings: SetOption = None,
 ) -> None:
     """Say what looks wrong with a site's settings, each with its fix. Ends with status 1 for an error."""
-    with _open(read := read_running(data, config, settings)) as client:
+    with open_writer(read := read_running(data, config, settings)) as client:
         worst = _print_findings(client, site, read.config.public_url)
     raise typer.Exit(1 if worst == "error" else 0)
 
 
-@key_app.command("create")
-def create_key(
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option("--scope", metavar="SCOPE", help=f"{', '.join(api_keys.SCOPES)}; or identify, to sign with."),
-    ] = None,
-    site: Annotated[str, typer.Option("--site", metavar="SITE", help="Bind it to one site.")] = "",
-    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Identity space.")] = DEFAULT_SPACE,
-    name: Annotated[str, typer.Option("--name", help="What it is for.")] = "",
-    expires: Annotated[float, typer.Option("--expires", metavar="DAYS", help="Valid for so long; 0: for ever.")] = 0,
-) -> None:
-    """Make a key and print it, this once: it is stored hashed.
-
-    Scope `identify` makes a new signing secret of a site; the earlier ones stay in force until revoked.
-
-        tagstitch key create --scope identify --site shop
-        tagstitch key create --scope read --name dashboard --expires 365
-    """
-    read = read_running(data, config, settings)
-    keyring = open_secrets(read)
-    with _open(read) as client:
-        if scope == [IDENTIFY_SCOPE]:
-            if not site:
-                raise typer.BadParameter("a signing secret belongs to one site", param_hint="--site")
-            _, version, secret = site_rows.add_identify_secret(client, keyring, site)
-            _print_secret(f"signing secret {site}:{version}", secret)
-            return
-        now_ms = _now_ms()
-        key, text = api_keys.create_key(
-            client,
-            keyring,
-            scopes=scope or [],
-            now_ms=now_ms,
-            site_id=site,
-            space_id=space,
-            name=name,
-            expires_at_ms=now_ms + int(expires * 86_400_000) if expires else 0,
-        )
-    _print_secret(f"key {key.key_id}", text)
-
-
-@key_app.command("list")
-def list_keys(
-    data: DataOption = None, config: ConfigOption = None, settings: SetOption = None, as_json: JsonOption = False
-) -> None:
-    """List keys and signing secrets: scopes, expiry, last use; never the secrets themselves."""
-    with _open(read_running(data, config, settings)) as client:
-        keys, uses, sites = site_rows.read_keys(client), site_rows.read_uses(client), site_rows.read_sites(client)
-    rows = [
-        {
-            "key": key.key_id,
-            "name": key.name,
-            "scopes": ", ".join(key.scopes),
-            "site": key.site_id or f"all of {key.space_id}",
-            "state": "in force"
-            if api_keys.is_in_force(key, _now_ms())
-            else "revoked"
-            if key.revoked_at_ms
-            else "expired",
-            "expires": _say_day(key.expires_at_ms, "never"),
-            "last used": _say_day(uses.get(key.key_id, 0), "never"),
-        }
-        for key in keys
-    ]
-    for site in sites:
-        rows += [
-            {
-                "key": f"{site.site_id}:{version}",
-                "name": "",
-                "scopes": IDENTIFY_SCOPE,
-                "site": site.site_id,
-                "state": "in force",
-                "expires": "never",
-                "last used": "",
-            }
-            for version in site.identify_versions
-            if not site.deleted
-        ]
-    if as_json:
-        for row in rows:
-            typer.echo(json.dumps(row))
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("key", "name", "scopes", "site", "state", "expires", "last used"):
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*row.values())
-    Console(highlight=False).print(table)
-
-
-@key_app.command("revoke")
-def revoke_key(
-    key: KeyArgument, data: DataOption = None, config: ConfigOption = None, settings: SetOption = None
-) -> None:
-    """Take a key out of force, or a signing secret (SITE:VERSION). Web processes know it a few seconds later."""
-    with _open(read_running(data, config, settings)) as client:
-        if versioned := VERSIONED_ID.fullmatch(key):
-            site_rows.drop_identify_secrets(client, versioned["site"], {int(versioned["version"])})
-        else:
-            api_keys.revoke_key(client, key, now_ms=_now_ms())
-    typer.echo(f"revoked {key}")
-
-
-@key_app.command("rotate")
-def rotate_key(
-    key: KeyArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    grace: Annotated[float, typer.Option("--grace", metavar="HOURS", help="How long the earlier one is valid.")] = 24,
-) -> None:
-    """Give a key a new secret and print it. The earlier one stays valid for a while, so that nothing stops.
-
-    A signing secret (SITE:VERSION) gets a new version beside it; revoke the earlier one when nobody signs with it.
-    """
-    read = read_running(data, config, settings)
-    keyring = open_secrets(read)
-    with _open(read) as client:
-        if versioned := VERSIONED_ID.fullmatch(key):
-            _, version, text = site_rows.add_identify_secret(client, keyring, versioned["site"])
-            _print_secret(f"signing secret {versioned['site']}:{version}", text)
-            return
-        rotated, text = api_keys.rotate_key(client, keyring, key, now_ms=_now_ms(), grace_ms=int(grace * 3_600_000))
-    _print_secret(f"key {rotated.key_id}", text)
-
-
-def _open(read: Settings) -> StoreClient:
-    return open_client(read.config, open_secrets(read), "writer")
-
-
-def _read_kind(text: str, rank: int) -> IdentifierKind:
-    name, *marks = text.split(":")
-    if unknown := set(marks) - {"unique", "personal", "email", "uuid", "text"}:
-        raise typer.BadParameter(
-            f"{text}: {min(unknown)} is none of unique, personal, email, uuid, text", param_hint="--kind"
-        )
-    normaliser = next((mark for mark in marks if mark in {"email", "uuid", "text"}), "text")
-    return IdentifierKind(
-        name=name, unique="unique" in marks, personal="personal" in marks, normaliser=normaliser, priority=rank * 10
-    )
+def _list(texts: list[str] | None, read: Callable[[str], _Part], option: str) -> tuple[_Part, ...] | None:
+    """Read an option that may be given several times; None where it was not given, nothing where it was empty."""
+    if texts is None:
+        return None
+    try:
+        return tuple(read(text) for text in texts if text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _print_findings(client: StoreClient, site_id: str, public_url: str) -> str:
@@ -304,16 +300,3 @@ def _print_findings(client: StoreClient, site_id: str, public_url: str) -> str:
         if not findings:
             typer.echo(f"{name}: nothing looks wrong")
     return min(severities, key=["error", "warning", "note"].index, default="")
-
-
-def _print_secret(what: str, secret: str) -> None:
-    typer.echo(f"{what}; keep it now, it is not shown again:", err=True)
-    typer.echo(secret)
-
-
-def _say_day(ms: int, none: str) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d}" if ms else none
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -16,7 +16,8 @@ from collector.errors import ConfigError
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.sites.book import DEFAULT_SPACE, ApiKey, Site, SiteBook
-from collector.sites.check import SiteFinding, inspect_site, validate_site
+from collector.sites.check import SiteFinding, inspect_site
+from collector.sites.validate import validate_site
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 

@@ -1,0 +1,49 @@
+"""How a site's settings are written on the command line, where one text says several things.
+
+    kind             NAME[:unique][:personal][:email|uuid|text]
+    capture cookie   COOKIE[:KIND][:signed]
+    issuer           ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS]
+
+Only the form is read here; whether the parts make sense is `validate`'s to say. All raise ValueError with a sentence.
+"""
+
+from __future__ import annotations
+
+from collector.sites.book import CookieCapture, IdentifierKind, Issuer
+
+DEFAULT_KIND = "customer"
+KIND_MARKS = ("unique", "personal", "email", "uuid", "text")
+ISSUER_PARTS = {"kind": "kind", "claim": "claim", "jwks": "jwks_url"}
+
+
+def read_kind(text: str, rank: int) -> IdentifierKind:
+    """Read an identifier kind. `rank`: its place in the list, 0 first."""
+    name, *marks = text.split(":")
+    if unknown := set(marks) - set(KIND_MARKS):
+        raise ValueError(f"{text}: {min(unknown)} is none of {', '.join(KIND_MARKS)}")
+    normaliser = next((mark for mark in marks if mark in {"email", "uuid", "text"}), "text")
+    return IdentifierKind(
+        name=name, unique="unique" in marks, personal="personal" in marks, normaliser=normaliser, priority=rank * 10
+    )
+
+
+def read_capture_cookie(text: str) -> CookieCapture:
+    """Read which cookie of the site's own names a customer."""
+    cookie, *rest = text.split(":")
+    if len(rest) > 2 or (len(rest) == 2 and rest[1] != "signed"):
+        raise ValueError(f"{text}: write COOKIE, COOKIE:KIND or COOKIE:KIND:signed")
+    return CookieCapture(cookie, rest[0] if rest else DEFAULT_KIND, signed=len(rest) == 2)
+
+
+def read_issuer(text: str) -> Issuer:
+    """Read who may vouch for a sign-in with an ID token."""
+    issuer, *rest = (part.strip() for part in text.split(","))
+    if not rest or "=" in rest[0]:
+        raise ValueError(f"{text}: name the audience too: https://login.shop.example,CLIENT-ID")
+    given: dict[str, str] = {}
+    for part in rest[1:]:
+        name, sign, value = part.partition("=")
+        if not sign or not value or name not in ISSUER_PARTS:
+            raise ValueError(f"{text}: {part} is none of {', '.join(f'{known}=…' for known in ISSUER_PARTS)}")
+        given[ISSUER_PARTS[name]] = value
+    return Issuer(issuer, rest[0], **given)
