@@ -1,0 +1,122 @@
+"""An identify with a token: who is signed in by it, and what the page may say besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.accept.pipeline import Accepted, accept
+from collector.event import NIL_ID, LandingRow
+from collector.id_tokens.keys import KeyBook, Source, read_key_set
+from collector.identity.identifiers import own_person_id, pseudonym
+from collector.sites.book import Issuer
+from tests.edge_examples import KEYRING, NOW_MS, NOW_S, SITE, make_body, make_context, make_event, take
+from tests.id_tokens.token_makers import AUDIENCE, DOCUMENT, ISSUER, make_claims, make_token
+
+CUSTOMER = own_person_id(KEYRING.pseudonym_key, "main", "customer", "4711")
+WITH_ISSUER = msgspec.structs.replace(SITE, issuers=(Issuer(ISSUER, AUDIENCE),), identify="signed")
+KEYS = KeyBook({Source(ISSUER): read_key_set(DOCUMENT, NOW_MS)})
+
+
+def identify(token: str, *, value: str = "", kind: str = "customer", keys: KeyBook | None = KEYS) -> LandingRow:
+    """Send an identify with a token, and a page view behind it."""
+    event = make_event(1, n="identify", k=[{"k": kind, "v": value, "j": token}])
+    answer, row = take(make_body(event, make_event(2)), make_context(site=WITH_ISSUER, issuer_keys=keys))
+    assert token.encode() not in answer.line
+    assert token.rpartition(".")[2].encode() not in answer.line
+    return row
+
+
+def site_token(**changes: Any) -> str:
+    """Return a token of the site's own."""
+    claims = {"iss": "shop", "sub": "4711", "exp": NOW_S + 3600, **changes}
+    return jwt.encode(claims, KEYRING.derive_identify_secret("shop", 2), "HS256")
+
+
+def test_an_id_token_signs_in() -> None:
+    """Level 3 from that moment on, on a site that takes nothing unsigned; the evidence says who vouched."""
+    row = identify(make_token())
+    [evidence] = row.evidence
+    assert (evidence.kind, evidence.level, evidence.b_kind, evidence.b_value) == ("identify", 3, "customer", "4711")
+    assert (evidence.source, evidence.actor) == ("tag", ISSUER)
+    assert [(e.name, e.assurance, e.customer_key) for e in row.events] == [
+        ("identify", 3, CUSTOMER),
+        ("page_view", 3, CUSTOMER),
+    ]
+
+
+def test_a_token_of_the_sites_own_signs_in() -> None:
+    """The same, vouched for by the site; a personal kind is stored as a pseudonym."""
+    [evidence] = identify(site_token()).evidence
+    assert (evidence.level, evidence.b_value, evidence.actor) == (3, "4711", "")
+    [evidence] = identify(site_token(sub="Joe@Shop.Example", kind="email"), kind="email").evidence
+    assert evidence.b_value == pseudonym(KEYRING.pseudonym_key, "main", "email", "joe@shop.example")
+
+
+@pytest.mark.parametrize(("value", "stands"), [("", True), ("4711", True), (" 4711 ", True), ("4712", False)])
+def test_the_page_may_say_the_same_value_only(value: str, stands: bool) -> None:
+    """A value beside the token must be the token's."""
+    row = identify(make_token(), value=value)
+    assert [r.reason for r in row.rejected] == ([] if stands else ["signature"])
+    assert [e.b_value for e in row.evidence] == (["4711"] if stands else [])
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"),
+    [
+        (make_token(make_claims(exp=NOW_S - 100)), "expired"),
+        (make_token(make_claims(aud="x")), "signature"),
+        (make_token(make_claims(sub="guest")), "blocked"),
+        (make_token(make_claims(sub="x" * 600)), "shape"),
+        ("x.y.z", "signature"),
+        ("x" * 9000, "size"),
+    ],
+)
+def test_a_token_that_does_not_count_costs_the_identify(token: str, reason: str) -> None:
+    """Refused with its reason; the page view stays, of nobody."""
+    row = identify(token)
+    assert [(r.reason, r.field) for r in row.rejected] == [(reason, "e[0].k[0]")]
+    assert [(e.name, e.customer_key) for e in row.events] == [("page_view", NIL_ID)]
+    assert row.evidence == []
+
+
+def test_keys_that_are_not_there_yet_are_a_reason_of_their_own() -> None:
+    """Nothing unverified is kept, not even as a claim; the page says it again, and by then the keys are there."""
+    for keys in (KeyBook(), None):
+        row = identify(make_token(), keys=keys)
+        assert [r.reason for r in row.rejected] == ["keys"]
+        assert (row.evidence, [e.name for e in row.events]) == ([], ["page_view"])
+
+
+def test_a_kind_that_the_site_does_not_know_is_refused() -> None:
+    """An issuer for a kind that was never declared ties nobody."""
+    site = msgspec.structs.replace(SITE, issuers=(Issuer(ISSUER, AUDIENCE, kind="loyalty"),))
+    event = make_event(1, n="identify", k=[{"k": "customer", "v": "", "j": make_token()}])
+    _, row = take(make_body(event), make_context(site=site, issuer_keys=KEYS))
+    assert [r.reason for r in row.rejected] == ["shape"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {"k": st.text(max_size=20), "v": st.text(max_size=40)},
+        optional={
+            "j": st.text(max_size=300) | st.sampled_from([make_token(), site_token()]),
+            "g": st.text(max_size=200),
+            "o": st.text(max_size=10) | st.sampled_from(["param", "js"]),
+        },
+    ),
+    st.sampled_from(["identify", "alias", "page_view", "group"]),
+    st.text(max_size=120),
+    st.text(max_size=60),
+)
+def test_whatever_comes_gets_an_answer(name: dict[str, str], event: str, handover: str, referrer: str) -> None:
+    """Identifiers, tokens and hand-overs of any kind: the beacon is kept."""
+    body = make_body(make_event(1, n=event, k=[name]), make_event(2), ho=handover, r=referrer, xl=1)
+    answer = accept(msgspec.json.encode(body), make_context(site=WITH_ISSUER, issuer_keys=KEYS))
+    assert isinstance(answer, Accepted)
