@@ -23,5 +23,5 @@ export function putItems(name: string, items: Item[]): boolean {
     all = all.slice((all.length >> 1) + 1);
     text = JSON.stringify(all);
   }
-  return !!items.length && keep(name, text);
+  return !!items.length && !!all.length && keep(name, text);
 }

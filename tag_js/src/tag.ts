@@ -48,6 +48,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   const { touch, campaign } = readLanding(token);
   let arriving = campaign;
   let isSignalsAsked = false;
+  let isShelfAsked = false;
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
   let known: WireIdentifier | undefined; // whom the page has identified
@@ -70,7 +71,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         silence.fall(reply.silence, mayStore());
         transport.clear();
       }
-      if (!mayStore()) return;
+      if (!mayStore() || silence.holds(true)) return;
       const memory = visitor.memory();
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
       // The answer is about the visitor that was sent; after a reset meanwhile it is about somebody else.
@@ -134,17 +135,21 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     }
     addOns = addOns.filter(([addOn, purpose]) => {
       if (purpose && !consent.allows(purpose)) return true;
-      // The promise catches what it throws.
-      const load = async (): Promise<void> =>
-        (typeof addOn === "string" ? (await import(addOn)).default : addOn)(commands);
-      load().catch((error) => note(Said.AddOnFailed, error));
+      // Later, because it may call commands of its own; and what it throws stays in the promise.
+      Promise.resolve(typeof addOn === "string" ? import(addOn) : { default: addOn })
+        .then((module) => module.default(commands))
+        .catch((error) => note(Said.AddOnFailed, error));
       return false;
     });
     const isReady = (draft: Item): boolean => consent.allows("i") || !needsIdentity(draft);
     const ready = drafts.filter(isReady);
     drafts = drafts.filter((draft) => !isReady(draft));
-    if (!isBare && isResetDue) visitor.reset();
-    isResetDue = false;
+    if (!isBare) {
+      if (isResetDue) visitor.reset();
+      isResetDue = false;
+      if (!isShelfAsked) transport.resume();
+      isShelfAsked = true;
+    }
     ready.forEach(admit);
     // Not before the first event: reading the visitor would begin one.
     if (sequence && consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
