@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
+from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, open_writer, read_running
+from collector.config import Settings
+from collector.errors import KeyringError, StoreError
 from collector.links import DEFAULT_DAYS, DEFAULT_KIND, add_token, is_safe_target, mint_link
-from collector.sites.book import DEFAULT_SPACE
+from collector.sites.book import DEFAULT_SPACE, Site
+from collector.sites.poll import read_copy
+from collector.sites.rows import read_book
 from collector.snippet import make_snippet
 
 
@@ -72,27 +76,52 @@ def snippet(
         str, typer.Option("--base-url", metavar="URL", help="Where the collector is; empty: on the site's own origin.")
     ] = "",
     consent: Annotated[
-        str, typer.Option("--consent", metavar="required|implied|off", help="The site's consent preset.")
-    ] = "required",
+        Literal["required", "implied", "cookieless", "off"] | None,
+        typer.Option("--consent", help="Another preset than the site's. [default: as the site says]"),
+    ] = None,
     versioned: Annotated[
         bool, typer.Option("--versioned", help="The immutable path of this build, with its integrity hash (SRI).")
     ] = False,
     nonce: Annotated[bool, typer.Option("--nonce", help="Leave a place for the nonce of a content policy.")] = False,
 ) -> None:
-    """Print what goes into the head of every page.
+    """Print what goes into the head of every page, as the site's settings say.
 
-    The plain form follows updates; `--versioned` pins this very build and lets the browser check it.
+    They come from the store or, where it is away, from the copy that web keeps in the data folder. The plain form
+    follows updates; `--versioned` pins this very build and lets the browser check it.
 
+    \b
         tagstitch snippet --site shop
         tagstitch snippet --site shop --versioned --nonce
     """
     read = read_running(data, config, settings)
     html = make_snippet(
         read.config,
-        site,
+        _find_site(read, site),
         base_url=base_url or read.config.public_url,
         versioned=versioned,
-        consent=consent,
+        consent=consent or "",
         nonce=nonce,
     )
     typer.echo(html, nl=False)
+
+
+def _find_site(read: Settings, site_id: str) -> Site:
+    """Return the site's row from the store, else from the copy on disk, else a site of this id with default settings.
+
+    The snippet itself goes to standard output; what to know about it goes to standard error.
+    """
+    try:
+        with open_writer(read) as client:
+            book = read_book(client, 0)
+        where = "in the store"
+    except (StoreError, KeyringError):
+        book = read_copy(read.config.data_path)
+        where = "in the copy in the data folder (the store is away)" if book.sites else ""
+    site = book.find_site(site_id)
+    if site is not None:
+        return site
+    if where:
+        typer.echo(f"tagstitch: there is no site {site_id} {where}: printed with default settings", err=True)
+    else:
+        typer.echo("tagstitch: the site's settings cannot be read here: printed with default settings", err=True)
+    return Site(site_id=site_id)

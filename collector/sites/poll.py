@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -37,6 +38,18 @@ def _read_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def read_copy(data: Path) -> SiteBook:
+    """Read the copy in an instance's folder; an empty book where there is none, or none that can be read."""
+    path = data / "web" / FILE_NAME
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SiteBook)
+    except FileNotFoundError:
+        return SiteBook()
+    except (OSError, msgspec.MsgspecError) as error:
+        get_logger().warning("the copy of sites and keys cannot be read", path=str(path), reason=str(error))
+        return SiteBook()
+
+
 class SitePoller:
     """The sites and keys of one web process.
 
@@ -57,7 +70,7 @@ class SitePoller:
         self._thread: threading.Thread | None = None
         self._unwritten: dict[str, int] = {}
         self._is_away = False
-        self._book = self._copied = self._read_copy()
+        self._book = self._copied = read_copy(config.data_path)
 
     def read_book(self) -> SiteBook:
         """Return the snapshot in force. Costs nothing; to be called once per request."""
@@ -123,15 +136,6 @@ class SitePoller:
         if not self._is_away:
             self._is_away = True
             get_logger().warning("sites and keys cannot be read, the last ones stay in force", reason=reason)
-
-    def _read_copy(self) -> SiteBook:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=SiteBook)
-        except FileNotFoundError:
-            return SiteBook()
-        except (OSError, msgspec.MsgspecError) as error:
-            get_logger().warning("the copy of sites and keys cannot be read", path=str(self._path), reason=str(error))
-            return SiteBook()
 
     def _keep_copy(self) -> None:
         """Write the copy where something has changed, and once a minute, so that its age can be told."""
