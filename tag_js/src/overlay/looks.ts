@@ -22,7 +22,6 @@ ul li{padding:0 8px;border-radius:9px;border:1px dashed var(--line);font-size:12
 ul li.sent{border:1px solid}
 p{padding-bottom:8px;border-bottom:1px solid var(--line)}
 p button{border:1px solid var(--line)}
-p b{margin-right:4px}
 ol{margin:0;padding:0;overflow:auto;list-style:none}
 ol li+li{border-top:1px solid var(--line)}
 ol.sent li:not(.sent),ol.held li:not(.held),ol.refused li:not(.refused),ol:not(:empty)+em,.small header~:not(p){display:none}

@@ -110,7 +110,7 @@ export function openPanel(): (note: Note) => void {
   const refresh = (): void => {
     const { counts, letters, site: name } = ledger.read();
     for (const filter of filters) {
-      (filter.firstChild as Element).textContent = `${counts[filter.className as keyof Counts]}`;
+      (filter.firstChild as Element).textContent = `${counts[filter.className as keyof Counts]} `;
     }
     site.textContent = name;
     chips.replaceChildren();
