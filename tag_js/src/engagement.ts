@@ -49,8 +49,9 @@ export function watchEngagement(): (isNewPage?: boolean) => Props | undefined {
     count();
     const engaged_s = Math.round(engagedMs / 100) / 10;
     const scroll_percent = Math.min(100, Math.round((seen / length) * 100)) || undefined;
-    const isNews = engaged_s || scroll_percent !== told;
-    engagedMs = 0;
+    // Less than a second waits for more: a page is hidden by two signs, with a moment in between.
+    const isNews = engagedMs >= 1000 || scroll_percent !== told;
+    if (isNews || isNewPage) engagedMs = 0;
     told = scroll_percent;
     if (isNewPage) seen = length && innerHeight;
     return isNews ? { scroll_percent, engaged_s } : undefined;

@@ -108,6 +108,10 @@ test("nothing new is nothing to say", () => {
   vi.advanceTimersByTime(1000);
   expect(take()).toEqual({ scroll_percent: 25, engaged_s: 1 });
   expect(take()).toBeUndefined();
+  vi.advanceTimersByTime(600);
+  expect(take()).toBeUndefined();
+  vi.advanceTimersByTime(600);
+  expect(take()).toEqual({ scroll_percent: 25, engaged_s: 1.2 });
 });
 
 test("a page that was never shown has nothing to say", () => {
