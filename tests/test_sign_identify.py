@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,14 @@ import msgspec
 import pytest
 
 from collector.event import Reason
+from collector.id_tokens.check import Vouched, check_token
+from collector.id_tokens.keys import KeyBook
 from collector.keyring import make_keyring
 from collector.signing import check_identify, sign_identify
 from collector.sites.book import Site
 
 ROOT = Path(__file__).parents[1]
+KEYRING = make_keyring()
 VECTORS: list[dict[str, Any]] = json.loads((ROOT / "tests" / "data" / "sign_identify_vectors.json").read_text("utf-8"))
 
 CALLS = {
@@ -42,6 +47,38 @@ CALLS = {
 }
 
 
+TOKEN_CALLS = {
+    "python": (
+        "import json\nfor v in json.loads({vectors!r}):\n"
+        "    print(make_identify_token({secret!r}, 'shop', v['value'], v['kind']))\n"
+    ),
+    "node": (
+        "for (const v of JSON.parse({vectors_js}))\n"
+        "  console.log(makeIdentifyToken({secret!r}, 'shop', v.value, v.kind));\n"
+    ),
+    "php": (
+        "foreach (json_decode(base64_decode('{vectors_base64}'), true) as $v)\n"
+        "  echo make_identify_token({secret!r}, 'shop', $v['value'], $v['kind']) . \"\\n\";\n"
+    ),
+}
+
+
+def _run(language: str, example: str, call: str) -> list[str]:
+    """Run an example of the page with a call behind it. Return the lines that it prints."""
+    command = CALLS[language][0]
+    assert shutil.which(command[0]), f"{command[0]} is missing: `make test` installs it, or says how"
+    vectors = json.dumps(VECTORS)
+    call = (
+        call.replace("{vectors!r}", repr(vectors))
+        .replace("{vectors_js}", json.dumps(vectors))
+        .replace("{vectors_base64}", base64.b64encode(vectors.encode()).decode())
+        .replace("{secret!r}", repr(KEYRING.derive_identify_secret("shop", 1)))
+    )
+    program = ("<?php\n" if language == "php" else "") + _example(example) + "\n" + call
+    answer = subprocess.run(command, input=program, capture_output=True, encoding="utf-8", timeout=60, check=True)
+    return answer.stdout.split("\n")[:-1]
+
+
 def _example(language: str) -> str:
     """Return the example of the page, as it stands there."""
     text = (ROOT / "docs" / "sign-identify.md").read_text("utf-8")
@@ -53,19 +90,22 @@ def _example(language: str) -> str:
 @pytest.mark.parametrize("language", list(CALLS))
 def test_the_examples_give_the_vectors(language: str) -> None:
     """A site owner who copies the example signs as the collector checks."""
-    import base64
+    lines = _run(language, language, CALLS[language][1])
+    assert lines == [vector["signature"] for vector in VECTORS]
 
-    command, call = CALLS[language]
-    assert shutil.which(command[0]), f"{command[0]} is missing: `make test` installs it, or says how"
-    vectors = json.dumps(VECTORS)
-    call = (
-        call.replace("{vectors!r}", repr(vectors))
-        .replace("{vectors_js}", json.dumps(vectors))
-        .replace("{vectors_base64}", base64.b64encode(vectors.encode()).decode())
-    )
-    program = ("<?php\n" if language == "php" else "") + _example(language) + "\n" + call
-    answer = subprocess.run(command, input=program, capture_output=True, encoding="utf-8", timeout=60, check=True)
-    assert answer.stdout.split("\n")[:-1] == [vector["signature"] for vector in VECTORS]
+
+@pytest.mark.parametrize("language", list(TOKEN_CALLS))
+def test_the_token_examples_are_taken(language: str) -> None:
+    """A site owner who copies the example makes tokens that the collector takes, umlauts and spaces included."""
+    tokens = _run(language, f"{language} token", TOKEN_CALLS[language])
+    site = Site("shop", identify_versions=(1,))
+    now_ms = time.time_ns() // 1_000_000
+    said = [check_token(token, site, KEYRING, KeyBook(), now_ms, vector["kind"]) for token, vector in _pair(tokens)]
+    assert said == [Vouched(vector["kind"], vector["value"]) for vector in VECTORS]
+
+
+def _pair(tokens: list[str]) -> list[tuple[str, dict[str, Any]]]:
+    return list(zip(tokens, VECTORS, strict=True))
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: f"{vector['site']}-{vector['value']}")
