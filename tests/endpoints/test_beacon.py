@@ -22,9 +22,21 @@ from collector.endpoints.body import HeldBytes, read_body
 from collector.endpoints.edge import Edge
 from collector.errors import SpoolError, SpoolFull
 from collector.event import LandingRow, Reason
-from collector.sites.book import Site, SiteBook
+from collector.handover import read_handover
+from collector.sites.book import CookieCapture, Site, SiteBook
 from collector.spool.writer import SpoolWriter
-from tests.edge_examples import KEYRING, NOW_MS, NOW_S, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_body, make_event
+from tests.edge_examples import (
+    CHROME,
+    KEYRING,
+    NOW_MS,
+    NOW_S,
+    ORIGIN,
+    OTHER_VISITOR,
+    SITE,
+    VISITOR,
+    make_body,
+    make_event,
+)
 
 GOOD = msgspec.json.encode(make_body())
 OTHER_SITE = Site(site_id="blog", origins=("https://blog.example",), consent="off")
@@ -97,6 +109,29 @@ def test_the_cookies_visitor_wins() -> None:
     assert (response.status_code, response.json()) == (200, {"d": VISITOR})
     assert response.headers["content-type"] == "application/json"
     assert (row.visitor_id, row.visitor_proof) == (VISITOR, "cookie")
+
+
+def test_a_handover_token_comes_with_the_answer() -> None:
+    """200 with the token that was asked for, together with the visitor id where that is wrong too."""
+    agent = {"Origin": ORIGIN, "User-Agent": CHROME}
+    response, _ = send(msgspec.json.encode(make_body(xl=1)), agent)
+    assert response.status_code == 200
+    assert list(response.json()) == ["x"]
+    cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
+    body = msgspec.json.encode(make_body(xl=1, d=OTHER_VISITOR))
+    response, _ = send(body, {**agent, "Cookie": f"__Host-ts_shop={cookie}"})
+    assert response.json()["d"] == VISITOR
+    token = response.json()["x"]
+    assert read_handover(KEYRING, "main", token, "203.0.113.77", CHROME, NOW_S) is not None
+
+
+def test_only_cookies_on_a_sites_list_are_read() -> None:
+    """A cookie that the site names is evidence; every other one of the page is not even decoded."""
+    site = msgspec.structs.replace(SITE, capture_cookies=(CookieCapture("login"),))
+    book = SiteBook(sites={"shop": site}, read_at_ms=NOW_MS)
+    response, [row] = send(GOOD, {"Origin": ORIGIN, "Cookie": "loginx=1; xlogin=2; login=4711; LOGIN=3"}, book=book)
+    assert response.status_code == 204
+    assert [(evidence.b_value, evidence.source) for evidence in row.evidence] == [("4711", "capture")]
 
 
 def test_single_refusals_are_named_in_a_header() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 
+from collector.identity.evidence import Evidence
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy
 from tests.identity.story import POLICY, People, alias, click, days, hours, key, minutes, reset, sign_in, take_back, tie
 
@@ -563,3 +565,19 @@ def test_an_anonymous_person_is_there_again_after_a_sign_out() -> None:
     anonymous = people.person("A", hours(2))
     assert anonymous != key("B")
     assert [people.person("B", hours(h)) for h in (2, 4, 6)] == [anonymous, key("K1"), anonymous]
+
+
+def test_an_alias_from_a_signed_page_ties_what_it_names() -> None:
+    """The tag's alias is a request with several keys: they are one person's, unless two are of a unique kind."""
+
+    def say(*names: str, level: int = 3) -> list[Evidence]:
+        rows = sign_in("A", *names, at=days(1), level=level)
+        return [msgspec.structs.replace(row, kind="alias") for row in rows]
+
+    people = People(say("K1", "E1"))
+    assert people.are_one("K1", "E1")
+    assert people.who("A", days(0)) == "K1"
+    people = People(say("K1", "K2"))
+    assert not people.are_one("K1", "K2")
+    assert people.refused == ["two_people"]
+    assert People(say("K1", "E1", level=1)).resolution == People().resolution
