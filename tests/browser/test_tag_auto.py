@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import shutil
-import subprocess
+import json
 import time
 import wave
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_build import fresh_build
 from page_server import DEADLINE_S, PageServer
 from playwright.sync_api import BrowserContext, Page
 from starlette.responses import FileResponse, Response
 
 pytestmark = pytest.mark.browser
 
-TAG_JS = Path(__file__).parents[2] / "tag_js"
-
-# The parts as the tag uses them, in a script that sends at once what they say.
-SCRIPT = """
-import { watchClicks, watchMedia } from "./src/autocapture";
-import { watchEngagement } from "./src/engagement";
-import { watchForms } from "./src/forms";
-import { followMedia } from "./src/media/playback";
-import { measureVitals } from "./src/vitals/measure";
-
-const { site, auto, clicks } = document.currentScript.dataset;
-const track = (n, p) => navigator.sendBeacon("/x/b", JSON.stringify({ s: site, e: [{ n, p }] }));
-watchClicks(auto, JSON.parse(clicks), track);
-watchMedia(auto, (element) => followMedia(track, element));
-measureVitals((vitals) => track("web_vitals", vitals));
-const leaveForms = watchForms(track);
-const take = watchEngagement();
-const leave = () => {
-  leaveForms();
-  const engagement = take();
-  if (engagement) track("engagement", engagement);
-};
-addEventListener("pagehide", leave);
-document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && leave());
-"""
-AUTO = "outbound downloads clicks media"
+AUTO = "outbound downloads forms clicks engagement media vitals"
 # When the browser has painted and told its observers, and is idle.
 PAINTED = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() =>
   requestIdleCallback(() => requestIdleCallback(done))))))"""
 
 
-@functools.cache
-def script() -> str:
-    """The script, bundled as the tag is."""
-    node = shutil.which("node")
-    assert node, "node is missing"
-    esbuild = TAG_JS / "node_modules" / "esbuild" / "bin" / "esbuild"
-    options = ["--bundle", "--minify", "--format=iife", "--target=es2018", "--loader=ts"]
-    done = subprocess.run([esbuild, *options], cwd=TAG_JS, input=SCRIPT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def serve_script(server: PageServer, path: str, script: bytes) -> None:
+    server.pages[path] = lambda _request: Response(script, media_type="text/javascript")
+
+
+def add_tag(server: PageServer) -> None:
+    """Serve the tag and its modules as their source is now, under `/auto/`."""
+    folder = fresh_build()
+    build = json.loads((folder / "build.json").read_text(encoding="utf-8"))
+    for file in build["files"]:
+        key = file["name"].removesuffix(".js")
+        name = "t.js" if key == "t" else f"t-{key}-{build['version']}-{file['hash']}.js"
+        serve_script(server, f"/auto/{name}", (folder / file["name"]).read_bytes())
 
 
 def add_page(
@@ -67,13 +43,17 @@ def add_page(
     body: str,
     *,
     auto: str = AUTO,
-    clicks: str = "{}",
+    clicks: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
     style: str = "",
 ) -> str:
-    """Serve a page on which everything is watched; returns its address."""
-    server.pages["/auto.js"] = lambda _request: Response(script(), media_type="text/javascript")
-    tag = f"<script nonce=n0nce src=/auto.js data-site={site} data-auto='{auto}' data-clicks='{clicks}'></script>"
+    """Serve a page with the tag, set so; returns its address."""
+    add_tag(server)
+    init = {"site": site, "consent": "implied", "endpoint": "/x/b", "auto": auto, "clicks": clicks or {}}
+    tag = (
+        "<script nonce=n0nce>window.tagstitch=function(){(tagstitch.q=tagstitch.q||[]).push(arguments)};"
+        f"tagstitch('init',{json.dumps(init)})</script><script nonce=n0nce src=/auto/t.js></script>"
+    )
     html = f"<!doctype html><html lang=en><head><title>auto</title>{style}{tag}</head><body>{body}</body></html>"
     return server.add_page(f"/{site}", html, headers)
 
@@ -90,7 +70,8 @@ def noted(server: PageServer, site: str, name: str, count: int) -> list[dict[str
 
 def names(server: PageServer, site: str) -> list[str]:
     """Names of the events so far, without those that every page has."""
-    return [event["n"] for event in server.events(site) if event["n"] not in ("engagement", "web_vitals", "page_view")]
+    of_every_page = ("page_view", "engagement", "web_vitals")
+    return [event["n"] for event in server.events(site) if event["n"] not in of_every_page]
 
 
 def make_wav(seconds: float) -> bytes:
@@ -154,7 +135,7 @@ def test_clicks_have_the_names_that_the_site_gives(page: Page, page_server: Page
       const root = document.querySelector('x-card').attachShadow({mode: 'open'});
       root.append(Object.assign(document.createElement('button'), {textContent: 'me@shop.example'}));
     </script>"""
-    page.goto(add_page(page_server, site, body, clicks='{".buy": "buy", "::bad": "never"}'))
+    page.goto(add_page(page_server, site, body, clicks={".buy": "buy", "::bad": "never"}))
     page.click("x-card button")
     page.click("span")
     page.click("#quiet")
@@ -168,12 +149,14 @@ def test_clicks_have_the_names_that_the_site_gives(page: Page, page_server: Page
 
 
 def test_nothing_is_noted_where_nothing_is_wanted(page: Page, page_server: PageServer, site: str) -> None:
-    """With an empty `auto` no click is noted."""
+    """With an empty `auto` a visit with a click is a page view and nothing else."""
     page.goto(add_page(page_server, site, "<a href='mailto:a@b.example' data-ts-event=x>x</a>", auto=""))
     page.click("a")
     page.goto("about:blank")
-    noted(page_server, site, "engagement", 1)
-    assert names(page_server, site) == []
+    noted(page_server, site, "page_view", 1)
+    page.goto(page_server.origin + f"/{site}")
+    noted(page_server, site, "page_view", 2)
+    assert [event["n"] for event in page_server.events(site)] == ["page_view", "page_view"]
 
 
 FORM = """<form id=order action=/thanks>
@@ -333,9 +316,10 @@ def test_vitals_are_told_once_when_the_page_is_left(page: Page, page_server: Pag
         setTimeout(() => document.querySelector('h1').before(Object.assign(document.createElement('p'), {
           style: 'height: 300px' })), 700);
       };</script>"""
-    page.goto(add_page(page_server, site, body))
+    with page.expect_response("**/t-v-*"):
+        page.goto(add_page(page_server, site, body))
     page.click("button")
-    page.wait_for_selector("p")
+    page.wait_for_selector("p", state="attached")
     page.evaluate(
         "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 300))))"
     )
