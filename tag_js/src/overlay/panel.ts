@@ -17,6 +17,7 @@ const STEP = 24; // of an arrow key, pixels
 /** Open the panel. Returns what shows one more note in it. */
 export function openPanel(): (note: Note) => void {
   const host = document.createElement("tagstitch-debug");
+  host.dataset.tsIgnore = ""; // for the tag's own listeners
   const root = host.attachShadow({ mode: "closed" });
   const looks = new CSSStyleSheet();
   const position = new CSSStyleSheet();
