@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 
 from collector.config import Config
 from collector.console.guard import OperatorGuard
-from collector.endpoints import api, beacon, health, links, pixel, tag
+from collector.endpoints import api, beacon, health, links, opt_out, pixel, tag
 from collector.endpoints.edge import Edge
 from collector.keyring import Keyring
 from collector.sites.poll import SitePoller
@@ -37,6 +37,7 @@ def create_app(
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
+        *opt_out.routes(edge),
         *links.routes(edge),
         *tag.routes(config),
         *api.routes(config, keyring, poller),

@@ -73,6 +73,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     pixel_path: Annotated[str, Meta(description="Path of the picture for pages without script.", pattern="^/")] = (
         "/x/p.gif"
     )
+    opt_out_path: Annotated[
+        str, Meta(description="Path of the public page on which visitors object.", pattern="^/")
+    ] = "/x/opt-out"
     link_path: Annotated[str, Meta(description="Path before the token of a tagged link.", pattern="^/")] = "/l"
     link_parameter: Annotated[
         str,
