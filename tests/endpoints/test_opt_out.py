@@ -94,7 +94,7 @@ def test_the_content_policy_allows_its_own_style_and_nothing_else() -> None:
 
 
 def test_an_objection() -> None:
-    """The cookie is set for this host and for the domain that shares its visitors, readable by the tag, for 400 days."""
+    """The cookie is set for this host and the domain that shares its visitors, readable by the tag, for 400 days."""
     response = ask("POST", OWN, data=OBJECT)
     assert (response.status_code, response.headers["location"]) == (303, "opt-out")
     assert response.headers.get_list("set-cookie") == [
