@@ -33,6 +33,7 @@ ENGLISH = OptOutText(
         "which page or campaign a visit came from",
         "the kind of browser and device, the language, the country and a shortened network address",
         "after signing in or following a personal link: that it was you",
+        "only with a consent of its own: technical features that tell this device from others",
     ),
     how_title="How the objection works",
     how=(
@@ -58,6 +59,7 @@ GERMAN = OptOutText(
         "von welcher Seite oder Kampagne ein Besuch kam",
         "die Art von Browser und Gerät, die Sprache, das Land und eine gekürzte Netzadresse",
         "nach einer Anmeldung oder über einen persönlichen Link: dass Sie es waren",
+        "nur mit eigener Zustimmung: technische Merkmale, die dieses Gerät von anderen unterscheiden",
     ),
     how_title="Wie der Widerspruch wirkt",
     how=(

@@ -1,4 +1,8 @@
-"""Serves the tag: a short-lived plain path, and an immutable path for every build that ever shipped.
+"""Serves the tag: a short-lived plain path, an immutable path for every build that ever shipped, and their hashes.
+
+    /x/t.js                       the present build; kept for 15 minutes
+    /x/t-0.1.0-1a2b3c4d.js        the tag of a build, for ever; its modules beside it
+    /x/t.json                     the present build's versioned paths with their integrity, for whoever pins them
 
 Everything is read once at start and answered from memory, in the coding that the browser likes best. The answer is the
 same for everybody, so any origin may read it: browsers check `integrity` only on answers that they may read.
@@ -8,12 +12,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from collector.config import Config
-from collector.tag_builds import STATIC, TAG, Asset, list_folders, read_asset, read_build, versioned_path
+from collector.tag_builds import STATIC, TAG, Asset, Build, list_folders, read_asset, read_build, versioned_path
 
 PLAIN_CACHE = "public, max-age=900"  # how long an update of the tag may take to reach a page
 VERSIONED_CACHE = "public, max-age=31536000, immutable"
@@ -77,6 +82,19 @@ def answer(request: Request, asset: Asset, cache: str) -> Response:
     return Response(content, headers=headers, media_type="text/javascript")
 
 
+def list_hashes(config: Config, build: Build) -> dict[str, object]:
+    """Return what /x/t.json says: the version, and of each file its versioned path, integrity and size in bytes."""
+    files = [
+        {
+            "path": versioned_path(config.tag_path, build.version, file),
+            "integrity": file.integrity,
+            "bytes": file.bytes,
+        }
+        for file in build.files
+    ]
+    return {"version": build.version, "files": files}
+
+
 def routes(config: Config, static: Path = STATIC) -> list[Route]:
     """Return the routes of the tag. Reads all builds; raises OSError where the package is not whole."""
     found: dict[str, tuple[Asset, str]] = {}
@@ -94,4 +112,18 @@ def routes(config: Config, static: Path = STATIC) -> list[Route]:
 
         return Route(path, serve, methods=["GET"], name=f"tag {path}")
 
-    return [route(path, asset, cache) for path, (asset, cache) in found.items()]
+    hashes = msgspec.json.encode(list_hashes(config, read_build(static)))
+
+    async def serve_hashes(request: Request) -> Response:
+        headers = {
+            "Cache-Control": PLAIN_CACHE,
+            "Access-Control-Allow-Origin": "*",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+            "X-Content-Type-Options": "nosniff",
+        }
+        return Response(hashes, headers=headers, media_type="application/json")
+
+    return [
+        *(route(path, asset, cache) for path, (asset, cache) in found.items()),
+        Route(f"{config.tag_path.removesuffix('.js')}.json", serve_hashes, methods=["GET"], name="tag hashes"),
+    ]

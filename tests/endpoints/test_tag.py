@@ -170,6 +170,49 @@ def test_head_has_the_headers_of_get(client: Client) -> None:
     assert dict(head.headers) == dict(get.headers)
 
 
+def test_the_hashes_of_the_present_build_are_published(client: Client, build: Build) -> None:
+    """A site that pins the tag finds path and integrity of every file, readable for any origin, kept for 15 minutes."""
+    response = client.get("/x/t.json", headers={"Origin": "https://shop.example"})
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["cache-control"] == "public, max-age=900"
+    assert response.headers["access-control-allow-origin"] == "*"
+    published = response.json()
+    assert published["version"] == build.version
+    assert len(published["files"]) == len(build.files)
+    for file in published["files"]:
+        contents = client.get(file["path"]).content
+        assert len(contents) == file["bytes"]
+        assert file["integrity"] == "sha384-" + base64.b64encode(hashlib.sha384(contents).digest()).decode()
+    head = client.request("HEAD", "/x/t.json")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_modules_of_any_letter_are_served_with_the_build(tmp_path: Path) -> None:
+    """Whatever files a build has, it is served whole: vitals, media and overlay need no line of ours."""
+    static = tmp_path / "tag"
+    static.mkdir()
+    files = []
+    for name in (TAG, "f.js", "v.js", "m.js", "o.js"):
+        content = f"run('{name}');".encode()
+        (static / name).write_bytes(content)
+        digest = base64.b64encode(hashlib.sha384(content).digest()).decode()
+        files.append(
+            {
+                "name": name,
+                "hash": hashlib.sha256(content).hexdigest()[:8],
+                "integrity": f"sha384-{digest}",
+                "bytes": len(content),
+            }
+        )
+    (static / "build.json").write_text(json.dumps({"version": "1.2.3", "files": files}))
+    client = Client(Config(), static)
+    paths = [file["path"] for file in client.get("/x/t.json").json()["files"]]
+    assert [path.rpartition("-")[0] for path in paths] == [
+        f"/x/t{letter}-1.2.3" for letter in ("", "-f", "-v", "-m", "-o")
+    ]
+    assert [client.get(path).text for path in paths] == [f"run('{file['name']}');" for file in files]
+
+
 @pytest.mark.parametrize("path", ["/x/f.js", "/x/t-0.0.0-00000000.js", "/x/build.json", "/x/t.js.br", "/x/releases/"])
 def test_nothing_else_is_served(client: Client, path: str) -> None:
     """Only the tag's own paths exist."""
@@ -186,6 +229,7 @@ def test_path_of_the_tag_is_settable() -> None:
     client = Client(Config(tag_path="/assets/main"))
     build = read_build()
     assert client.get("/assets/main").status_code == 200
+    assert client.get("/assets/main.json").status_code == 200
     for file in build.files:
         assert client.get(versioned_path("/assets/main", build.version, file)).status_code == 200
     assert client.get("/x/t.js").status_code == 404
