@@ -9,25 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from fingerprint.signals import is_counted, normalise_signals
 
-VERSIONS = frozenset((1,))
-MIN_SIGNALS = 4
-STRONG = frozenset(("canvas", "webgl_renderer", "audio", "fonts"))
-"""At least one of these must be there: the others alone say little more than the model."""
+
+class Demands(NamedTuple):
+    """What must be there for a fingerprint: signals that count, and among them strong ones, which say most."""
+
+    signals: int
+    strong: int
+    strong_names: frozenset[str]
 
 
-def make_fingerprint(signals: Mapping[str, Any], version: int = 1) -> str:
+_DEMANDS = {
+    1: Demands(4, 1, frozenset(("canvas", "webgl_renderer", "audio", "fonts"))),
+    # Twice as many count, most of which many devices share, so two strong ones are wanted.
+    2: Demands(8, 2, frozenset(("canvas_text", "webgl_renderer", "audio", "fonts"))),
+}
+VERSIONS = frozenset(_DEMANDS)
+
+
+def make_fingerprint(signals: Mapping[str, Any], version: int) -> str:
     """Return the fingerprint, or "" where too few signals are usable.
 
     `signals`: values or `{"error": reason}` by name. Raises ValueError for a version that does not exist.
     """
-    if version not in VERSIONS:
+    demands = _DEMANDS.get(version)
+    if demands is None:
         raise ValueError(f"fingerprint version {version} does not exist; known: {sorted(VERSIONS)}")
-    counted = {name: form for name, form in normalise_signals(signals).items() if is_counted(name)}
-    if len(counted) < MIN_SIGNALS or not STRONG & counted.keys():
+    counted = {name: form for name, form in normalise_signals(signals, version).items() if is_counted(name, version)}
+    if len(counted) < demands.signals or len(demands.strong_names & counted.keys()) < demands.strong:
         return ""
     digest = sha256(f"fingerprint {version}".encode())
     for name in sorted(counted):

@@ -1,11 +1,11 @@
-// Short digest of a long text: two 32-bit multiplicative lanes with a final mix, 16 hex digits. Not cryptographic:
-// it keeps a picture's bytes off the wire, nothing more.
+// Short digest of a long text or of a picture's bytes: two 32-bit multiplicative lanes with a final mix, 16 hex digits.
+// Not cryptographic: it keeps what is long off the wire, nothing more.
 
-export function digest(text: string): string {
+export function digest(of: string | ArrayLike<number>): string {
   let a = 0xdeadbeef;
   let b = 0x41c6ce57;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
+  for (let i = 0; i < of.length; i++) {
+    const code = typeof of === "string" ? of.charCodeAt(i) : (of[i] as number);
     a = Math.imul(a ^ code, 0x9e3779b1);
     b = Math.imul(b ^ code, 0x5f356495);
   }

@@ -14,3 +14,11 @@ test("16 hex digits, the same for the same text, others for others", () => {
 test("ten thousand near texts have ten thousand digests", () => {
   expect(new Set(Array.from({ length: 10_000 }, (_, i) => digest(`text ${i}`))).size).toBe(10_000);
 });
+
+test("bytes are digested as the letters of the same codes are", () => {
+  expect(digest(new Uint8ClampedArray([97, 98]))).toBe(digest("ab"));
+});
+
+test("pinned: a changed digest would make every device a new one", () => {
+  expect(digest("tagstitch")).toBe("fbcf8fb485d58c54");
+});

@@ -1,8 +1,9 @@
-// Device memory: gigabytes, rounded to a power of two. Stable; Chromium only, and only over HTTPS.
+// Device memory: gigabytes, rounded to a power of two. Stable; Chromium only, and only over HTTPS. Brave lies.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
 
 export const deviceMemory: Source = {
   name: "device_memory",
-  read: () => orMissing((navigator as { deviceMemory?: number }).deviceMemory),
+  blur: "b",
+  read: () => (navigator as { deviceMemory?: number }).deviceMemory,
 };

@@ -1,9 +1,10 @@
-// Hardware concurrency: logical processors as the browser tells. Stable; Safari and WebKitGTK cap or round it, Brave
-// lies within a range, resistFingerprinting says 2.
+// Hardware concurrency: logical processors as the browser tells. Fair information, stable; Safari and WebKitGTK cap or
+// round it, Firefox's protection says 4 or 8, Brave lies within a range, resistFingerprinting says the same for all.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
 
 export const hardwareConcurrency: Source = {
   name: "hardware_concurrency",
-  read: () => orMissing(navigator.hardwareConcurrency),
+  blur: "rb",
+  read: () => navigator.hardwareConcurrency,
 };

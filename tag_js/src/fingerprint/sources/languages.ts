@@ -1,9 +1,10 @@
-// Languages: the person's preferred languages, in order. Fair information, stable; Chromium and Safari shorten the list
-// in private windows.
+// Languages: the person's preferred languages, in order. Fair information; changes with a setting. Chromium and Safari
+// shorten the list in private windows, Brave everywhere; resistFingerprinting may say English.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
 
 export const languages: Source = {
   name: "languages",
-  read: () => orMissing(navigator.languages?.length ? [...navigator.languages] : undefined),
+  blur: "b",
+  read: () => navigator.languages?.[0] && [...navigator.languages],
 };

@@ -1,5 +1,5 @@
-// Math: last digits of functions that engines and processors round differently. Tells the engine and its version;
-// stable, and hard to lie about.
+// Math: last digits of functions that engines and processors round differently. Tells the engine and its generation;
+// stable, nobody blurs it, and it is hard to lie about.
 
 import { digest } from "../digest";
 import type { Source } from "../source";

@@ -1,12 +1,14 @@
-// Screen: its size in CSS pixels, the longer side first, so that turning the device changes nothing. Changes with an
-// external screen and, in Firefox, with the zoom. resistFingerprinting gives the window's size.
+// Screen: its size in CSS pixels, the longer side first, so that turning the device changes nothing. Much information;
+// changes with an external screen and, in Firefox, with the zoom. resistFingerprinting, Brave and Safari's private mode
+// give the window's size or near it.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
 
 export const screenSize: Source = {
   name: "screen",
+  blur: "rb",
   read() {
     const { width, height } = screen;
-    return orMissing(width && `${Math.max(width, height)}x${Math.min(width, height)}`);
+    return width && `${Math.max(width, height)}x${Math.min(width, height)}`;
   },
 };

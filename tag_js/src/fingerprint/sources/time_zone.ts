@@ -1,8 +1,7 @@
-// Time zone: IANA name of the device's zone. Fair information, changes on journeys. resistFingerprinting: UTC.
+// Time zone: IANA name of the device's zone. Fair information, changes on journeys. resistFingerprinting says
+// Atlantic/Reykjavik, formerly UTC.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
+import { readTimeZone } from "../time_zone";
 
-export const timeZone: Source = {
-  name: "time_zone",
-  read: () => orMissing(Intl.DateTimeFormat().resolvedOptions().timeZone),
-};
+export const timeZone: Source = { name: "time_zone", blur: "r", read: () => readTimeZone() };

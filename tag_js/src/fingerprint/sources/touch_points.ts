@@ -1,5 +1,10 @@
-// Touch points: how many fingers the screen tells apart, 0 without touch. Stable; tells an iPad from a Mac.
+// Touch points: how many fingers the screen tells apart, 0 without touch. Stable but for a second screen that can be
+// touched; tells an iPad from a Mac. resistFingerprinting says the same for all.
 
-import { orMissing, type Source } from "../source";
+import type { Source } from "../source";
 
-export const touchPoints: Source = { name: "touch_points", read: () => orMissing(navigator.maxTouchPoints) };
+export const touchPoints: Source = {
+  name: "touch_points",
+  blur: "r",
+  read: () => navigator.maxTouchPoints,
+};

@@ -2,6 +2,6 @@
 // all, Firefox rounds to a class of cards, resistFingerprinting says "Mozilla".
 
 import type { Source } from "../source";
-import { readRenderer } from "./webgl";
+import { readName } from "../webgl";
 
-export const webglRenderer: Source = { name: "webgl_renderer", read: readRenderer };
+export const webglRenderer: Source = { name: "webgl_renderer", blur: "r", read: () => readName(0x9246, 0x1f01) };
