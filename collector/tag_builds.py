@@ -4,8 +4,8 @@
     static/tag/releases/   one folder per released version, the same files, frozen by `npm run release`
 
 `t.js` is the tag; the files with other letters are its lazy modules, such as `f.js`, the fingerprint. build.json says
-the version and, for each file, the first 8 hex digits of its SHA-256 (part of its versioned address) and its SHA-384
-(for `integrity=`). Released files never change: a page that names one by its integrity must find it for ever. Nothing
+the version and, for each file, the first 8 letters and digits of its SHA-256 in base64 (part of its versioned address)
+and its SHA-384 (for `integrity=`). Released files never change: a page that names one by its integrity must find it for ever. Nothing
 here builds anything; `npm run build` does.
 """
 
@@ -22,7 +22,7 @@ TAG = "t.js"
 
 
 class BuiltFile(msgspec.Struct, frozen=True):
-    """A file as build.json describes it. `hash`: 8 hex digits; `integrity`: `sha384-…`."""
+    """A file as build.json describes it. `hash`: 8 letters and digits; `integrity`: `sha384-…`."""
 
     name: str
     hash: str
