@@ -9,71 +9,62 @@ import { findOnPath, isForUs, listen } from "./composed";
 import { quiet } from "./quiet";
 import type { Track } from "./wire";
 
-interface State {
-  form: string;
-  /** What will be noted next; abandoned only when the form is left, "" not at all. */
-  outcome: string;
-  /** Names of the fields that had the focus or an entry, in that order, at most 20. */
-  fields: string[];
-  last_field?: string;
-  /** Here: when the first entry was made; 0 for none. */
-  seconds: number;
-}
+const MAX_FIELDS = 20;
 
 /** Watch all forms. The returned function is to be called when the page is left: a form that was begun is abandoned. */
 export function watchForms(track: Track): () => void {
-  let form: HTMLFormElement | undefined | null;
-  let state = { outcome: "" } as State;
+  // Of the form that somebody is at.
+  let element: HTMLFormElement | undefined;
+  let form: string;
+  let fields: string[]; // that had the focus or an entry, in that order
+  let last_field: string | undefined;
+  let startedMs = 0; // first entry; 0 for none
+  let outcome = ""; // what will be noted next; abandoned only when the form is left, "" not at all
   let isAttempt = false; // in this task
 
   const settle = quiet((isLeft?: boolean) => {
     isAttempt = false;
-    const { outcome, seconds } = state;
     if (!outcome || (!isLeft && outcome === "abandoned")) return;
-    track("form", { ...state, seconds: seconds && Math.round((Date.now() - seconds) / 100) / 10 });
-    state.outcome = outcome === "invalid" ? "abandoned" : "";
-    if (outcome === "submitted") form = null;
+    const seconds = startedMs && Math.round((Date.now() - startedMs) / 100) / 10;
+    track("form", { form, outcome, fields, last_field, seconds });
+    if (outcome === "submitted") element = undefined;
+    outcome = outcome === "invalid" ? "abandoned" : "";
   });
 
   const onEvent = quiet((event: Event) => {
-    const { type } = event;
-    const target = event.target as HTMLInputElement;
-    const isButton = findOnPath(event, "button,[type=submit]");
+    const { type, target } = event;
+    const field = target as HTMLInputElement;
     const isSubmit = type === "submit";
-    if (isSubmit || (type === "click" && isButton)) {
+    const isButton = findOnPath(event, "button,[type=submit]");
+    const touched = isSubmit ? (target as HTMLFormElement) : field.form;
+    if (isSubmit || (isButton && type === "click")) {
       isAttempt = true;
       setTimeout(settle);
     }
-    const touched = isSubmit ? (event.target as HTMLFormElement) : target.form;
-    if (type === "click" || !touched || !isForUs(event)) return;
-    if (touched !== form) {
+    if (!touched || !isForUs(event)) return;
+    if (touched !== element) {
       settle(true);
-      form = touched;
-      state = { form: nameForm(form), outcome: "", fields: [], seconds: 0 };
+      element = touched;
+      // Attributes, not properties: a field called `id` or `action` takes the property's place.
+      const read = (name: string): string => touched.getAttribute(name) || "";
+      form = read("id") || read("name") || new URL(read("action"), location.href).pathname;
+      fields = [];
+      last_field = undefined;
+      startedMs = 0;
+      outcome = "";
     }
-    if (isSubmit) state.outcome = "submitted";
+    if (isSubmit) outcome = "submitted";
     else if (type === "invalid") {
-      if (isAttempt) state.outcome = type;
-    } else if (!isButton) {
-      const field = target.name || target.id;
-      const { fields } = state;
-      state.last_field = field;
-      if (field && !fields.includes(field) && fields.length < 20) fields.push(field);
+      if (isAttempt) outcome = type;
+    } else if (!isButton && type !== "click") {
+      last_field = field.name || field.id;
+      if (last_field && !fields.includes(last_field) && fields.length < MAX_FIELDS) fields.push(last_field);
       if (type === "input") {
-        state.outcome = "abandoned";
-        state.seconds = state.seconds || Date.now();
+        outcome = "abandoned";
+        startedMs ||= Date.now();
       }
     }
   });
   listen("focusin input click submit invalid", onEvent);
   return () => settle(true);
-}
-
-/** Attributes, not properties: a field called `id` or `action` takes the property's place. */
-function nameForm(form: HTMLFormElement): string {
-  return (
-    form.getAttribute("id") ||
-    form.getAttribute("name") ||
-    new URL(form.getAttribute("action") || "", location.href).pathname
-  );
 }

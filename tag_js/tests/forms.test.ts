@@ -150,6 +150,25 @@ test("who turns to another form leaves the one before", () => {
   ]);
 });
 
+test("what became of one form says nothing of the next", () => {
+  put(`${FORM}<form name=search><input name=q></form>`);
+  press("[name=email]");
+  act(get("[name=q]"), "focusin");
+  leave();
+  expect(noted()).toMatchObject([
+    { form: "sign-up", outcome: "invalid" },
+    { form: "sign-up", outcome: "abandoned" },
+  ]);
+});
+
+test("a label that is clicked is no field", () => {
+  put("<form id=a><label id=name-label for=name>Name</label><input id=name></form>");
+  act(get("label"), "click");
+  enter("input");
+  leave();
+  expect(noted()).toMatchObject([{ fields: ["name"] }]);
+});
+
 test.each([
   ["<form id=a name=b action=/c>", "a"],
   ["<form name=b action=/c>", "b"],
