@@ -109,13 +109,15 @@ def measure(say: Console, parts: set[Part], throttles: Sequence[int], runs: int,
     tags = _choose(TAGS, peers) if Part.tags in parts else {}
     fingerprints = _choose(FINGERPRINTS, peers) if Part.fingerprints in parts else {}
     labels = {name: agent.label for name, agent in (fingerprints | tags).items()}
-    with running_chromium() as browser, running_sink() as sink:
+    traffic: dict[str, dict[str, float]] = {}
+    tag_times: dict[int, dict[str, Series]] = {}
+    fingerprint_times: dict[int, dict[str, Series]] = {}
+    version = "not started"
+    if tags or fingerprints:
         rounds = runs * len(throttles)
         steps = (len(tags) + (len(tags) + 1) * rounds if tags else 0) + len(fingerprints) * (rounds + 1)
-        traffic: dict[str, dict[str, float]] = {}
-        tag_times: dict[int, dict[str, Series]] = {}
-        fingerprint_times: dict[int, dict[str, Series]] = {}
-        with _progress(say, steps) as step:
+        with running_chromium() as browser, running_sink() as sink, _progress(say, steps) as step:
+            version = browser.version
             # Also warms the machine up: what is measured later does not wait for the disk.
             for tag in tags.values():
                 step(f"{tag.name}: what it sends")
@@ -130,7 +132,7 @@ def measure(say: Console, parts: set[Part], throttles: Sequence[int], runs: int,
                 if fingerprints:
                     agents = list(fingerprints.values())
                     fingerprint_times[one] = _run_rounds(browser, sink, agents, run_fingerprint, one, runs, step)
-        machine = read_machine(browser.version, load)
+    machine = read_machine(version, load)
     findings += find_traffic(traffic)
     findings += find_ratios(TAG_COMPARISONS, tag_times)
     findings += find_ratios(FINGERPRINT_COMPARISONS, fingerprint_times)

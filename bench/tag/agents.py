@@ -123,7 +123,8 @@ def make_snowplow() -> Agent:
 def make_posthog() -> Agent:
     """Return PostHog's default bundle with the configuration of its install page; the first page view goes by itself.
 
-    The sink answers its remote configuration as a new project would: autocapture on, replay and surveys off.
+    The sink answers its remote configuration as a new project would: autocapture on, replay and surveys off. The
+    script for surveys, which it asks for all the same, is not served: that spares it the evaluation.
     """
     start = f"""
         posthog.init("phc_bench", {{

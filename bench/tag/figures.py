@@ -91,7 +91,7 @@ TAG_COMPARISONS = (
     Comparison(Figure("task_ratio", "all main-thread time in 2 s", "ratio", None), "task", 1, "snowplow"),
     Comparison(Figure("cpu_ratio", "what the processor spent on it", "ratio", None), "cpu", 1, "snowplow"),
     Comparison(
-        Figure("task_4x_ratio", "the same on a processor a quarter as fast", "ratio", 0.6, 0.4), "task", 4, "snowplow"
+        Figure("task_4x_ratio", "all main-thread time, a quarter as fast", "ratio", 0.6, 0.4), "task", 4, "snowplow"
     ),
 )
 FINGERPRINT_COMPARISONS = (
