@@ -5,8 +5,8 @@
 
 `t.js` is the tag; the files with other letters are its lazy modules, such as `f.js`, the fingerprint. build.json says
 the version and, for each file, the first 8 letters and digits of its SHA-256 in base64 (part of its versioned address)
-and its SHA-384 (for `integrity=`). Released files never change: a page that names one by its integrity must find it for ever. Nothing
-here builds anything; `npm run build` does.
+and its SHA-384 (for `integrity=`). Released files never change: a page that names one by its integrity must find it
+for ever. Nothing here builds anything; `npm run build` does.
 """
 
 from __future__ import annotations
