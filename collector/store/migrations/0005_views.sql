@@ -18,7 +18,7 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
     received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it',
     event_name LowCardinality(String) COMMENT 'Name of the event; page_view, identify, reset, link_confirm and fingerprint are the tag''s own',
     visitor_id UUID COMMENT 'Visitor (one browser or app install); all zeros: none',
-    visitor_proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, script, server or none',
+    visitor_proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, script, server, cookieless (of the day alone) or none',
     session_id UUID COMMENT 'Session (30 minutes idle or a new campaign ends it); all zeros: none',
     session_number UInt32 COMMENT 'How many sessions this visitor has had, this one included',
     person_id UUID COMMENT 'Person whose event it was, by all that is known now; for an anonymous visitor its own id',
