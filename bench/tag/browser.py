@@ -144,18 +144,21 @@ def run_tag(browser: Browser, sink: Sink, agent: Agent, throttle: int) -> Sample
 
 
 def watch_traffic(browser: Browser, sink: Sink, agent: Agent) -> Sample:
-    """See what a tag sends while the page stays open, what it loads, and what it leaves on the device."""
+    """See what a tag sends while the page stays open, what it loads, and how often it touches the device to leave what."""
     host, origin = sink.begin()
     with open_page(browser, origin, 1) as (context, _, session):
         start = load_scripts(session, agent, origin)
+        evaluate(session, "bench.countTouches(); 0")
         evaluate(session, f"bench.runTag(() => {{ {start} }})")
         time.sleep(TRAFFIC_S)
+        touches = evaluate(session, "bench.touches")
         sent = [one for one in list(sink.seen[host]) if one.is_sent]
         loaded = "performance.getEntriesByType('resource').filter((r) => r.initiatorType === 'script').length"
         cookies = sum(len(one.get("name", "")) + len(one.get("value", "")) for one in context.cookies(origin))
         return {
             "requests": len(sent),
             "body": sum(one.size for one in sent),
+            "touches": touches,
             "scripts": evaluate(session, loaded),
             "stored": evaluate(session, "bench.storedBytes()") + cookies,
         }

@@ -34,7 +34,13 @@ FINGERPRINT_MEASURES = {
     "longest": "longest task",
     "task": "task",
 }
-TRAFFIC = {"requests": "requests", "body": "body B", "scripts": "scripts loaded", "stored": "stored B"}
+TRAFFIC = {
+    "requests": "requests",
+    "body": "body B",
+    "scripts": "scripts loaded",
+    "touches": "device touches",
+    "stored": "stored B",
+}
 
 
 @dataclass

@@ -63,7 +63,7 @@ def report() -> Measured:
         Finding(CORE, None, note="t.js.br is not built"),
         *find_ratios(TAG_COMPARISONS, MEASURED),
     ]
-    traffic = {"tagstitch": {"requests": 1, "body": 815, "scripts": 0, "stored": 104}}
+    traffic = {"tagstitch": {"requests": 1, "body": 815, "scripts": 0, "touches": 9, "stored": 104}}
     return Measured(
         machine, "2026-11-22T08:00:00+00:00", 3, {"tagstitch": "ours"}, findings, dict(MEASURED), {}, traffic
     )
