@@ -144,7 +144,7 @@ def run_tag(browser: Browser, sink: Sink, agent: Agent, throttle: int) -> Sample
 
 
 def watch_traffic(browser: Browser, sink: Sink, agent: Agent) -> Sample:
-    """See what a tag sends while the page stays open, what it loads, and how often it touches the device to leave what."""
+    """See what a tag sends and loads while the page stays open, how often it touches the device, and what it leaves."""
     host, origin = sink.begin()
     with open_page(browser, origin, 1) as (context, _, session):
         start = load_scripts(session, agent, origin)
