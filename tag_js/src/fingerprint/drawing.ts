@@ -44,6 +44,8 @@ export function digestPicture(
   if (isNoisy) return { error: "noise" };
   const context = openCanvas(width, height);
   if (!context) return;
+  // Otherwise letters are placed by the screen's pixels, and another screen, or zoom, would draw them otherwise.
+  context.textRendering = "geometricPrecision";
   paint(context);
   return digest(context.getImageData(0, 0, width, height).data);
 }

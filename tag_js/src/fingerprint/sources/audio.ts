@@ -9,23 +9,22 @@ export const audio: Source = {
   async read() {
     if (typeof OfflineAudioContext === "undefined") return;
     const context = new OfflineAudioContext(1, 5000, 44_100);
-    const oscillator = context.createOscillator();
-    oscillator.type = "triangle";
-    oscillator.frequency.value = 10_000;
-    const compressor = context.createDynamicsCompressor();
-    compressor.threshold.value = -50;
-    compressor.knee.value = 40;
-    compressor.ratio.value = 12;
-    compressor.attack.value = 0;
-    compressor.release.value = 0.25;
-    oscillator.connect(compressor);
+    const compressor = new DynamicsCompressorNode(context, {
+      threshold: -50,
+      knee: 40,
+      ratio: 12,
+      attack: 0,
+      release: 0.25,
+    });
     compressor.connect(context.destination);
-    oscillator.start(0);
+    const tone = new OscillatorNode(context, { type: "triangle", frequency: 10_000 });
+    tone.connect(compressor);
+    tone.start();
     // The compressor looks ahead 6 ms, so the tone is silent for its first 264 samples. There, and there only, is a
     // level of 1.
-    const level = context.createConstantSource();
+    const level = new ConstantSourceNode(context);
     level.connect(context.destination);
-    level.start(0);
+    level.start();
     level.stop(0.003);
     const samples = (await context.startRendering()).getChannelData(0);
     if (samples.subarray(0, 120).some((sample) => sample !== 1)) return { error: "noise" };

@@ -1,4 +1,4 @@
-// Canvas geometry: how this device draws curves, gradients, shadows and blended colours. Tells the graphics library
+// Canvas geometry: how this device draws curves, gradients and blended colours. Tells the graphics library
 // and the processor family; the same for many devices, stable until a major version. Blurred by resistFingerprinting,
 // by Firefox's and Safari's private windows and by Brave: then it is `noise`.
 
@@ -21,8 +21,6 @@ export const canvasGeometry: Source = {
         context.arc(40 + 15 * i, 35 + 20 * (i % 2), 29.5, 0, 7);
         context.fill();
       });
-      context.shadowBlur = 5;
-      context.shadowColor = "#a30";
       context.lineWidth = 1.7;
       context.beginPath();
       context.moveTo(5, 80);

@@ -6,16 +6,13 @@ import type { Source } from "../source";
 const TYPES = [
   "video/mp4;codecs=avc1.64001f",
   "video/mp4;codecs=hvc1.1.6.L93.B0",
-  "video/mp4;codecs=dvh1.05.06",
   "video/mp4;codecs=av01.0.05M.08",
   "video/webm;codecs=vp9",
   "video/ogg;codecs=theora",
-  "video/x-matroska",
   "audio/mp4;codecs=ac-3",
   "audio/mp4;codecs=alac",
   "audio/ogg;codecs=opus",
   "audio/flac",
-  "audio/aiff",
 ];
 
 export const codecs: Source = {

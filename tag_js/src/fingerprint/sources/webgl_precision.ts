@@ -5,20 +5,19 @@ import type { Source } from "../source";
 import { fromWebgl } from "../webgl";
 
 const FRAGMENT_SHADER = 0x8b30;
-/** Low, medium and high float; low, medium and high integer. */
-const FORMATS = [0x8df0, 0x8df1, 0x8df2, 0x8df3, 0x8df4, 0x8df5];
+const LOW_FLOAT = 0x8df0;
 
 export const webglPrecision: Source = {
   name: "webgl_precision",
   blur: "r",
   read: () =>
     fromWebgl((context) =>
-      FORMATS.map((format) => {
-        const { rangeMin, rangeMax, precision } = context.getShaderPrecisionFormat(
-          FRAGMENT_SHADER,
-          format,
-        ) as WebGLShaderPrecisionFormat;
-        return [rangeMin, rangeMax, precision].join();
-      }).join(";"),
+      // Low, medium and high float; low, medium and high integer.
+      [0, 1, 2, 3, 4, 5]
+        .map((i) => {
+          const format = context.getShaderPrecisionFormat(FRAGMENT_SHADER, LOW_FLOAT + i);
+          return format && [format.rangeMin, format.rangeMax, format.precision];
+        })
+        .join(";"),
     ),
 };
