@@ -21,10 +21,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
-from webdriver import Session, open_session, running_driver
+from webdriver import Driver, Session, running_driver
 
 DEADLINE_S = 10.0
 CHROMIUM_FLAGS = [
@@ -197,8 +196,8 @@ def _webkit(proxy: str, folder: Path) -> Iterator[Engine]:
     screen = need_program("xvfb-run", package="xvfb xauth")
     arguments = ["--automation", "--enable-itp", f"--proxy=http://{proxy}"]
     options = {"binary": _find_mini_browser("webkit2gtk-4.*", "webkit2gtk-driver"), "args": arguments}
-    with running_driver([screen, "-a", driver], folder / "webkit.log") as client:
-        yield Engine("webkit", lambda: _webdriver_profile(client, {"webkitgtk:browserOptions": options}))
+    with running_driver([screen, "-a", driver], folder / "webkit.log") as program:
+        yield Engine("webkit", lambda: _webdriver_profile(program, {"webkitgtk:browserOptions": options}))
 
 
 @contextlib.contextmanager
@@ -206,8 +205,8 @@ def _old_webkit(proxy: str, folder: Path) -> Iterator[Engine]:
     driver = need_program("WPEWebDriver", package="wpewebkit-driver")
     binary = _find_mini_browser("wpe-webkit-1.*", "libwpewebkit-1.1-0 libwpebackend-fdo-1.0-1")
     options = {"binary": binary, "args": ["--automation", "--headless"]}
-    with running_driver([driver], folder / "old_webkit.log") as client:
-        yield Engine("old_webkit", lambda: _webdriver_profile(client, {"wpe:browserOptions": options}))
+    with running_driver([driver], folder / "old_webkit.log") as program:
+        yield Engine("old_webkit", lambda: _webdriver_profile(program, {"wpe:browserOptions": options}))
 
 
 def _find_mini_browser(folder: str, package: str) -> str:
@@ -217,8 +216,8 @@ def _find_mini_browser(folder: str, package: str) -> str:
 
 
 @contextlib.contextmanager
-def _webdriver_profile(client: httpx.Client, options: dict[str, Any]) -> Iterator[Tab]:
-    with open_session(client, {"acceptInsecureCerts": True, **options}) as session:
+def _webdriver_profile(program: Driver, options: dict[str, Any]) -> Iterator[Tab]:
+    with program.open_session({"acceptInsecureCerts": True, **options}) as session:
         yield _WebDriverTab(session)
 
 
