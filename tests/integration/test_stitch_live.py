@@ -29,6 +29,7 @@ from tests.identity.story import (
     alias,
     click,
     days,
+    hand_over,
     hours,
     key,
     minutes,
@@ -141,6 +142,21 @@ def test_the_main_story_as_readers_see_it(loaded: Loaded) -> None:
     loaded.stitch()
     assert loaded.who("A") == ["K1", "K1", "K1"]
     assert loaded.who("B") == ["K2"]
+    assert loaded.differs() == 0
+
+
+def test_a_walk_over_three_domains_is_followed_back(loaded: Loaded) -> None:
+    """Each crossing is loaded by itself, the sign-in last: what was stitched on the way is what a rebuild makes."""
+    loaded.load(events=[("A", hours(1)), ("B", hours(2)), ("C", hours(3)), ("D", hours(3))])
+    loaded.load(*hand_over("B", "A", hours(2), token="t", session_start=hours(1)))
+    loaded.stitch()
+    loaded.load(*hand_over("C", "B", hours(3), token="u", session_start=hours(2)))
+    loaded.load(*hand_over("D", "B", hours(3) + 1, token="u"))
+    loaded.stitch()
+    assert loaded.differs() == 0
+    loaded.load(*sign_in("C", "K1", at=hours(4)))
+    loaded.stitch()
+    assert [loaded.who(name) for name in "ABCD"] == [["K1?"], ["K1?"], ["K1"], [""]]
     assert loaded.differs() == 0
 
 
