@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,8 @@ class PageServer:
     pages: dict[str, Callable[[Request], Response]] = field(default_factory=dict)
     received: list[Received] = field(default_factory=list)
     answers: dict[str, list[Response]] = field(default_factory=dict)
+    posts: dict[str, Callable[[Request], Awaitable[Response]]] = field(default_factory=dict)
+    """What takes a POST of the page's own, by path."""
     preflights: int = 0
 
     def beacons(self, site: str) -> list[Received]:
@@ -103,6 +105,10 @@ def running_page_server() -> Iterator[PageServer]:
         make = server.pages.get(request.url.path)
         return make(request) if make else Response("", status_code=404)
 
+    async def post(request: Request) -> Response:
+        take = server.posts.get(request.url.path)
+        return await take(request) if take else Response("", status_code=405)
+
     async def beacon(request: Request) -> Response:
         if request.method == "OPTIONS":
             server.preflights += 1
@@ -119,6 +125,7 @@ def running_page_server() -> Iterator[PageServer]:
         routes=[
             *tag.routes(Config()),
             Route("/x/b", beacon, methods=["POST", "OPTIONS"]),
+            Route("/{path:path}", post, methods=["POST"]),
             Route("/{path:path}", page),
         ]
     )
