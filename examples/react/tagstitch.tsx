@@ -1,3 +1,5 @@
+"use client"; // for Next.js; elsewhere it says nothing
+
 import { useEffect, useRef } from "react";
 import { identify, reset, start } from "tagstitch-tag";
 

@@ -34,7 +34,6 @@ def fresh_build() -> Path:
     out = Path(tempfile.mkdtemp(prefix="tagstitch-build-"))
     atexit.register(shutil.rmtree, out, ignore_errors=True)
     run_node("scripts/build.mjs", "--out", out)
-    run_node("scripts/package.mjs", "--out", out)
     return out
 
 
@@ -51,8 +50,10 @@ def consumer_folder() -> Path:
     for name in ("react", "react-dom", "vue", "@types"):
         (modules / name).symlink_to(TAG_JS / "node_modules" / name, target_is_directory=True)
     # The files of the repository are seen from here, so that what they import is looked up here.
-    shutil.copytree(ROOT / "examples", folder / "examples")
-    shutil.copytree(ROOT / "tests" / "data" / "package", folder / "tests" / "data" / "package")
+    for name in ("examples", "tests/data/package", "tests/data/recipes"):
+        shutil.copytree(ROOT / name, folder / name)
+    # The recipe for Next.js uses the component for React, in its own folder.
+    shutil.copy(folder / "examples" / "react" / "tagstitch.tsx", folder / "examples" / "nextjs" / "app")
     return folder
 
 
