@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines import CHROMIUM_FLAGS
+from engines import CHROMIUM_FLAGS, FIREFOX_PREFERENCES, need_program, running_engine_of
 from page_server import PageServer
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 from starlette.requests import Request
@@ -53,6 +53,8 @@ def signals_page(page_server: PageServer, module_source: str) -> Iterator[str]:
         return Response(module_source, media_type="text/javascript")
 
     page_server.pages["/f.js"] = serve_module
+    # Firefox reports the page's icon to the policy, and WebDriver evaluates text, which the policy forbids.
+    page_server.add_page("/signals/lenient", PAGE)
     yield page_server.add_page("/signals", PAGE, {"Content-Security-Policy": STRICT})
     del page_server.pages["/f.js"]
 
@@ -208,3 +210,45 @@ def test_a_hidden_page_is_read_too(context: BrowserContext, signals_page: str) -
     page.evaluate("Object.defineProperty(document, 'visibilityState', {value: 'hidden'})")
     context.new_page().bring_to_front()
     assert page.evaluate("run()")["s"].keys() == NAMES
+
+
+def test_resist_fingerprinting_is_marked(playwright_driver: Playwright, signals_page: str) -> None:
+    """In Firefox the signals are the same in two profiles; with resistFingerprinting what it replaces is marked, and
+    the collector makes no fingerprint of the rest."""
+    found: dict[bool, dict[str, Any]] = {}
+    for resists in (False, True):
+        firefox = playwright_driver.firefox.launch(
+            channel="moz-firefox",
+            executable_path=need_program("firefox-esr", "firefox", package="firefox-esr"),
+            firefox_user_prefs={**FIREFOX_PREFERENCES, "privacy.resistFingerprinting": resists},
+        )
+        found[resists] = read_signals(firefox.new_context(), f"{signals_page}/lenient")
+        assert found[resists].keys() == NAMES
+        assert read_signals(firefox.new_context(), f"{signals_page}/lenient") == found[resists]
+        firefox.close()
+    marked = {name for name, value in found[True].items() if value == {"error": "rfp"}}
+    assert marked >= {"time_zone", "screen", "hardware_concurrency", "fonts", "webgl_renderer", "touch_points"}
+    assert marked <= {signal.name for signal in list_signals(2) if "rfp" in signal.blurred_by}
+    for name in ("canvas_text", "canvas_geometry", "canvas_emoji"):
+        assert found[True][name] == {"error": "noise"}
+        assert isinstance(found[False][name], str)
+    assert {"error": "rfp"} not in found[False].values()
+    assert make_fingerprint(found[True], 2) == ""
+    assert make_fingerprint(found[False], 2) != ""
+
+
+@pytest.mark.parametrize("name", ["webkit", "old_webkit"])
+def test_webkit_tells_them_too(name: str, signals_page: str, tmp_path: Path) -> None:
+    """Both WebKits give the same signals in two profiles, and enough of them for a fingerprint."""
+    found: list[dict[str, Any]] = []
+    with running_engine_of(name, signals_page.split("/")[2], tmp_path) as engine:
+        for _ in range(2):
+            with engine.profile() as tab:
+                tab.open(f"{signals_page}/lenient")
+                found.append(tab.evaluate("run()")["s"])
+                assert tab.evaluate("wrong") == []
+    assert found[0].keys() == NAMES
+    assert found[0] == found[1]
+    assert make_fingerprint(found[0], 2) != ""
+    assert found[0]["webgl_renderer"] == "Apple GPU", "WebKit says so of every device"
+    assert found[0]["system_font"] == {"error": "missing"}

@@ -194,3 +194,9 @@ test("codecs: one letter for each type, so that what changes is seen", async () 
   onLaptop({ document: { createElement: () => ({ canPlayType }) } });
   expect(await read("codecs")).toMatch(/^-+m-+$/);
 });
+
+test("system_font: a canvas that does not know the names keeps its own font, and that says nothing", async () => {
+  const context = Object.defineProperty({}, "font", { get: () => "10px sans-serif", set() {} });
+  onLaptop({ document: { createElement: () => ({ getContext: () => context }) } });
+  expect(await read("system_font")).toEqual(MISSING);
+});

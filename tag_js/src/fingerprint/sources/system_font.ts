@@ -9,12 +9,13 @@ export const systemFont: Source = {
   blur: "r",
   read() {
     const context = openCanvas();
-    return (
-      context &&
-      ["caption", "small-caption", "menu"].map((font) => {
-        context.font = font;
-        return context.font;
-      })
-    );
+    if (!context) return;
+    const before = context.font;
+    const names = ["caption", "small-caption", "menu"].map((font) => {
+      context.font = font;
+      return context.font;
+    });
+    // WebKit does not know these on a canvas, and keeps the font that was there.
+    return names[0] === before ? undefined : names;
   },
 };
