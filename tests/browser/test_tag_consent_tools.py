@@ -104,7 +104,7 @@ def open_page(page: Page, page_server: PageServer, site: str, reference: str) ->
 
     def open_page(consent_from: str, *, preset: str = "required", head: str = "", body: str = "") -> Page:
         snippet = make_snippet(Config(), site, consent=preset)
-        marked = snippet.replace(" data-site=", f' data-consent-from="{consent_from}" data-site=')
+        marked = snippet.replace(" data-site=", f' data-auto="" data-consent-from="{consent_from}" data-site=')
         assert marked != snippet
         marked += f"<script>watchConsent({consent_from!r}, 'dataLayer', (said) => tagstitch('consent', said))</script>"
         html = f"<!doctype html><html lang=en><head><title>t</title>{head}{marked}</head><body>{body}</body></html>"
