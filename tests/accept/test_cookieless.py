@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
@@ -9,8 +10,10 @@ import msgspec
 import pytest
 
 from collector.accept.day_visitor import find_day_visitor
+from collector.accept.pipeline import accept
 from collector.accept.visitor_cookie import VisitorCookie, may_sign, read_cookie, write_cookie
-from collector.event import NIL_ID, Context, Reason
+from collector.event import NIL_ID, Context, LandingRow, Reason
+from tests.accept.test_malformed import CLASSES
 from tests.edge_examples import (
     KEYRING,
     NOW_MS,
@@ -22,6 +25,7 @@ from tests.edge_examples import (
     make_context,
     make_event,
     make_id,
+    read_line,
     sign,
     take,
 )
@@ -123,3 +127,19 @@ def test_a_grant_makes_a_new_visitor() -> None:
     cookie = read_cookie(KEYRING, "shop", answer.set_cookie or "", NOW_S)
     assert cookie is not None
     assert cookie.visitor_id == VISITOR
+
+
+@pytest.mark.parametrize("letters", [None, "", "si"])
+def test_bad_input_is_refused_here_as_anywhere(letters: str | None) -> None:
+    """Every malformed beacon of the catalogue, and every wrong type in a right one, is an answer and never an error."""
+    bodies = [body for body, _, _ in CLASSES.values()]
+    fields = ("d", "rf", "x", "l", "z", "w", "f", "lt", "hs", "ho", "xl", "c", "b", "u")
+    values = (None, 7, -1, "", "x" * 9000, [], {}, {"i": 1}, True, 1e400)
+    right = make_body(c=letters)
+    bodies += [json.dumps(right | {field: value}).encode() for field in fields for value in values]
+    facts = {"sample": 0.5, "cookie": "sid", "cookie_domain": "shop.example"}
+    site = msgspec.structs.replace(COOKIELESS, **facts)
+    context = make_visit(site=site, cookies={"sid": "\xe9" * 9}, cookie_twins={"sid": ("", "x.y.z")})
+    for body in bodies:
+        line = read_line(accept(body, context))
+        assert msgspec.json.decode(line, type=LandingRow).received_at_ms == NOW_MS
