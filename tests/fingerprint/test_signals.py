@@ -11,7 +11,8 @@ import pytest
 from fingerprint import SIGNALS, VERSIONS, Blur, Stability, list_signals, normalise_signals
 from fingerprint.signals import is_counted
 
-SOURCES = Path(__file__).parents[2] / "tag_js" / "src" / "fingerprint" / "sources"
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "tag_js" / "src" / "fingerprint" / "sources"
 
 VERSION_1 = {
     "canvas": True,
@@ -236,3 +237,14 @@ def test_what_the_person_changes_does_not_count() -> None:
         assert signal.why.startswith("does not count") != is_counted(signal.name, 2), signal.name
     assert not is_counted("canvas", 2)
     assert not is_counted("unknown", 1)
+
+
+def test_the_docs_name_them_all() -> None:
+    """The table for site owners has every signal of version 2 once, and says how many there are."""
+    section = (
+        (ROOT / "docs" / "tag.md").read_text(encoding="utf-8").split("## Device fingerprint\n")[1].split("\n## ")[0]
+    )
+    table = section.split("|---|---|---|\n")[1].split("\n\n")[0]
+    names = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[2])]
+    assert sorted(names) == sorted(signal.name for signal in list_signals(2))
+    assert f"reads {len(names)} signals" in section
