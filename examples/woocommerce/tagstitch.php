@@ -56,7 +56,7 @@ add_action('wp_logout', function () {
 
 add_action('woocommerce_after_single_product', function () {
     global $product;
-    $price = (float) wc_get_price_to_display($product);
+    $price = (float) wc_get_price_excluding_tax($product);
     tagstitch_call('track', 'view_item', [
         'currency' => get_woocommerce_currency(),
         'value' => $price,
@@ -67,7 +67,7 @@ add_action('woocommerce_after_single_product', function () {
 add_action('woocommerce_before_checkout_form', function () {
     $items = [];
     foreach (WC()->cart->get_cart() as $line) {
-        $items[] = tagstitch_item($line['data'], wc_get_price_to_display($line['data']), $line['quantity']);
+        $items[] = tagstitch_item($line['data'], wc_get_price_excluding_tax($line['data']), $line['quantity']);
     }
     tagstitch_call('track', 'begin_checkout', [
         'currency' => get_woocommerce_currency(),

@@ -112,14 +112,16 @@ test("each function is its command", async () => {
   tag.alias("ada@shop.example", { kind: "email" });
   tag.group("acme", { kind: "company" });
   const heard: string[] = [];
-  tag.on((event) => heard.push(event.n));
+  tag.on("event", (event) => heard.push(event.n));
   tag.use((commands) => commands.track("from_an_add_on"));
   tag.reset();
   const went: string[] = [];
   tag.link("https://shop.example/cart", (url) => went.push(url));
   await pass();
-  expect(names()).toEqual(["page_view", "x", "identify", "alias", "group", "from_an_add_on", "reset"]);
-  expect(heard).toEqual(["from_an_add_on", "reset"]);
+  expect(names().slice(0, 5)).toEqual(["page_view", "x", "identify", "alias", "group"]);
+  // An add-on may begin a moment later: some have to be loaded first.
+  expect(names().slice(5).sort()).toEqual(["from_an_add_on", "reset"]);
+  expect(heard.sort()).toEqual(["from_an_add_on", "reset"]);
   expect(went).toEqual(["https://shop.example/cart"]);
   const [view, x, identify] = collector.posted[0]?.e ?? [];
   expect(view?.p).toMatchObject({ kind: "article" });

@@ -47,6 +47,13 @@ def run_php(*arguments: str | Path, facts: object) -> str:
     return done.stdout
 
 
+def snippet(site: str) -> str:
+    """What `tagstitch snippet` prints, with consent implied; of what the tag notes by itself only page views are left,
+    so that no test depends on how long somebody looked."""
+    printed = make_snippet(Config(), site, consent="implied")
+    return printed.replace(f'data-site="{site}"', f'data-site="{site}" data-auto="spa"').strip()
+
+
 def read_calls(html: str, command: str) -> list[list[Any]]:
     """Read the calls of a command out of a page, as JSON of their arguments."""
     found = re.findall(rf'tagstitch\(("{command}".*)\);', html)
@@ -73,7 +80,7 @@ def render_jinja(site: str, facts: dict[str, Any]) -> str:
     loader = jinja2.DictLoader(
         {
             "page.html": (EXAMPLES / "templates" / "jinja.html").read_text("utf-8"),
-            "tagstitch.html": make_snippet(Config(), site, consent="implied"),
+            "tagstitch.html": snippet(site),
         }
     )
     return jinja2.Environment(loader=loader, autoescape=True).get_template("page.html").render(facts)
@@ -81,7 +88,7 @@ def render_jinja(site: str, facts: dict[str, Any]) -> str:
 
 def render_php(site: str, facts: dict[str, Any], folder: Path) -> str:
     shutil.copy(EXAMPLES / "templates" / "page.php", folder)
-    (folder / "tagstitch.html").write_text(make_snippet(Config(), site, consent="implied"), "utf-8")
+    (folder / "tagstitch.html").write_text(snippet(site), "utf-8")
     return run_php(DATA / "page.php", folder / "page.php", facts=facts)
 
 
@@ -93,7 +100,7 @@ def test_a_server_template_says_who_and_what(
     """A page made on a server identifies its customer and tells its order; a hostile name stays text."""
     facts = {"title": "order", "customer": {"id": "4711", "signature": "1.2.ab"}, "order": ORDER}
     html = render_jinja(site, facts) if language == "jinja" else render_php(site, facts, tmp_path)
-    assert make_snippet(Config(), site, consent="implied").strip() in html
+    assert snippet(site) in html
     page.goto(page_server.add_page(f"/template/{language}", html))
     events = page_server.event_names_are(site, ["page_view", "identify", "purchase"])
     assert events[1]["k"] == [{"k": "customer", "v": "4711", "g": "1.2.ab"}]
@@ -120,7 +127,7 @@ def test_a_server_template_without_a_customer(
 def render_woocommerce(folder: Path, site: str, hooks: list[tuple[str, int | None]], **facts: Any) -> str:
     """Let the plugin print a page in our stand-in for WordPress."""
     shutil.copy(EXAMPLES / "woocommerce" / "tagstitch.php", folder)
-    (folder / "snippet.html").write_text(make_snippet(Config(), site, consent="implied"), "utf-8")
+    (folder / "snippet.html").write_text(snippet(site), "utf-8")
     known = {
         "site": site,
         "version": 3,
@@ -225,7 +232,7 @@ def test_google_tag_manager_starts_the_tag_and_hands_events_on(page: Page, page_
     """Injected as a tag manager does, without attributes, the recipe starts the tag of its site, and an e-commerce
     event of the data layer becomes an event."""
     tag = (EXAMPLES / "google-tag-manager" / "tag.html").read_text("utf-8")
-    tag = tag.replace("site: 'shop'", f"site: '{site}'").replace("'required'", "'implied'")
+    tag = tag.replace("site: 'shop'", f"site: '{site}', auto: 'spa'").replace("'required'", "'implied'")
     tag = tag.replace("https://shop.example", page_server.origin)
     assert site in tag
     assert page_server.origin in tag
@@ -258,7 +265,9 @@ def test_nextjs_pages_router(page: Page, page_server: PageServer, site: str) -> 
     script = run_esbuild(
         folder / "next_pages.tsx", format="iife", alias={"next/script": str(folder / "next_script.tsx")}
     )
-    script = script.replace('"data-site": "shop"', f'"data-site": "{site}"').replace('"required"', '"implied"')
+    script = script.replace('"data-site": "shop"', f'"data-site": "{site}", "data-auto": "spa"').replace(
+        '"required"', '"implied"'
+    )
     assert site in script
     page_server.pages[f"/next/{site}.js"] = lambda _request: Response(script, media_type="text/javascript")
     body = f"<div id=root></div><script src=/next/{site}.js></script>"

@@ -21,7 +21,6 @@ const WORDS: Record<Said, `${"sent" | "held" | "refused" | "note"} ${string}`> =
   [Said.Refused]: "refused refused by the collector",
   [Said.PartlyRefused]: "refused partly refused by the collector",
   [Said.WillRetry]: "held no answer, will try again",
-  [Said.GaveUp]: "held no answer, gave up until the page is shown again",
   [Said.Kept]: "held kept on the device for the next page",
 };
 

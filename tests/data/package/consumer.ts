@@ -111,11 +111,13 @@ track("whatever_else", 5);
 page();
 page({ kind: "article" });
 link("https://pay.example/cart", (url) => location.assign(url));
-on((event) => [event.n.length, event.p?.price, event.k?.[0]?.v]);
+on("event", (event) => [event.n.length, event.p?.price, event.k?.[0]?.v]);
 use((commands) => commands.track("login"), { purpose: "marketing" });
 use("/add-on.js");
 // @ts-expect-error: an event has no such field
-on((event) => event.name);
+on("event", (event) => event.name);
+// @ts-expect-error: nothing of that name is to be heard
+on("beacon", () => {});
 // @ts-expect-error: no such purpose
 use("/add-on.js", { purpose: "analytics" });
 
@@ -130,7 +132,7 @@ tagstitch("alias", 4711);
 tagstitch("group", "acme");
 tagstitch("consent", { identity: true });
 tagstitch("link", "https://pay.example/", (url: string) => url.length);
-tagstitch("on", (event) => event.n.length);
+tagstitch("on", "event", (event) => event.n.length);
 tagstitch("use", "/add-on.js");
 tag("reset");
 tag("optOut");

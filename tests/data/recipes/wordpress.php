@@ -55,7 +55,7 @@ function get_woocommerce_currency() {
     return 'EUR';
 }
 
-function wc_get_price_to_display($product) {
+function wc_get_price_excluding_tax($product) {
     return $product->price;
 }
 
