@@ -8,7 +8,8 @@ command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 
 command -v firefox-esr >/dev/null 2>&1 || packages="$packages firefox-esr"
 # WebKit as WebKitGTK ships it: the driver with its MiniBrowser, which wants a screen.
 command -v WebKitWebDriver >/dev/null 2>&1 || packages="$packages webkit2gtk-driver"
-command -v xvfb-run >/dev/null 2>&1 || packages="$packages xvfb xauth"
+command -v xvfb-run >/dev/null 2>&1 || packages="$packages xvfb"
+command -v xauth >/dev/null 2>&1 || packages="$packages xauth"
 # An older WebKit. The driver depends on neither its browser nor what draws for it.
 command -v WPEWebDriver >/dev/null 2>&1 || packages="$packages wpewebkit-driver libwpewebkit-1.1-0 libwpebackend-fdo-1.0-1"
 command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$packages nginx-light"

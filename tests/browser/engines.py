@@ -193,7 +193,8 @@ class _PlaywrightTab:
 @contextlib.contextmanager
 def _webkit(proxy: str, folder: Path) -> Iterator[Engine]:
     driver = need_program("WebKitWebDriver", package="webkit2gtk-driver")
-    screen = need_program("xvfb-run", package="xvfb xauth")
+    screen = need_program("xvfb-run", package="xvfb")
+    need_program("xauth", package="xauth")
     arguments = ["--automation", "--enable-itp", f"--proxy=http://{proxy}"]
     options = {"binary": _find_mini_browser("webkit2gtk-4.*", "webkit2gtk-driver"), "args": arguments}
     with running_driver([screen, "-a", driver], folder / "webkit.log") as program:

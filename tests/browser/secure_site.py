@@ -68,9 +68,10 @@ class SecureSite(PageServer):
     network: NameProxy | None = None
 
     def add_site(self, site: str, **settings: Any) -> Site:
-        """Make the collector know this site: all our names are its own, and a driven browser counts as human."""
-        origins = (SHOP, SUBDOMAIN, OTHER, self.local_origin)
-        self.sites[site] = Site(site_id=site, **{"origins": origins, "count_automated": True, **settings})
+        """Make the collector know this site: all our names are its own, and a driven browser counts as human. Of what
+        the tag notes by itself only route changes are on: how long a test stays on a page shall not count."""
+        usual = {"origins": (SHOP, SUBDOMAIN, OTHER, self.local_origin), "count_automated": True, "auto": "spa"}
+        self.sites[site] = Site(site_id=site, **{**usual, **settings})
         return self.sites[site]
 
     def add_shop_page(
@@ -79,11 +80,10 @@ class SecureSite(PageServer):
         """Serve a page with the snippet, on every host; returns its address at www.shop.test.
 
         `collector`: origin that the tag is loaded from and sends to; empty: the page's own. `head` stands before the
-        snippet. The collector is told of the site, unless `add_site` has done so.
+        snippet. The collector is told of the site, unless `add_site` has done so; then it is as said there.
         """
-        if site not in self.sites:
-            self.add_site(site, consent=consent)
-        snippet = make_snippet(Config(), site, base_url=collector, consent=consent)
+        known = self.sites.get(site) or self.add_site(site, consent=consent)
+        snippet = make_snippet(Config(), known, base_url=collector)
         return self.add_page(
             path, f"<!doctype html><title>{path}</title>{WATCH}{head}{snippet}<body>{body}<p>{path}</p></body>"
         )

@@ -127,8 +127,8 @@ def test_key_confirms_a_link(tab: Tab, secure_site: SecureSite, site: str) -> No
 def test_signed_identify_holds_until_reset(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """After a signed identify what happens is the customer's, on the next page too; after a reset it is another
     visitor's, and no customer's."""
-    url = secure_site.add_shop_page("/account", site)
     secure_site.add_site(site, identify_versions=(1,), consent="implied")
+    url = secure_site.add_shop_page("/account", site)
     secret = KEYRING.derive_identify_secret(site, 1)
     signature = sign_identify(secret, 1, site, "customer", "4711", int(time.time()) + HOUR_S)
     tab.open(url)
@@ -149,6 +149,62 @@ def test_signed_identify_holds_until_reset(tab: Tab, secure_site: SecureSite, si
     assert after.visitor_id != before.visitor_id
     assert [event.assurance for event in events if event.name == "page_view"] == [0, 3, 0]
     assert tab.cookies()[f"__Host-ts_{site}"]["value"].startswith(after.visitor_id)
+
+
+# Two faults from outside: the browser says that cookies are off, and a storage throws where it is only named. That the
+# cookie is not taken is the browser's own doing: it is for a domain that the page is not of.
+REFUSE = """<script>
+Object.defineProperty(navigator, "cookieEnabled", {get: () => false});
+for (const name of %s) Object.defineProperty(window, name, {get() { throw new DOMException("no", "SecurityError") }});
+</script>"""
+
+
+@every_engine
+@pytest.mark.parametrize(
+    ("refused", "where"),
+    [("[]", "localStorage"), ("['localStorage']", "sessionStorage"), ("['localStorage', 'sessionStorage']", "")],
+    ids=["local", "session", "memory"],
+)
+def test_without_cookies_the_next_best_serves(
+    tab: Tab, secure_site: SecureSite, site: str, refused: str, where: str
+) -> None:
+    """Where the browser takes no cookie the visitor is kept in local storage, else in session storage, else for this
+    page alone; events arrive in each case, and the page is never told."""
+    secure_site.add_site(site, consent="implied", cookie_domain="other.test")
+    url = secure_site.add_shop_page("/refused", site, head=REFUSE % refused)
+    for _ in range(2):
+        tab.open(url)
+        wait_for_answers(tab, 1)
+    secure_site.kept_names_are(site, ["page_view"] * 2)
+    one, two = secure_site.rows(site)
+    assert tab.cookies() == {}
+    assert (one.visitor_id == two.visitor_id) is bool(where)
+    assert {one.visitor_proof, two.visitor_proof} == {"script"}
+    if where:
+        assert one.visitor_id in tab.evaluate(f"JSON.stringify({{...{where}}})")
+
+
+@every_engine
+def test_visitor_is_handed_over_to_another_domain(tab: Tab, secure_site: SecureSite, site: str) -> None:
+    """A click on a link to a listed domain carries a token, which is off the address bar before the page there looks.
+    The visitor there is a new one, whom the collector ties to the one that left; no id was in the address."""
+    secure_site.add_site(site, consent="implied", linked_domains=("other.test",))
+    secure_site.add_shop_page("/arrival", site, body="<script>window.seen = location.href</script>")
+    body = f'<a href="{OTHER}/arrival?a=1">go</a>'
+    tab.open(secure_site.add_shop_page("/departure", site, body=body))
+    wait_for_answers(tab, 1)
+    tab.evaluate("new Promise(resolve => setTimeout(resolve))")  # the answer's text comes after its headers
+    tab.click("a")
+    wait_for(tab, f"location.href === '{OTHER}/arrival?a=1'")
+    secure_site.kept_names_are(site, ["page_view"] * 2)
+    assert tab.evaluate("window.seen") == OTHER + "/arrival?a=1"
+
+    left, arrived = secure_site.rows(site)
+    assert secure_site.beacons(site)[1].envelope["ho"]
+    assert left.visitor_id not in secure_site.beacons(site)[1].envelope["ho"]
+    assert arrived.visitor_id != left.visitor_id
+    [tie] = [row for row in arrived.evidence if row.kind == "handover"]
+    assert (tie.a_value, tie.b_value, tie.level) == (arrived.visitor_id, left.visitor_id, 2)
 
 
 @every_engine

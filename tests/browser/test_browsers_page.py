@@ -116,6 +116,28 @@ def test_page_that_the_browser_kept_counts_again(tab: Tab, secure_site: SecureSi
 
 
 @every_engine
+def test_routes_of_an_app_are_views_once(tab: Tab, secure_site: SecureSite, site: str) -> None:
+    """In a single-page app a new address is a view with the page before as its referrer, going back is another one;
+    a change of state is none, and a router that reports its route itself makes no double."""
+    body = """<button id=next onclick="history.pushState({}, '', '/app/basket'); tagstitch('page')">next</button>
+      <button id=state onclick="history.replaceState({open: true}, '')">open</button>"""
+    url = secure_site.add_shop_page("/app", site, body=body)
+    tab.open(url)
+    secure_site.kept_names_are(site, ["page_view"])
+    tab.click("#next")
+    secure_site.kept_names_are(site, ["page_view"] * 2)
+    tab.click("#state")
+    tab.evaluate(WINDOW)
+    tab.go_back()
+    events = secure_site.kept_names_are(site, ["page_view"] * 3)
+    tab.evaluate(WINDOW)
+    secure_site.kept_names_are(site, ["page_view"] * 3)
+    assert [event.url for event in events] == [url, SHOP + "/app/basket", url]
+    assert [event.referrer for event in events] == ["", url, SHOP + "/app/basket"]
+    assert len({row.session_id for row in secure_site.rows(site)}) == 1
+
+
+@every_engine
 def test_network_that_fails_silently_is_waited_out(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """Where connections break although the browser believes in its network, events wait and arrive once."""
     network = secure_site.network
