@@ -3,6 +3,7 @@
     chromium  Chromium as Debian ships it, by Playwright
     firefox   Firefox ESR, by Playwright's channel `moz-firefox` (WebDriver BiDi)
     webkit    WebKitGTK with Intelligent Tracking Prevention, by WebDriver: the nearest to Safari that runs on Linux
+    webkit_without_cookies  the same, with cookies switched off as a person can do it
     old_webkit  WPE WebKit 2.38, by WebDriver: the syntax of Safari 16
 
 What they cannot show: Safari itself, what Apple's own lists and classifier add to WebKit's tracking prevention, and
@@ -18,6 +19,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,8 +104,14 @@ def wait_for_answers(tab: Tab, count: int, path: str = "/x/b") -> None:
 @contextlib.contextmanager
 def running_engine_of(name: str, proxy: str, folder: Path) -> Iterator[Engine]:
     """Start the engine, with `proxy` (`host:port`) for all that is not localhost. `folder` is for what it says."""
-    start = {"chromium": _chromium, "firefox": _firefox, "webkit": _webkit, "old_webkit": _old_webkit}[name]
-    with start(proxy, folder) as engine:
+    start: dict[str, Callable[[str, Path], contextlib.AbstractContextManager[Engine]]] = {
+        "chromium": _chromium,
+        "firefox": _firefox,
+        "webkit": partial(_webkit, cookies="no-third-party"),
+        "webkit_without_cookies": partial(_webkit, cookies="never"),
+        "old_webkit": _old_webkit,
+    }
+    with start[name](proxy, folder) as engine:
         yield engine
 
 
@@ -191,11 +199,11 @@ class _PlaywrightTab:
 
 
 @contextlib.contextmanager
-def _webkit(proxy: str, folder: Path) -> Iterator[Engine]:
+def _webkit(proxy: str, folder: Path, *, cookies: str) -> Iterator[Engine]:
     driver = need_program("WebKitWebDriver", package="webkit2gtk-driver")
     screen = need_program("xvfb-run", package="xvfb")
     need_program("xauth", package="xauth")
-    arguments = ["--automation", "--enable-itp", f"--proxy=http://{proxy}"]
+    arguments = ["--automation", "--enable-itp", f"--cookies-policy={cookies}", f"--proxy=http://{proxy}"]
     options = {"binary": _find_mini_browser("webkit2gtk-4.*", "webkit2gtk-driver"), "args": arguments}
     with running_driver([screen, "-a", driver], folder / "webkit.log") as program:
         yield Engine("webkit", lambda: _webdriver_profile(program, {"webkitgtk:browserOptions": options}))

@@ -184,6 +184,20 @@ def test_without_cookies_the_next_best_serves(
         assert one.visitor_id in tab.evaluate(f"JSON.stringify({{...{where}}})")
 
 
+@pytest.mark.parametrize("engine", ["webkit_without_cookies"], indirect=True)
+def test_cookies_switched_off(tab: Tab, secure_site: SecureSite, site: str) -> None:
+    """Where the person has switched cookies off, WebKit refuses them and still says that they are on: the visitor is
+    kept in local storage all the same."""
+    url = secure_site.add_shop_page("/off", site)
+    for _ in range(2):
+        tab.open(url)
+        wait_for_answers(tab, 1)
+    secure_site.kept_names_are(site, ["page_view"] * 2)
+    assert tab.cookies() == {}
+    assert tab.evaluate("navigator.cookieEnabled") is True
+    assert len({row.visitor_id for row in secure_site.rows(site)}) == 1
+
+
 @every_engine
 def test_visitor_is_handed_over_to_another_domain(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """A click on a link to a listed domain carries a token, which is off the address bar before the page there looks.
