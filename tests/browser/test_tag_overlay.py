@@ -140,7 +140,7 @@ def test_the_panel_is_worked_with_the_keyboard(page: Page, page_server: PageServ
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert panel.locator("pre").is_visible()
+    expect(panel.locator("pre")).to_be_visible()
 
     panel.get_by_role("button", name="Close").focus()
     page.keyboard.press("Enter")
