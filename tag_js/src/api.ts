@@ -34,8 +34,9 @@ export interface Settings {
   /** Whether the first page view is sent by itself. Default: true. */
   page?: boolean;
   /**
-   * What the tag notes by itself: words with a space between, "" for nothing. Also `hash` (a change of the fragment is
-   * a route) and `vitals`. Default: `spa outbound downloads forms clicks engagement media`.
+   * What the tag notes by itself: words with a space between, out of `spa`, `hash` (a change of the fragment is a
+   * route), `outbound`, `downloads`, `forms`, `clicks`, `engagement`, `media` and `vitals`. Default: all but `hash` and
+   * `vitals`. `none`: nothing.
    */
   auto?: string;
   /** Event names for clicks, by CSS selector: `{ ".buy": "buy_click" }`. */
