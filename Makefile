@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick chaos lint types tag-tests docs picture lock clean size
+.PHONY: help run test quick chaos lint types tag-tests bench-tag docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -44,6 +44,9 @@ tag-tests: $(STAMPS)/node
 size: $(STAMPS)/node ## Bytes of the tag, as browsers get them.
 	@cd tag_js && npm run --silent size
 
+bench-tag: $(STAMPS)/dev $(STAMPS)/programs $(STAMPS)/peers ## The tag beside its peers. ARGS="--only tags --runs 15"; ARGS=--help.
+	@$(BIN)/python -m bench.tag $(ARGS)
+
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
 	@$(BIN)/python -m collector.store.document
@@ -57,7 +60,7 @@ lock: ## Write the lock files anew from pyproject.toml.
 	@$(BIN)/uv pip compile --group dbt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dbt.lock
 
 clean: ## Remove what the set-up made; the data folder stays.
-	@rm -rf $(VENV) .venv-dbt $(STAMPS) tag_js/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	@rm -rf $(VENV) .venv-dbt $(STAMPS) tag_js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # --- set-up: a stamp for each part, older than what it was made from ---
 
@@ -93,6 +96,12 @@ $(STAMPS)/node: tag_js/package.json tag_js/package-lock.json
 	@command -v npm >/dev/null || { echo "the tests of the tag need node 20 or newer with npm: install them, then try again"; exit 1; }
 	@echo "installing the tag's tools …"
 	@cd tag_js && npm install --silent --no-save
+	@touch $@
+
+$(STAMPS)/peers: bench/peers/package.json bench/peers/package-lock.json
+	@mkdir -p $(STAMPS)
+	@echo "installing the tags that ours is measured against …"
+	@cd bench/peers && npm install --silent --no-save
 	@touch $@
 
 $(STAMPS)/programs: deploy/install-test-programs.sh

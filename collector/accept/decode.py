@@ -19,6 +19,10 @@ _DECODER = msgspec.json.Decoder(Envelope)
 _BRACKETS = b"[]{}"
 _NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
 _TOKENS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{]|[\]}]', re.DOTALL)
+_ESCAPES = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 _PATH = re.compile(r"at `\$\.?([\w.\[\]]{0,80})")
 
 
@@ -27,6 +31,8 @@ def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
     body = beacon.body
     if is_too_deep(body):
         return Rejected(Reason.DEPTH)
+    if b"\\u" in body:
+        body = mend_surrogates(body)
     try:
         beacon.envelope = _DECODER.decode(body)
     except msgspec.ValidationError as error:
@@ -39,6 +45,15 @@ def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
     except ValueError:  # msgspec.DecodeError is one
         return Rejected(Reason.SYNTAX)
     return beacon
+
+
+def mend_surrogates(body: bytes) -> bytes:
+    """Put U+FFFD in place of each half of a surrogate pair that stands alone, as cutting a text leaves it.
+
+    Scripts may hold such texts, and JSON.stringify writes the half as `\\ud83d`; in UTF-8 there is no such character,
+    and one cut title would cost the whole beacon.
+    """
+    return _ESCAPES.sub(lambda found: b"\\ufffd" if found.lastgroup == "half" else found.group(), body)
 
 
 def is_too_deep(body: bytes) -> bool:

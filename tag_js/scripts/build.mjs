@@ -4,7 +4,8 @@
 //
 // Writes t.js (the tag) and a file for each module, a brotli and a gzip form of each, and build.json: version, digests and
 // integrity of all. The same source gives the same bytes on every machine with the same lock file: no time, no path and
-// no name of a machine enters a file. The modules are built first, because the tag carries their addresses and integrity.
+// no name of a machine enters a file. The modules are built first, then their index, then the tag, which carries the
+// digest of that.
 
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -12,28 +13,30 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { shrink } from "./minify.mjs";
 import { buildPackage } from "./package.mjs";
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const place = process.argv.indexOf("--out");
 const out = path.resolve(place > 0 ? process.argv[place + 1] : path.join(root, "../collector/static/tag"));
 // By the letter in the module's address: the folder under src/ with its entry.ts.
-const MODULES = { f: "fingerprint", v: "vitals", m: "media", o: "overlay" };
+const MODULES = { f: "fingerprint", v: "vitals", m: "media", o: "overlay", c: "consent_tools" };
 const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
-async function bundle(entry, define) {
+async function bundle(entry, define, options = {}) {
   const result = await build({
     absWorkingDir: root,
     entryPoints: [entry],
     bundle: true,
     minify: true,
     format: "iife",
-    target: "es2020", // browsers from 2020 on: optional chaining and dynamic import as they are
+    target: "es2021", // browsers from 2021 on: optional chaining, `??=` and dynamic import as they are
     charset: "utf8",
     legalComments: "none",
     define,
     banner: { js: `/*! tagstitch ${version} | Apache-2.0 */` },
     write: false,
+    ...options,
   });
   return Buffer.from(result.outputFiles[0].contents);
 }
@@ -49,10 +52,18 @@ function describe(name, bytes) {
   };
 }
 
+/** Brotli at its best: quality 11, and the coding of distances that suits the file. */
+function compress(bytes) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  const tries = [0, 1, 2, 3].map((bits) =>
+    brotliCompressSync(bytes, { params: { ...params, [constants.BROTLI_PARAM_NPOSTFIX]: bits } }),
+  );
+  return tries.reduce((best, next) => (next.length < best.length ? next : best));
+}
+
 function write(name, bytes) {
   writeFileSync(path.join(out, name), bytes);
-  const brotli = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
-  writeFileSync(path.join(out, `${name}.br`), brotliCompressSync(bytes, { params: brotli }));
+  writeFileSync(path.join(out, `${name}.br`), compress(bytes));
   const gzip = gzipSync(bytes, { level: 9 });
   gzip[9] = 255; // the operating system, which would make the file differ from machine to machine
   writeFileSync(path.join(out, `${name}.gz`), gzip);
@@ -70,8 +81,18 @@ for (const [key, folder] of Object.entries(MODULES)) {
   // SHA-256 in the tag: shorter than the SHA-384 that pages get, and as good against what nobody can make collide.
   digests[key] = digest(bytes);
 }
-const define = { __VERSION__: JSON.stringify(version), __MODULES__: JSON.stringify(digests) };
-const core = await bundle("src/entry.ts", define);
+const index = await bundle("src/index/entry.ts", { __MODULES__: JSON.stringify(digests) });
+write("i.js", index);
+files.push(describe("i.js", index));
+const define = { __VERSION__: JSON.stringify(version), __INDEX__: JSON.stringify(digest(index)) };
+// Its version is in it, in the addresses of its modules; a banner would cost as much as a feature.
+const plain = await bundle("src/entry.ts", define, {
+  banner: {},
+  minify: false,
+  minifySyntax: true,
+  tsconfigRaw: { compilerOptions: { strict: false, alwaysStrict: false } },
+});
+const core = Buffer.from(await shrink(plain.toString()));
 write("t.js", core);
 await buildPackage(out, define);
 const manifest = { version, files: [describe("t.js", core), ...files] };

@@ -20,7 +20,7 @@ export async function buildPackage(out, define) {
     entryPoints: ["src/package.ts"],
     bundle: true,
     format: "esm",
-    target: "es2020",
+    target: "es2021",
     charset: "utf8",
     legalComments: "none",
     define,

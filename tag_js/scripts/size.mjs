@@ -10,6 +10,10 @@ const built = path.join(root, "../collector/static/tag");
 const FIGURES = [
   { figure: "core_br", file: "t.js", against: 7000 },
   { figure: "fingerprint_br", file: "f.js", against: 5000 },
+  { figure: "vitals_br", file: "v.js", against: 3300 },
+  { figure: "media_br", file: "m.js", against: 1000 },
+  { figure: "consent_br", file: "c.js", against: 1000 },
+  { figure: "overlay_br", file: "o.js", against: 4000 },
 ];
 
 const rows = FIGURES.map(({ figure, file, against }) => {

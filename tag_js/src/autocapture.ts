@@ -5,16 +5,16 @@ import { findOnPath, isForUs, listen } from "./composed";
 import { quiet } from "./quiet";
 import type { Track } from "./wire";
 
-const FILE = /\.(pdf|zip|docx?|xlsx?|pptx?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
+const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
 
 /**
- * Note clicks. `auto`: any of the words outbound, downloads, clicks; `clicks`: event names by CSS selector. A link to a
+ * Note clicks. `isOn`: whether outbound, downloads, clicks are wanted; `clicks`: event names by CSS selector. A link to a
  * file is a download and nothing else, wherever it leads.
  */
-export function watchClicks(auto: string, clicks: Record<string, string>, track: Track): void {
+export function watchClicks(isOn: (word: string) => boolean, clicks: Record<string, string>, track: Track): void {
   let noted: string[] = []; // in this task: a click on a label is followed by one on its field
 
-  const onClick = quiet((event: MouseEvent) => {
+  const onClick = (event: MouseEvent): void => {
     const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
     // The middle button opens links, and does nothing else; the others open menus.
     if (!isForUs(event) || event.button > (link ? 1 : 0)) return;
@@ -35,25 +35,23 @@ export function watchClicks(auto: string, clicks: Record<string, string>, track:
       track(name, props);
     };
     // Each by itself, so that a selector that the browser does not understand costs no other.
-    if (auto.includes("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
+    if (isOn("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
     if (!link || !/^http/.test(link.protocol)) return;
     const { host, pathname } = link;
     const url = link.origin + pathname;
     const [, extension] = FILE.exec((link.download || pathname).toLowerCase()) || [];
-    if (auto.includes("downloads") && (extension || link.hasAttribute("download"))) {
+    if (isOn("downloads") && (extension || link.hasAttribute("download"))) {
       track("file_download", { url, extension });
-    } else if (auto.includes("outbound") && host !== location.host) track("outbound_click", { url, host });
-  });
+    } else if (isOn("outbound") && host !== location.host) track("outbound_click", { url, host });
+  };
   listen("click auxclick", onClick);
 }
 
-/** Call `start` once, with the first video or audio that plays. `auto`: the word media. */
-export function watchMedia(auto: string, start: (element: HTMLMediaElement) => void): void {
-  if (auto.includes("media")) {
-    addEventListener(
-      "play",
-      quiet((event) => start(event.target as HTMLMediaElement)),
-      { capture: true, once: true },
-    );
-  }
+/** Call `start` once, with the first video or audio that plays. */
+export function watchMedia(start: (element: HTMLMediaElement) => void): void {
+  addEventListener(
+    "play",
+    quiet((event) => start(event.target as HTMLMediaElement)),
+    { capture: true, once: true },
+  );
 }

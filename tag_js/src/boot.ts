@@ -10,7 +10,7 @@ import { type Feed, loadModule } from "./modules";
 import type { Noting } from "./notes";
 import { findInit, type Stub, takeOver } from "./queue";
 import { quiet } from "./quiet";
-import { type Init, readSettings, type Settings } from "./settings";
+import { type Init, isYes, readSettings, type Settings } from "./settings";
 import { createTag } from "./tag";
 
 /**
@@ -31,7 +31,7 @@ export function boot(script: HTMLScriptElement | null, name: string): void {
     if (isBegun || !settings.site) return;
     isBegun = true;
     whenActivated(() => {
-      const note = settings.debug !== "off" && settings.debug !== false ? explain(settings) : () => {};
+      const note = isYes(settings.debug) ? explain(settings) : () => {};
       scope[name] = takeOver(calls, createTag(settings, found, note), note);
     });
   };

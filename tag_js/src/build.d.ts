@@ -2,5 +2,7 @@
 
 /** Version of the tag, as in package.json. */
 declare const __VERSION__: string;
-/** SHA-256 of each lazy module in base64, by its letter: its integrity, and part of its address. */
+/** SHA-256 of the index of the lazy modules, in base64: its integrity, and part of its address. */
+declare const __INDEX__: string;
+/** The same of each module, by its letter: what the index holds. */
 declare const __MODULES__: Record<string, string>;

@@ -3,9 +3,9 @@
 import { keep, recallJson } from "./device";
 import type { Props } from "./wire";
 
-// Click ids of advertising systems, the same as in collector/accept/minimise.py, which decides what is kept of them; a
-// test compares the two.
-const CLICK_ID = /^((g|d|fb|tt|tw|ir|q|y)clid|[gw]braid|gclsrc|msclkid|li_fat_id|igshid|epik|(mc_|rdt_|sc)cid)$/;
+// Click ids of advertising systems: those of collector/accept/minimise.py (a test holds that) and such as look like them.
+// What is kept of them is decided there.
+const CLICK_ID = /(cl|clk|mc_c|rdt_c|scc|_fat_|igsh)id$|braid$|^(gclsrc|epik)$/;
 
 export interface Landing {
   /** Campaign, click id by name, and referring host of the page as it was opened. */
@@ -36,14 +36,14 @@ export function readLanding(token: string): Landing {
  * Returns both for the event; the last one only where it is another.
  */
 export function keepTouch(name: string, touch: Props, time: number): Props {
-  const kept = (recallJson(name) || {}) as Props;
+  const kept = (recallJson(name) || {}) as { f?: Props; l?: Props };
   const now = { ...touch, time };
-  const first_touch = kept.first_touch || now;
+  const f = kept.f || now;
   // Who comes without a campaign or a referrer comes back by themselves: what brought them last still counts.
-  const last_touch = (JSON.stringify(touch) === "{}" && kept.last_touch) || now;
-  keep(name, JSON.stringify({ first_touch, last_touch }));
+  const l = (!Object.keys(touch)[0] && kept.l) || now;
+  keep(name, JSON.stringify({ f, l }));
   // What says the same twice is said once.
-  return JSON.stringify(first_touch) === JSON.stringify(last_touch) ? { first_touch } : { first_touch, last_touch };
+  return f === l ? { first_touch: f } : { first_touch: f, last_touch: l };
 }
 
 /** FNV-1a, 32 bit, in base 36: short, and a collision only joins two sessions or leaves out one repeated claim. */

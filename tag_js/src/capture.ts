@@ -5,6 +5,7 @@
 
 import type { Parameters } from "./address";
 import { readCookie } from "./cookie";
+import { readValue } from "./identify";
 import type { Settings } from "./settings";
 import type { WireIdentifier } from "./wire";
 
@@ -27,10 +28,8 @@ export function capture(settings: Settings, parameters: Parameters): WireIdentif
   for (const spec of settings.capture.split(" ")) {
     const [, k, o, name] = /^(\w+)=(\w+):(.+)/.exec(spec) || [];
     try {
-      const value = (read[o as string] as (name: string) => unknown)(name as string);
-      if (/^(string|number)$/.test(typeof value) && value && `${value}`.length <= MAX_LENGTH) {
-        found.push({ k, v: `${value}`, o } as WireIdentifier);
-      }
+      const v = readValue((read[o as string] as (name: string) => unknown)(name as string));
+      if (v && v.length <= MAX_LENGTH) found.push({ k, v, o } as WireIdentifier);
     } catch {
       // A source that is none, a getter that throws, a value that is no URI: nothing to be had there.
     }

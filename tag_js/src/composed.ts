@@ -1,9 +1,11 @@
 // What listeners for the whole page need: to be many, to be first, and to know which elements an event went through. At
 // the window the target is only the outermost host of a shadow tree, so the path is looked at instead.
 
-/** Listen to each type (words, with a space between), before anything on the page. */
+import { quiet } from "./quiet";
+
+/** Listen to each type (words, with a space between), before anything on the page. What `run` throws stays here. */
 export function listen(types: string, run: (event: never) => void): void {
-  for (const type of types.split(" ")) addEventListener(type, run as EventListener, true);
+  for (const type of types.split(" ")) addEventListener(type, quiet(run as (event: Event) => void), true);
 }
 
 /** The innermost element that the event went through and that matches. */

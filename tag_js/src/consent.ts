@@ -7,7 +7,9 @@ export type Purpose = "s" | "i" | "f" | "m";
 export type Preset = "required" | "implied" | "cookieless" | "off";
 export type Answer = "all" | "none" | Partial<Record<"storage" | "identity" | "fingerprint" | "marketing", boolean>>;
 
-const PURPOSES = { storage: "s", identity: "i", fingerprint: "f", marketing: "m" } as const;
+const PURPOSES = ["storage", "identity", "fingerprint", "marketing"] as const;
+/** What counts as granted while the page has said nothing. A preset that is none of these counts as the strictest. */
+const GRANTED: Record<string, string | undefined> = { off: "sifm", implied: "sim" };
 
 export interface Consent {
   /** Take in what the page says. Purposes that an answer does not name stay as they were. */
@@ -15,32 +17,36 @@ export interface Consent {
   /** Letters as sent; undefined while the page has said nothing. */
   letters(): string | undefined;
   allows(purpose: Purpose): boolean;
+  /** The preset from now on. */
+  settle(preset: Preset): void;
   /** Whether the page has yet to say something before anything may happen. */
   isPending(): boolean;
 }
 
 export function createConsent(preset: Preset): Consent {
   let said: string | undefined;
+  let granted = GRANTED[preset];
 
   // Global Privacy Control and Do Not Track speak for the person, whatever a banner was made to say.
   const { globalPrivacyControl, doNotTrack } = navigator as { globalPrivacyControl?: boolean; doNotTrack?: unknown };
-  const withoutRefused = (letters: string): string =>
+  const withoutRefused = (letters = ""): string =>
     globalPrivacyControl || doNotTrack === "1" ? letters.replace(/[fm]/g, "") : letters;
 
   return {
     answer(answer) {
-      const before = said || "";
+      const before = said ?? granted ?? "";
       said = "";
-      for (const name in PURPOSES) {
-        const key = name as keyof typeof PURPOSES;
-        const given = typeof answer === "string" ? answer === "all" : (answer[key] ?? before.includes(PURPOSES[key]));
-        if (given) said += PURPOSES[key];
+      for (const name of PURPOSES) {
+        const letter = name[0] as Purpose;
+        const given = typeof answer === "string" ? answer === "all" : (answer[name] ?? before.includes(letter));
+        if (given) said += letter;
       }
     },
     letters: () => (said === undefined ? said : withoutRefused(said)),
-    allows: (purpose) =>
-      withoutRefused(said ?? (preset === "off" ? "sifm" : preset === "implied" ? "sim" : "")).includes(purpose),
-    // A preset that is none of these counts as the strictest.
-    isPending: () => said === undefined && preset !== "implied" && preset !== "off",
+    allows: (purpose) => withoutRefused(said ?? granted).includes(purpose),
+    settle(other) {
+      granted = GRANTED[other];
+    },
+    isPending: () => said === undefined && !granted,
   };
 }

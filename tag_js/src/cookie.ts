@@ -4,10 +4,8 @@ const MAX_AGE_S = 400 * 86_400; // the longest that browsers grant
 
 /** Return the cookie's value, "" where there is none. */
 export function readCookie(name: string): string {
-  for (const part of document.cookie.split("; ")) {
-    if (part.startsWith(`${name}=`)) return part.slice(name.length + 1);
-  }
-  return "";
+  const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
+  return found ? found.slice(name.length + 1) : "";
 }
 
 /** Write the cookie for the whole site; `domain` "" keeps it to this host. The value must need no escaping. */

@@ -29,7 +29,7 @@ export function watchEngagement(): (isNewPage?: boolean) => Props | undefined {
     const now = performance.now();
     if (isOn) engagedMs += Math.max(0, Math.min(now, untilMs) - countedMs);
     countedMs = now;
-    isOn = document.visibilityState === "visible" && document.hasFocus();
+    isOn = !document.hidden && document.hasFocus();
     if (sign) untilMs = now + ACTIVE_MS;
   });
   const measure = quiet(() => {

@@ -10,13 +10,6 @@ export interface Item {
   isTried?: boolean;
 }
 
-/** The beacon as JSON. Half of a surrogate pair, as cutting a text leaves it, is no UTF-8: it becomes U+FFFD. */
-export function encodeEnvelope(envelope: Envelope): string {
-  return JSON.stringify(envelope, (_, value) =>
-    typeof value === "string" ? value.replace(/[\ud800-\udfff]/gu, "\ufffd") : value,
-  );
-}
-
 /** Build the beacon of `items`, which share one context. */
 export function buildEnvelope(site: string, items: Item[], facts: BrowserFacts): Envelope {
   const envelope: Envelope = {

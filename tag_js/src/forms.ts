@@ -18,20 +18,18 @@ export function watchForms(track: Track): () => void {
   let form: string;
   let fields: string[]; // that had the focus or an entry, in that order
   let last_field: string | undefined;
-  let startedMs = 0; // first entry; 0 for none
   let outcome = ""; // what will be noted next; abandoned only when the form is left, "" not at all
   let isAttempt = false; // in this task
 
   const settle = quiet((isLeft?: boolean) => {
     isAttempt = false;
     if (!outcome || (!isLeft && outcome === "abandoned")) return;
-    const seconds = startedMs && Math.round((Date.now() - startedMs) / 100) / 10;
-    track("form", { form, outcome, fields, last_field, seconds });
+    track("form", { form, outcome, fields, last_field });
     if (outcome === "submitted") element = undefined;
     outcome = outcome === "invalid" ? "abandoned" : "";
   });
 
-  const onEvent = quiet((event: Event) => {
+  const onEvent = (event: Event): void => {
     const { type, target } = event;
     const field = target as HTMLInputElement;
     const isSubmit = type === "submit";
@@ -50,7 +48,6 @@ export function watchForms(track: Track): () => void {
       form = read("id") || read("name") || new URL(read("action"), location.href).pathname;
       fields = [];
       last_field = undefined;
-      startedMs = 0;
       outcome = "";
     }
     if (isSubmit) outcome = "submitted";
@@ -59,12 +56,9 @@ export function watchForms(track: Track): () => void {
     } else if (!isButton && type !== "click") {
       last_field = field.name || field.id;
       if (last_field && !fields.includes(last_field) && fields.length < MAX_FIELDS) fields.push(last_field);
-      if (type === "input") {
-        outcome = "abandoned";
-        startedMs ||= Date.now();
-      }
+      if (type === "input") outcome = "abandoned";
     }
-  });
+  };
   listen("focusin input click submit invalid", onEvent);
   return () => settle(true);
 }

@@ -2,7 +2,7 @@
 // while it is followed, and only then. The token names nobody to whoever reads it; see docs/adr/0016.
 
 import { splitAddress } from "./address";
-import { quiet } from "./quiet";
+import { findOnPath, listen } from "./composed";
 import type { Settings } from "./settings";
 
 const FRESH_MS = 240_000; // the collector takes a token for five minutes
@@ -32,26 +32,24 @@ export function createHandover(settings: Settings, ask: () => void): Handover {
   };
 
   if (settings.domains) {
-    const findLink = (event: Event): HTMLAnchorElement | null =>
-      (event.composedPath()[0] as Element).closest<HTMLAnchorElement>("a[href]");
-    const onNear = quiet((event: Event) => {
+    const onNear = (event: Event): void => {
       if (Date.now() - atMs < FRESH_MS) return;
-      const link = findLink(event);
+      const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
       if (link && isListed(link.href)) {
         atMs = Date.now(); // not again before the answer, or where there is none
         ask();
       }
-    });
-    const onClick = quiet((event: Event) => {
-      const link = findLink(event);
+    };
+    const onClick = (event: Event): void => {
+      const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
       if (!link || decorate(link.href) === link.href) return;
       const plain = link.getAttribute("href") as string;
       link.href = decorate(link.href);
       // Once the browser has taken the address: who copies the link shall not copy the token.
       setTimeout(() => link.setAttribute("href", plain));
-    });
-    for (const type of ["pointerover", "focusin"]) addEventListener(type, onNear, true);
-    for (const type of ["click", "auxclick"]) addEventListener(type, onClick, true);
+    };
+    listen("pointerover focusin", onNear);
+    listen("click auxclick", onClick);
   }
   return {
     keep(fresh) {

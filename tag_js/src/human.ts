@@ -1,24 +1,24 @@
 // A sign that a human has opened the page: links in mails are fetched by scanners too.
 
+import { listen } from "./composed";
 import { quiet } from "./quiet";
 import type { HumanSignal } from "./wire";
 
-const SIGNALS = { pointerdown: "pointer", keydown: "key", touchstart: "touch" } as const;
 const DWELL_S = 5;
 
 /** Call back once: at the first trusted pointer, key or touch, or after 5 s in which the page was visible and focused. */
 export function awaitHuman(onHuman: (signal: HumanSignal) => void): void {
   let seconds = 0;
-  const stop = quiet((signal: HumanSignal) => {
+  let isDone = false; // the listeners stay, and say nothing more
+  const stop = quiet((signal: string) => {
     clearInterval(timer);
-    for (const type in SIGNALS) removeEventListener(type, onInput, true);
-    onHuman(signal);
+    if (!isDone) onHuman(signal as HumanSignal);
+    isDone = true;
   });
-  const onInput = (event: Event): void => {
-    if (event.isTrusted) stop(SIGNALS[event.type as keyof typeof SIGNALS]);
-  };
-  for (const type in SIGNALS) addEventListener(type, onInput, { capture: true, passive: true });
+  listen("pointerdown keydown touchstart", (event: Event) => {
+    if (event.isTrusted) stop(event.type.replace(/down|start/, ""));
+  });
   const timer = setInterval(() => {
-    if (document.visibilityState === "visible" && document.hasFocus() && ++seconds >= DWELL_S) stop("dwell");
+    if (!document.hidden && document.hasFocus() && ++seconds >= DWELL_S) stop("dwell");
   }, 1000);
 }

@@ -12,14 +12,19 @@ export interface IdentifyOptions {
   traits?: Props;
 }
 
+/** A value as text, whatever the page gave; "" where it names nobody. */
+export function readValue(value: unknown): string {
+  return /^(string|number)$/.test(typeof value) ? `${value}` : "";
+}
+
 /** The identifier on the wire; undefined where neither value nor token names anybody. */
 export function makeIdentifier(value: unknown, options: IdentifyOptions): WireIdentifier | undefined {
-  const isNamed = (typeof value === "string" || typeof value === "number") && value !== "";
-  if (!isNamed && !options.token) return undefined;
+  const v = readValue(value);
+  if (!v && !options.token) return undefined;
   return {
     // As text, whatever the page gave: one wrong type would cost the whole beacon.
     k: `${options.kind || "customer"}`,
-    v: isNamed ? `${value}` : "",
+    v,
     ...(options.signature && { g: `${options.signature}` }),
     ...(options.token && { j: `${options.token}` }),
   };

@@ -44,7 +44,7 @@ export function encodeMemory(memory: Memory): string {
     .join(".");
 }
 
-/** Read a cookie's value. Undefined where it names no visitor; a broken session is no session. */
+/** Read a cookie's value. Undefined where it names no visitor. */
 export function decodeMemory(text: string): Memory | undefined {
   const parts = text.split(".");
   const memory = makeMemory() as unknown as Record<string, string | number>;
@@ -53,7 +53,6 @@ export function decodeMemory(text: string): Memory | undefined {
     memory[name] = typeof memory[name] === "number" ? Number.parseInt(part, 36) || 0 : part;
   });
   const read = memory as unknown as Memory;
-  if (!isId(read.session)) read.session = "";
   if (!isId(read.resetFrom)) read.resetFrom = "";
   return isId(read.visitor) ? read : undefined;
 }

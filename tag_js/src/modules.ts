@@ -1,18 +1,22 @@
 // The lazy modules: scripts of their own beside the tag, loaded only when they are wanted, and when the browser is idle.
+// The tag knows one of them, the index, which knows the others: so a page that wants none pays for one digest.
 //
 // A module hands itself over on its own script element, so that it needs no global name. Its address carries the first
 // letters of its digest, and the whole digest stands in the tag: what was tampered with on the way does not run.
 
 import { whenIdle } from "./browser";
+import type { Answer } from "./consent";
 import type { Said } from "./notes";
 import type { Settings } from "./settings";
 import type { Props, Signals, Track } from "./wire";
 
 /** What each module is once it has loaded. */
 export interface Modules {
+  /** Consent tools: listen to those named in `from` from now on; `answer` is called with all purposes, on change. */
+  c: (from: string, dataLayer: string, answer: (answer: Answer) => void) => void;
   /** Device signals: read them all. Never rejects. */
   f: () => Promise<Signals>;
-  /** Web vitals: called once; `report` is called once, when the page is hidden first, with what is known by then. */
+  /** Web vitals: called once; `report` is called once for each view, when it is hidden first, with what is known then. */
   v: (report: (props: Props) => void) => void;
   /** Video and audio: called once, with the first element that plays. */
   m: (track: Track, element: HTMLMediaElement) => void;
@@ -37,14 +41,14 @@ export interface Feed {
 }
 
 export interface ModuleElement extends HTMLScriptElement {
-  run?: Modules[keyof Modules];
+  run?: unknown;
 }
 
-/** Address of a module: beside the tag, under the tag's name. `/x/t.js` → `/x/t-f-<version>-<hash>.js`. */
-export function moduleAddress(script: string, key: keyof Modules): string {
+/** Address of a script: beside the tag, under the tag's name. `/x/t.js` → `/x/t-f-<version>-<hash>.js`. */
+export function moduleAddress(script: string, key: string, digest: string): string {
   return script.replace(
-    /(-\d+\.\d+\.\d+[^/]*-\w{8})?(\.js)?([?#].*)?$/,
-    `-${key}-${__VERSION__}-${__MODULES__[key]?.replace(/\W/g, "").slice(0, 8)}.js`,
+    /(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/,
+    `-${key}-${__VERSION__}-${digest.replace(/\W/g, "").slice(0, 8)}.js`,
   );
 }
 
@@ -71,19 +75,22 @@ export function loadModule<K extends keyof Modules>(
   isWanted: () => boolean,
   use: (run: Modules[K]) => void,
 ): void {
-  if (!settings.script) return;
-  whenIdle(() => {
+  const load = (name: string, digest: string, onLoad: (run: unknown) => void): void => {
     if (!isWanted()) return;
     const element: ModuleElement = document.createElement("script");
-    element.src = trust(moduleAddress(settings.script, key));
+    element.src = trust(moduleAddress(settings.script, name, digest));
     element.crossOrigin = "anonymous";
-    element.integrity = `sha256-${__MODULES__[key]}`;
+    element.integrity = `sha256-${digest}`;
     element.nonce = settings.nonce;
-    element.onload = () => {
+    element.onload = element.onerror = () => {
       element.remove();
-      if (element.run && isWanted()) use(element.run as Modules[K]);
+      if (element.run && isWanted()) onLoad(element.run);
     };
-    element.onerror = () => element.remove();
     document.head.append(element);
-  }, 2000);
+  };
+  if (settings.script) {
+    whenIdle(() => {
+      load("i", __INDEX__, (digests) => load(key, (digests as Record<string, string>)[key] as string, use as never));
+    }, 2000);
+  }
 }

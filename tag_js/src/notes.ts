@@ -20,7 +20,6 @@ export enum Said {
   Refused,
   PartlyRefused,
   WillRetry,
-  GaveUp,
   Kept,
 }
 

@@ -34,7 +34,7 @@ export function takeOver(calls: Call[], commands: Commands, note: Noting): Stub 
     try {
       const command = commands[call[0] as string];
       if (command) command(...(call.slice(1) as never[]));
-      else if (call[0] !== "init") note(Said.NoCommand, call[0]);
+      else note(Said.NoCommand, call[0]);
     } catch (error) {
       note(Said.Failed, error);
     }

@@ -23,9 +23,12 @@ const DEFAULTS = {
   /** URL parameter that hands a visitor over. */
   handover: "_tsh",
   /** Whether the first page view is sent by itself; "off" says no too. */
-  page: true as boolean | "off",
-  /** What is noted by itself, words with a space between; also `hash`, `vitals`. */
-  auto: "spa outbound downloads forms clicks engagement media",
+  page: "on" as boolean | "on" | "off" | "",
+  /**
+   * What is noted by itself: words out of spa, hash, outbound, downloads, forms, clicks, engagement, media, vitals, with
+   * a space between. Empty: all but hash and vitals. `none`: nothing.
+   */
+  auto: "",
   /** Customer identifiers to pick up: `kind=source:name`, with a space between. */
   capture: "",
   /** Name of the page's data layer. */
@@ -45,6 +48,11 @@ export type Settings = typeof DEFAULTS & {
 };
 
 export type Init = Partial<Settings>;
+
+/** Whether a switch is on: an attribute without value, `on`, `true`, `overlay`. */
+export function isYes(value: unknown): boolean {
+  return /^($|t|on|ov)/.test(`${value}`);
+}
 
 /** Put together what the script element and `init` say. `data-consent="implied"` is `init`'s `consent: "implied"`. */
 export function readSettings(script: HTMLScriptElement | null, init: Init): Settings {

@@ -11,17 +11,13 @@ const MAX_CHARS = 200_000; // of about five million that a site has
 /** Take everything off the shelf: no other tab will find it again. */
 export function takeItems(name: string): Item[] {
   const items = recallJson(name);
-  keep(name, "");
+  if (items) keep(name, "");
   return Array.isArray(items) ? items.filter((item) => item?.event?.i && item.context) : [];
 }
 
 /** Put items behind those that are there. Returns whether they are kept. */
 export function putItems(name: string, items: Item[]): boolean {
   let all = takeItems(name).concat(items).slice(-MAX_ITEMS);
-  let text = JSON.stringify(all);
-  while (text.length > MAX_CHARS) {
-    all = all.slice((all.length >> 1) + 1);
-    text = JSON.stringify(all);
-  }
-  return !!items.length && !!all.length && keep(name, text);
+  while (JSON.stringify(all).length > MAX_CHARS) all = all.slice((all.length >> 1) + 1);
+  return !!all[0] && keep(name, JSON.stringify(all));
 }

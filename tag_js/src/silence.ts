@@ -1,46 +1,43 @@
 // When the tag says nothing: the person has objected, or the collector wants to hear nothing more from this visitor for
 // a while (site switched off, visitor not in the sample).
 //
-// The objection is a cookie of its own, which the collector's public page sets as well and which the collector refuses
-// beacons by. It is looked at even where nothing else on the device is: that is what the person asked for.
+// Both are one cookie: 1 is an objection, which the collector's public page sets as well and which the collector refuses
+// beacons by; 0 is the collector's wish, and ends when the cookie does. It is looked at even where nothing else on the
+// device is: that is what the person asked for. Once a page, and again when somebody comes back to it.
 
 import { deleteCookie, readCookie, writeCookie } from "./cookie";
-import { keep, recall } from "./device";
 import type { Settings } from "./settings";
 
-const OBJECTION = "_ts_out";
+const NAME = "_ts_out";
 
 export interface Silence {
-  /** Whether the tag is to be silent now. `mayRead`: storage is allowed, so what the collector said earlier counts. */
-  holds(mayRead: boolean): boolean;
-  /** Be silent for so many seconds, on this page and, where it may be kept, on the next. */
+  holds(): boolean;
+  /** Be silent for so many seconds: on this page, and on the next where that may be kept. */
   fall(seconds: number, mayKeep: boolean): void;
   /** The person objects, or takes the objection back. */
   object(isObjecting: boolean): void;
+  /** Look again. */
+  refresh(): void;
 }
 
 export function createSilence(settings: Settings): Silence {
-  const name = `${settings.cookie}s`;
-  let untilMs = 0;
-  let isRead = false;
+  let isSilent: boolean | undefined;
 
   return {
-    holds(mayRead) {
-      if (mayRead && !isRead) {
-        isRead = true;
-        untilMs ||= Number(recall(name)) || 0;
-      }
-      return untilMs > Date.now() || !!readCookie(OBJECTION);
+    holds() {
+      isSilent ??= !!readCookie(NAME);
+      return isSilent;
     },
     fall(seconds, mayKeep) {
-      untilMs = Date.now() + seconds * 1000;
-      if (mayKeep) keep(name, `${untilMs}`);
+      isSilent = true;
+      if (mayKeep) writeCookie(NAME, "0", settings.cookieDomain, seconds);
     },
     object(isObjecting) {
-      if (isObjecting) writeCookie(OBJECTION, "1", settings.cookieDomain);
-      else deleteCookie(OBJECTION, settings.cookieDomain);
-      untilMs = 0;
-      keep(name, "");
+      isSilent = isObjecting;
+      isObjecting ? writeCookie(NAME, "1", settings.cookieDomain) : deleteCookie(NAME, settings.cookieDomain);
+    },
+    refresh() {
+      isSilent = undefined;
     },
   };
 }

@@ -2,24 +2,28 @@
 // the transport; between them stands consent. Until storage is allowed an event is a draft, without visitor and session.
 
 import type { Parameters } from "./address";
-import { learnTimeZone, readBrowser } from "./browser";
+import { watchClicks, watchMedia } from "./autocapture";
+import { learnTimeZone, readBrowser, whenIdle } from "./browser";
 import { digest, keepTouch, readLanding } from "./campaign";
 import { capture } from "./capture";
 import { type Answer, createConsent, type Purpose } from "./consent";
 import { keep, recall } from "./device";
+import { watchEngagement } from "./engagement";
 import type { Item } from "./envelope";
+import { watchForms } from "./forms";
 import { createHandover } from "./handover";
 import { awaitHuman } from "./human";
-import { type IdentifyOptions, makeIdentifier } from "./identify";
+import { type IdentifyOptions, makeIdentifier, readValue } from "./identify";
 import { isId, makeId } from "./ids";
 import { watchLifecycle } from "./lifecycle";
+import { encodeMemory } from "./memory";
 import { loadModule } from "./modules";
 import { type Noting, Said } from "./notes";
 import { createPages } from "./page";
 import type { Commands } from "./queue";
 import { quiet } from "./quiet";
 import { watchRoutes } from "./routes";
-import type { Settings } from "./settings";
+import { isYes, type Settings } from "./settings";
 import { putItems, takeItems } from "./shelf";
 import { createSilence } from "./silence";
 import { createTransport } from "./transport";
@@ -35,7 +39,8 @@ type AddOn = (commands: Commands) => void;
 
 /** Make the tag; its command `begin` starts it. `found`: our parameters of the address. Returns the commands. */
 export function createTag(settings: Settings, found: Parameters, note: Noting): Commands {
-  const consent = createConsent(settings.consent);
+  // While a consent tool may have an answer that we have not heard, nothing is taken for granted.
+  const consent = createConsent(settings.consentFrom ? "required" : settings.consent);
   const visitor = createVisitor(settings);
   const silence = createSilence(settings);
   const pages = createPages();
@@ -48,15 +53,17 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   const { touch, campaign } = readLanding(token);
   let arriving = campaign;
   let isSignalsAsked = false;
-  let isShelfAsked = false;
+  let isReleased = false; // storage was allowed once
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
-  let known: WireIdentifier | undefined; // whom the page has identified
+  let known: WireIdentifier[] = []; // whom the page has identified
 
-  const hasViews = settings.page && settings.page !== "off";
-  const isOn = (word: string): boolean => settings.auto.includes(word);
+  const hasViews = isYes(settings.page);
+  const isAlways = (): boolean => true;
+  const isOn = (word: string, isUsual = true): boolean => (settings.auto ? settings.auto.includes(word) : isUsual);
   const mayStore = (): boolean => consent.allows("s");
-  const isCookieless = (): boolean => settings.consent === "cookieless" && !mayStore();
+  /** Whether events may be sent, be it without visitor and session. */
+  const maySend = (): boolean => settings.consent === "cookieless" || mayStore();
 
   const transport = createTransport({
     site: settings.site,
@@ -71,8 +78,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         silence.fall(reply.silence, mayStore());
         transport.clear();
       }
-      if (!mayStore() || silence.holds(true)) return;
+      if (!mayStore() || silence.holds()) return;
       const memory = visitor.memory();
+      const before = encodeMemory(memory);
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
       // The answer is about the visitor that was sent; after a reset meanwhile it is about somebody else.
       if (context.d === memory.visitor) {
@@ -86,7 +94,8 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       if (reply.offset !== undefined) {
         memory.offsetMs = Math.abs(reply.offset) > CLOCK_TOLERANCE_MS ? reply.offset : 0;
       }
-      visitor.save();
+      // The time of the last event is written when the page is left.
+      if (encodeMemory(memory) !== before) visitor.save();
     },
   });
 
@@ -95,9 +104,8 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     let context: Item["context"] = { c: consent.letters() };
     if (mayStore()) {
       const { session } = visitor.memory();
-      visitor.touch(event.t, arriving);
+      const memory = visitor.touch(event.t, arriving);
       arriving = "";
-      const memory = visitor.memory();
       if (event.n === "page_view") {
         if (memory.session !== session) event.p = { ...keepTouch(`${settings.cookie}t`, touch, event.t), ...event.p };
         if (consent.allows("i")) describeCustomer(event, extra, memory.session);
@@ -109,7 +117,6 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         ...context,
         x: { i: memory.session, n: memory.number, t: memory.startedMs },
       };
-      learnTimeZone();
     }
     if (!consent.allows("i")) extra.lt = extra.ho = undefined;
     transport.add({ event, context, extra });
@@ -127,16 +134,19 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
 
   /** Let go whatever consent allows; the rest keeps waiting. */
   const release = (): void => {
-    const isBare = isCookieless();
-    if (!isBare && !mayStore()) return;
-    if (silence.holds(!isBare)) {
+    if (!maySend()) return;
+    if (silence.holds()) {
       drafts = [];
       return note(Said.Silent);
     }
     addOns = addOns.filter(([addOn, purpose]) => {
       if (purpose && !consent.allows(purpose)) return true;
       // Later, because it may call commands of its own; and what it throws stays in the promise.
-      Promise.resolve(typeof addOn === "string" ? import(addOn) : { default: addOn })
+      Promise.resolve(
+        typeof addOn === "string"
+          ? import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ addOn)
+          : { default: addOn },
+      )
         .then((module) => module.default(commands))
         .catch((error) => note(Said.AddOnFailed, error));
       return false;
@@ -144,11 +154,14 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     const isReady = (draft: Item): boolean => consent.allows("i") || !needsIdentity(draft);
     const ready = drafts.filter(isReady);
     drafts = drafts.filter((draft) => !isReady(draft));
-    if (!isBare) {
+    if (mayStore()) {
       if (isResetDue) visitor.reset();
       isResetDue = false;
-      if (!isShelfAsked) transport.resume();
-      isShelfAsked = true;
+      if (!isReleased) {
+        isReleased = true;
+        learnTimeZone();
+        whenIdle(transport.resume, 1000);
+      }
     }
     ready.forEach(admit);
     // Not before the first event: reading the visitor would begin one.
@@ -159,19 +172,22 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         const signals = await collect();
         if (!isWanted()) return;
         visitor.memory().signalsSent = 1;
-        record("fingerprint", undefined, undefined, { f: signals });
+        record("fingerprint", undefined, { f: signals });
       });
     }
   };
 
-  const record = (name: string, props?: Props, identifiers?: WireIdentifier[], extra: Extra = {}): void => {
-    if (!consent.isPending() && !mayStore() && !isCookieless()) return note(Said.DroppedNoConsent, name);
+  const record = (name: string, props?: Props, extra: Extra = {}, identifiers?: WireIdentifier[]): void => {
+    if (!consent.isPending() && !maySend()) return note(Said.DroppedNoConsent, name);
+    if (props && typeof props !== "object") throw props; // debug mode shows it
     let event: WireEvent | null | undefined = {
       i: makeId(),
       n: name,
       t: Date.now(),
       ...pages.current(isLeaving),
-      p: copy(props),
+      // A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here,
+      // where the page has named the event, than later with a whole batch.
+      p: props && JSON.parse(JSON.stringify({ ...props })),
       k: identifiers,
       q: sequence + 1,
     } as WireEvent;
@@ -183,9 +199,8 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       extra.ho = arrival;
       arrival = "";
     }
-    drafts.push({ event, context: {}, extra });
-    if (drafts.length > MAX_DRAFTS) drafts.shift();
-    note(mayStore() || isCookieless() ? Said.Queued : Said.Held, event);
+    drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
+    note(maySend() ? Said.Queued : Said.Held, event);
     for (const listener of listeners) quiet(listener)(event);
     release();
   };
@@ -193,14 +208,23 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     if (name) record(`${name}`, props);
   };
 
+  /** Say that this is whom we know, or also whom we know. */
+  const declare = (name: string, value: unknown, options: IdentifyOptions = {}): WireIdentifier[] => {
+    const identifier = makeIdentifier(value, options);
+    const all = identifier ? known.concat(identifier) : [];
+    if (identifier) record(name, options.traits, {}, all);
+    else note(Said.NoValue, name);
+    return all;
+  };
+
   const handover = createHandover(settings, () => {
-    record("handover", undefined, undefined, { xl: 1 });
+    record("handover", undefined, { xl: 1 });
     transport.resume();
   });
 
   // -- page views ------------------------------------------------------------------------------------------------------
 
-  const readPath = (): string => location.pathname + location.search + (isOn("hash") ? location.hash : "");
+  const readPath = (): string => location.pathname + location.search + (isOn("hash", false) ? location.hash : "");
   let path = readPath(); // of the last view or route change
   let isCounted = false; // the last view was ours, and the page has not asked for it yet
   let settling: ReturnType<typeof setTimeout> | undefined;
@@ -216,8 +240,13 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     isCounted = true;
     view();
   };
-  const leavePage = (): void => {
+  let leaveForm: (() => void) | undefined;
+  let takeEngagement: ReturnType<typeof watchEngagement> | undefined;
+  const leavePage = (isNewPage?: boolean): void => {
     isLeaving = true;
+    leaveForm?.();
+    const props = takeEngagement?.(isNewPage);
+    if (props) record("engagement", props);
     isLeaving = false;
   };
 
@@ -231,34 +260,58 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     transport.add({ event, context: { c: "" }, extra: {} });
   };
 
+  const takeAnswer = (answer: Answer): void => {
+    consent.answer(answer);
+    note(Said.Consent, consent.letters());
+    if (!mayStore()) withdraw();
+    release();
+  };
+
   const commands: Commands = {
+    init() {},
     begin() {
-      watchLifecycle({
-        onHide() {
+      if (settings.consentFrom) {
+        loadModule("c", settings, isAlways, (watch) => {
+          watch(settings.consentFrom, settings.dataLayer, takeAnswer);
+          consent.settle(settings.consent);
+          release();
+        });
+      }
+      watchLifecycle(
+        () => {
           leavePage();
           if (mayStore()) visitor.save();
           transport.leave();
         },
-        onShow(isRestored) {
+        (isRestored) => {
+          silence.refresh();
           if (mayStore()) visitor.refresh();
           transport.resume();
-          if (isRestored && hasViews) count();
+          if (!isRestored) return;
+          takeEngagement?.(true);
+          if (hasViews) count();
         },
-      });
+      );
       if (token) {
         awaitHuman((hs) => {
-          if (token) record("link_confirm", undefined, undefined, { lt: token, hs });
+          if (token) record("link_confirm", undefined, { lt: token, hs });
         });
       }
       if (isOn("spa")) {
         watchRoutes(() => {
           if (readPath() === path) return;
           path = readPath();
-          leavePage();
+          leavePage(true);
           clearTimeout(settling);
           settling = setTimeout(quiet(count), SETTLE_MS);
         });
       }
+      if (isOn("engagement")) takeEngagement = watchEngagement();
+      if (isOn("forms")) leaveForm = watchForms(track);
+      watchClicks(isOn, settings.clicks, track);
+      if (isOn("media")) watchMedia((element) => loadModule("m", settings, isAlways, (watch) => watch(track, element)));
+      if (isOn("vitals", false))
+        loadModule("v", settings, isAlways, (watch) => watch((props) => record("web_vitals", props)));
       if (hasViews) count();
     },
     page(props?: Props) {
@@ -269,33 +322,26 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       else view(props);
     },
     track,
-    identify(value: unknown, options: IdentifyOptions = {}) {
-      const identifier = makeIdentifier(value, options);
-      if (!identifier) return note(Said.NoValue);
-      known = identifier;
-      record("identify", options.traits, [identifier]);
+    identify(value: unknown, options?: IdentifyOptions) {
+      known = [];
+      known = declare("identify", value, options);
     },
-    alias(value: unknown, options: IdentifyOptions = {}) {
-      const identifier = makeIdentifier(value, options);
-      if (identifier) record("alias", options.traits, known ? [known, identifier] : [identifier]);
-      else note(Said.NoValue);
+    alias(value: unknown, options?: IdentifyOptions) {
+      declare("alias", value, options);
     },
     group(value: unknown, options: IdentifyOptions = {}) {
-      record("group", { group_kind: options.kind || "company", group_id: `${value}`, traits: options.traits });
+      const group_id = readValue(value);
+      if (group_id) record("group", { group_kind: options.kind || "company", group_id, traits: options.traits });
+      else note(Said.NoValue, "group");
     },
     reset() {
       token = "";
-      known = undefined;
+      known = [];
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
     },
-    consent(answer: Answer) {
-      consent.answer(answer);
-      note(Said.Consent, consent.letters());
-      if (!mayStore()) withdraw();
-      release();
-    },
+    consent: takeAnswer,
     optOut() {
       withdraw();
       silence.object(true);
@@ -315,16 +361,6 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     },
   };
   return commands;
-}
-
-/**
- * A copy that says now what will be sent later. Throws where the properties cannot be sent (a circle, a BigInt, no
- * object): better here, where the page has named the event, than later with a whole batch.
- */
-function copy(props: Props | undefined): Props | undefined {
-  if (props === undefined || props === null) return undefined;
-  if (typeof props !== "object" || Array.isArray(props)) throw new TypeError("properties must be an object");
-  return JSON.parse(JSON.stringify(props));
 }
 
 /** Whether an event says who somebody is, and so waits for that purpose. */

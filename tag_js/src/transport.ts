@@ -4,7 +4,7 @@
 // Invariants: an item is in `waiting`, in flight, or gone; nothing is in two places. What was tried keeps its frozen
 // context, because the collector may have it already and knows it by that. Bounded: the oldest go first.
 
-import { buildEnvelope, encodeEnvelope, type Item } from "./envelope";
+import { buildEnvelope, type Item } from "./envelope";
 import { type Noting, Said } from "./notes";
 import type { BrowserFacts, Context } from "./wire";
 
@@ -52,6 +52,7 @@ export interface Transport {
 }
 
 export function createTransport(options: TransportOptions): Transport {
+  const { note } = options;
   let waiting: Item[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined; // of the next send; a pause is kept by planning once only
   let notBeforeMs = 0; // the collector asked for patience until then
@@ -60,8 +61,9 @@ export function createTransport(options: TransportOptions): Transport {
   let failures = 0;
   let generation = 0; // counts clears
 
-  const encode = (items: Item[]): string => encodeEnvelope(buildEnvelope(options.site, items, options.facts()));
-  const measure = (body: string): number => new Blob([body]).size;
+  const encode = (items: Item[]): string => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
+  /** Whether the body is larger than browsers let pass when a page is left. Most are far from it, and not counted. */
+  const isLarge = (body: string): boolean => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
 
   /** Take the next batch off the queue: one context, within the bounds. */
   const take = (): Item[] => {
@@ -69,22 +71,17 @@ export function createTransport(options: TransportOptions): Transport {
     const first = key(waiting[0]);
     let count = 1;
     while (count < MAX_EVENTS && count < waiting.length && key(waiting[count]) === first) count++;
-    while (count > 1 && measure(encode(waiting.slice(0, count))) > MAX_BYTES) count >>= 1;
+    while (count > 1 && isLarge(encode(waiting.slice(0, count)))) count >>= 1;
     return waiting.splice(0, count);
+  };
+
+  const clear = (): void => {
+    waiting = [];
+    generation++;
   };
 
   const plan = (delayMs: number): void => {
     if (timer === undefined) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
-  };
-
-  const fail = (items: Item[], retryAfter?: string | null): void => {
-    waiting = items.concat(waiting);
-    failures++;
-    if (failures >= MAX_FAILURES) return options.note(Said.GaveUp, waiting.length);
-    // In seconds, or a date.
-    notBeforeMs = Date.now() + (Number(retryAfter) * 1000 || Date.parse(retryAfter || "") - Date.now() || 0);
-    options.note(Said.WillRetry, [failures, retryAfter]);
-    plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
   };
 
   const send = (): void => {
@@ -97,46 +94,47 @@ export function createTransport(options: TransportOptions): Transport {
     const body = encode(items);
     const sentMs = Date.now();
     const sentIn = generation;
-    const giveBack = (retryAfter?: string | null): void => {
-      flying = undefined;
-      fail(generation === sentIn ? items : [], retryAfter);
-    };
-    options.note(Said.Sending, body);
-    post(options.endpoint, body)
+    note(Said.Sending, body);
+    // A simple request, without preflight, with the collector's HttpOnly cookie.
+    fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) })
       .then(async (response) => {
-        if (response.status === 429 || response.status >= 500) {
-          return giveBack(response.headers.get("retry-after"));
-        }
+        const { status } = response;
+        const read = (name: string): string | null => response.headers.get(name);
+        if (status === 429 || status >= 500) throw read("retry-after");
         failures = 0;
-        if (response.status >= 400) {
-          options.note(Said.Refused, [response.status, await response.text()]);
-        } else {
-          const refused = response.headers.get("x-tagstitch-rejected");
-          if (refused) options.note(Said.PartlyRefused, refused);
-          const { d, x } = response.status === 200 ? await response.json() : ({} as Record<string, string>);
-          const date = Date.parse(response.headers.get("date") || "");
-          options.onReply(items[0]?.context as Context, {
-            visitor: d,
-            handover: x,
-            offset: date ? date - Math.round((sentMs + Date.now()) / 2) : undefined,
-            silence: Number(response.headers.get("x-tagstitch-stop")),
-          });
-        }
-        flying = undefined;
-        if (waiting.length) plan(0);
+        if (status >= 400) return note(Said.Refused, [status, await response.text()]);
+        const refused = read("x-tagstitch-rejected");
+        if (refused) note(Said.PartlyRefused, refused);
+        const { d, x } = status === 200 ? await response.json() : ({} as Record<string, string>);
+        const date = Date.parse(read("date") || "");
+        options.onReply(items[0]?.context as Context, {
+          visitor: d,
+          handover: x,
+          offset: date ? date - Math.round((sentMs + Date.now()) / 2) : undefined,
+          silence: +(read("x-tagstitch-stop") || 0),
+        });
       })
-      .catch(() => {
-        // No answer (or an answer that is none of our collector's): whether it arrived is not known.
-        if (flying) giveBack();
+      .catch((retryAfter) => {
+        // Asked to wait; or no answer, or one that is none of our collector's: whether it arrived is not known.
+        if (generation === sentIn) waiting = items.concat(waiting);
+        failures++;
+        // In seconds, or a date.
+        notBeforeMs = Date.now() + (+retryAfter * 1000 || Date.parse(retryAfter) - Date.now() || 0);
+        note(Said.WillRetry, [failures, retryAfter]);
+        if (failures < MAX_FAILURES) plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
+      })
+      .then(() => {
+        flying = undefined;
+        if (waiting.length && !failures) plan(0);
       });
   };
 
   const leave = (): void => {
     isLeft = true;
-    // Offline, sendBeacon says true and the data is gone. Where the collector was away it may be so still: then both,
-    // because it knows an event by its id.
-    const isOffline = navigator.onLine === false;
-    if ((isOffline || failures) && options.save((flying || []).concat(waiting)) && isOffline) waiting = [];
+    // Offline, sendBeacon says true and the data is gone; and where the collector was away it may be so still. What is
+    // in flight is kept too: should it arrive all the same, the collector knows an event by its id.
+    const isOffline = !navigator.onLine;
+    if ((isOffline || failures) && options.save((flying || []).concat(waiting))) return clear();
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
@@ -147,31 +145,20 @@ export function createTransport(options: TransportOptions): Transport {
         // on by fetch; from one that is closed this much was too much.
         if (!items.length) return failures ? plan(0) : send();
       }
-      options.note(Said.SentOnLeaving, items.length);
+      note(Said.SentOnLeaving, items.length);
     }
-  };
-
-  /** Bring back what was kept, but for what is here all the same. */
-  const restore = (): void => {
-    const here = waiting.concat(flying || []);
-    const isHere = (item: Item): boolean => here.some((other) => other.event.i === item.event.i);
-    waiting = options
-      .restore()
-      .filter((item) => !isHere(item))
-      .concat(waiting);
   };
 
   return {
     add(item) {
-      waiting.push(item);
-      if (waiting.length > MAX_WAITING) waiting.shift();
+      waiting = waiting.concat(item).slice(-MAX_WAITING);
       if (isLeft) leave();
       else if (!failures) waiting.length >= MAX_EVENTS ? send() : plan(WINDOW_MS);
     },
     leave,
     resume() {
       isLeft = false;
-      restore();
+      waiting = options.restore().concat(waiting);
       if (!waiting.length) return;
       failures = Math.min(failures, 1);
       clearTimeout(timer);
@@ -183,19 +170,6 @@ export function createTransport(options: TransportOptions): Transport {
         if (!item.isTried && item.context.d === from) item.context = { ...item.context, d: to };
       }
     },
-    clear() {
-      waiting = [];
-      generation++;
-    },
+    clear,
   };
-}
-
-/** POST as text/plain: a simple request, without preflight, with the collector's HttpOnly cookie. */
-function post(endpoint: string, body: string): Promise<Response> {
-  return fetch(endpoint, {
-    method: "POST",
-    body,
-    credentials: "include",
-    keepalive: new Blob([body]).size <= MAX_BYTES,
-  });
 }

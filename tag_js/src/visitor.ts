@@ -1,6 +1,8 @@
-// The visitor in force: read from the cookie once storage is allowed, kept in memory, written back with each beacon.
-// Where cookies are refused a storage takes the cookie's place; where that is refused too, the visitor lives and dies
-// with the page.
+// The visitor in force: read from the cookie once storage is allowed, kept in memory, written back when the page is
+// left. Where cookies are refused a storage takes the cookie's place; where that is refused too, the visitor lives and
+// dies with the page.
+//
+// Reading and writing cookies waits for another process, so a page that starts does it as rarely as it can.
 
 import { deleteCookie, readCookie, writeCookie } from "./cookie";
 import { keep, recall } from "./device";
@@ -13,9 +15,10 @@ export interface Visitor {
   memory(): Memory;
   /**
    * Count an event into the session; a session that seems over may have been kept alive by another tab. A new session
-   * is written at once, the time of the last event with the next `save`.
+   * is written at once, so that a second tab that opens meanwhile finds it; the time of the last event with the next
+   * `save`. Returns what is in force then.
    */
-  touch(nowMs: number, campaign: string): void;
+  touch(nowMs: number, campaign: string): Memory;
   /** Write what has changed, unless another tab has written a newer visitor or session: then take that over. */
   save(): void;
   /** Take over what another tab has written. */
@@ -27,42 +30,39 @@ export interface Visitor {
 }
 
 export function createVisitor(settings: Settings): Visitor {
+  const { cookie, cookieDomain } = settings;
   let memory: Memory | undefined;
+  let written = ""; // as this tab last saw it
+  let isRefused: boolean | undefined; // the browser does not keep the cookie, whatever it says of itself
   const idleMs = settings.sessionMinutes * 60_000;
 
-  let written = ""; // the cookie as this tab last saw it
-
   const read = (): Memory | undefined => {
-    written = readCookie(settings.cookie) || recall(settings.cookie);
+    written = readCookie(cookie) || recall(cookie);
     return decodeMemory(written);
   };
   const write = (): void => {
     if (!memory) return;
     written = encodeMemory(memory);
-    writeCookie(settings.cookie, written, settings.cookieDomain);
-    if (readCookie(settings.cookie) !== written) keep(settings.cookie, written);
+    writeCookie(cookie, written, cookieDomain);
+    isRefused ??= readCookie(cookie) !== written;
+    if (isRefused) keep(cookie, written);
   };
   const refresh = (): void => {
     memory = (memory && read()) || memory;
   };
   const current = (): Memory => {
-    if (!memory) {
-      memory = read();
-      if (!memory) {
-        memory = makeMemory();
-        write(); // at once: a second tab that opens meanwhile shall find it
-      }
-    }
+    memory ||= read() || makeMemory();
     return memory;
   };
 
   return {
     memory: current,
     touch(nowMs, campaign) {
-      if (nowMs - current().lastMs > idleMs) refresh();
-      const { session } = current();
+      const { session, lastMs } = current();
+      if (session && nowMs - lastMs > idleMs) refresh();
       touchSession(current(), nowMs, idleMs, campaign);
       if (current().session !== session) write();
+      return current();
     },
     save() {
       if (!memory || encodeMemory(memory) === written) return;
@@ -78,15 +78,15 @@ export function createVisitor(settings: Settings): Visitor {
       // Reset twice before the collector heard of it: what it knows is still the first id.
       memory = { ...makeMemory(), resetFrom: resetFrom || visitor };
       // What brought the one before, and what the page said of them.
-      for (const kept of "tc") keep(settings.cookie + kept, "");
+      for (const kept of "tc") keep(cookie + kept, "");
       write();
     },
     forget() {
       const wasKnown = !!memory;
       memory = undefined;
-      deleteCookie(settings.cookie, settings.cookieDomain);
-      // The visitor in the cookie's place, touches, claims, events that wait, the collector's wish for silence.
-      for (const kept of ["", "t", "c", "q", "s"]) keep(settings.cookie + kept, "");
+      deleteCookie(cookie, cookieDomain);
+      // The visitor in the cookie's place, touches, claims, events that wait.
+      for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
       return wasKnown;
     },
   };

@@ -42,7 +42,7 @@ test("the first touch stays, the last one changes with what brings the visitor b
     first_touch: { ...first, time: 1 },
     last_touch: { referrer: "search.example", time: 2 },
   });
-  expect(recallJson("_ts_vt")).toHaveProperty("first_touch.utm_source", "news");
+  expect(recallJson("_ts_vt")).toHaveProperty("f.utm_source", "news");
 });
 
 test("what stands in storage and is not ours is overwritten", () => {

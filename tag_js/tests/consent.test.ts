@@ -22,14 +22,19 @@ test.each([
   expect(consent.letters()).toBeUndefined();
 });
 
-describe.each(["required", "implied", "off"] as const)("under %s", (preset) => {
+describe.each([
+  ["required", "s", "si", ""],
+  ["cookieless", "s", "si", ""],
+  ["implied", "sim", "sim", "sim"],
+  ["off", "sifm", "sim", "sifm"],
+] as const)("under %s", (preset, storage, partly, nothing) => {
   test.each([
     ["all", "sifm"],
     ["none", ""],
-    [{ storage: true }, "s"],
-    [{ storage: true, identity: true, fingerprint: false }, "si"],
-    [{}, ""],
-  ] as const)("the answer %j counts as it is", (answer, letters) => {
+    [{ storage: true }, storage],
+    [{ storage: true, identity: true, fingerprint: false }, partly],
+    [{}, nothing],
+  ] as const)("the answer %j counts, and what it does not name stays as the preset has it", (answer, letters) => {
     const consent = createConsent(preset);
     consent.answer(answer);
     expect(consent.letters()).toBe(letters);
@@ -43,6 +48,21 @@ test("what an answer does not name stays as it was", () => {
   consent.answer({ storage: true, fingerprint: true });
   consent.answer({ identity: true, fingerprint: false });
   expect(consent.letters()).toBe("si");
+});
+
+test("the preset that is settled later counts while nothing was said", () => {
+  const consent = createConsent("required");
+  consent.settle("implied");
+  expect([allowed(consent), consent.isPending()]).toEqual(["sim", false]);
+  consent.answer("none");
+  consent.settle("off");
+  expect(allowed(consent)).toBe("");
+});
+
+test("Do Not Track counts like Global Privacy Control", () => {
+  Object.defineProperty(navigator, "doNotTrack", { value: "1", configurable: true });
+  expect(allowed(createConsent("off"))).toBe("si");
+  Object.defineProperty(navigator, "doNotTrack", { value: null, configurable: true });
 });
 
 test("Global Privacy Control removes fingerprint and marketing, whatever was said", () => {

@@ -1,7 +1,7 @@
 // @vitest-environment node
 
 import { beforeEach, expect, test } from "vitest";
-import { buildEnvelope, encodeEnvelope, type Item } from "../src/envelope";
+import { buildEnvelope, type Item } from "../src/envelope";
 import type { WireEvent } from "../src/wire";
 import { NOW_MS, standStill } from "./fakes";
 
@@ -35,19 +35,11 @@ test("addresses that differ stay with their events, and an empty referrer stays 
 
 test("what was queued is not changed: a retry builds the same", () => {
   const items = [makeItem({ u: "/a" })];
-  const first = encodeEnvelope(buildEnvelope("shop", items, {}));
-  expect(encodeEnvelope(buildEnvelope("shop", items, {}))).toBe(first);
+  const first = JSON.stringify(buildEnvelope("shop", items, {}));
+  expect(JSON.stringify(buildEnvelope("shop", items, {}))).toBe(first);
 });
 
 test("link token, human signal and device signals travel on the envelope", () => {
   const items = [makeItem({}, { lt: "token" }), makeItem({ n: "link_confirm" }, { lt: "token", hs: "key" })];
   expect(buildEnvelope("shop", items, {})).toMatchObject({ lt: "token", hs: "key" });
-});
-
-test("half a surrogate pair becomes a character that UTF-8 can carry", () => {
-  const text = encodeEnvelope(buildEnvelope("shop", [makeItem({ h: "cut \ud83d", p: { x: "\ude00", y: "😀" } })], {}));
-  const back = JSON.parse(text);
-  expect(text).not.toMatch(/\\ud[89a-f]/i);
-  expect(back.h).toBe("cut \ufffd");
-  expect(back.e[0].p).toEqual({ x: "\ufffd", y: "😀" });
 });

@@ -19,10 +19,10 @@ export function makeSettings(changes: Partial<Settings> = {}): Settings {
     cookieDomain: "",
     sessionMinutes: 30,
     link: "lt",
-    page: true,
+    page: "on",
     debug: "off",
     nonce: "",
-    auto: "",
+    auto: "none",
     capture: "",
     consentFrom: "",
     domains: "",
@@ -91,7 +91,9 @@ export function watchListeners(): void {
   }
 }
 
+/** What a test's tag listens to ends with it, and the page is visible again. */
 export function stopListening(): void {
+  for (const name of ["visibilityState", "hidden"]) Reflect.deleteProperty(document, name);
   for (const stop of listening.splice(0)) stop();
 }
 
@@ -111,5 +113,6 @@ export function visit(url: string, referrer = ""): void {
 /** Let the browser say that the page is hidden or visible. */
 export function setVisibility(state: "hidden" | "visible"): void {
   Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
-  document.dispatchEvent(new Event("visibilitychange"));
+  Object.defineProperty(document, "hidden", { value: state === "hidden", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
 }

@@ -13,6 +13,7 @@ import type { Signals } from "../src/wire";
 import {
   type FakeCollector,
   fakeCollector,
+  HANDOVER,
   makeSettings,
   setVisibility,
   standStill,
@@ -25,6 +26,7 @@ import {
 vi.mock("../src/modules", () => ({ loadModule: vi.fn() }));
 vi.mock("../src/browser", () => ({
   learnTimeZone: () => {},
+  whenIdle: () => {},
   readBrowser: () => ({ l: "de-DE", z: "Europe/Berlin", w: "1280x720" }),
 }));
 
@@ -103,6 +105,62 @@ const STORIES: Record<string, () => Promise<void>> = {
     run("identify", "kim@example.org", { kind: "email" });
     await pass();
   },
+  async identify_token() {
+    const run = start();
+    await pass();
+    run("identify", "", { token: "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiI0NzExIn0.c2lnbmF0dXJl" });
+    await pass();
+  },
+  async alias() {
+    const run = start({ page: false });
+    run("identify", "4711", { signature: `1.1795255200.${"ab".repeat(32)}` });
+    run("alias", "L-99", { kind: "customer", signature: `1.1795255200.${"cd".repeat(32)}` });
+    await pass();
+  },
+  async group() {
+    start({ page: false })("group", "acme", { kind: "company", traits: { seats: 40, plan: "team" } });
+    await pass();
+  },
+  async captured() {
+    (window as unknown as Record<string, unknown>).dataLayer = [{ customer: { id: 4711 } }];
+    start({ capture: "customer=data:customer.id email=meta:none" });
+    await pass();
+    Reflect.deleteProperty(window, "dataLayer");
+  },
+  async cookieless() {
+    start({ consent: "cookieless" })("track", "seen", { item_id: "A-1" });
+    await pass();
+  },
+  async handover_asked() {
+    start({ domains: "other.example" });
+    await pass();
+  },
+  async handover_arrived() {
+    takeOver(
+      [],
+      createTag(makeSettings(), { _tsh: HANDOVER }, () => {}),
+      () => {},
+    );
+    await pass();
+  },
+  async returning() {
+    localStorage.setItem(
+      "_ts_vt",
+      '{"f":{"utm_source":"fair","time":1795000000000},"l":{"referrer":"search.example","time":1795100000000}}',
+    );
+    start();
+    await pass();
+  },
+  async noted_by_itself() {
+    const run = start();
+    run("track", "outbound_click", { url: "https://other.example/a", host: "other.example" });
+    run("track", "file_download", { url: "https://shop.example/manual.pdf", extension: "pdf" });
+    run("track", "form", { form: "checkout", outcome: "invalid", fields: ["email", "street"], last_field: "street" });
+    run("track", "engagement", { scroll_percent: 64, engaged_s: 12.3 });
+    run("track", "media", { action: "progress", percent: 50, seconds: 61.2, duration_s: 120, kind: "video" });
+    run("track", "web_vitals", { lcp_ms: 1203, inp_ms: 48, cls: 0.02, fcp_ms: 611, ttfb_ms: 120 });
+    await pass();
+  },
   async reset() {
     const run = start();
     await pass();
@@ -119,6 +177,30 @@ const STORIES: Record<string, () => Promise<void>> = {
     const event = new Event("pointerdown");
     Object.defineProperty(event, "isTrusted", { value: true });
     dispatchEvent(event);
+    await pass();
+  },
+  async fingerprint_2() {
+    start({ consent: "required" })("consent", "all");
+    await pass();
+    readSignals({
+      v: 2,
+      s: {
+        languages: ["de-DE", "de", "en"],
+        screen: "1920x1080",
+        platform: "Win32",
+        math: "4f1d2c3b5a697887",
+        canvas_text: "1111111111111111",
+        canvas_emoji: { error: "noise" },
+        webgl_vendor: "Google Inc. (Intel)",
+        webgl_renderer: "ANGLE (Intel, Intel(R) UHD Graphics 620 (0x00005917) Direct3D11 vs_5_0 ps_5_0, D3D11)",
+        webgl_precision: "127,127,23",
+        audio: 124.04347527516074,
+        fonts: ["Calibri", "Consolas", "Segoe UI"],
+        architecture: 255,
+        ua_device: ["Windows", "x86", "64", "", "Desktop"],
+        vendor: "Google Inc.",
+      },
+    });
     await pass();
   },
   async fingerprint() {

@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { awaitHuman } from "../src/human";
+import { setVisibility } from "./fakes";
 
 beforeEach(() => {
   vi.useFakeTimers();
   vi.spyOn(document, "hasFocus").mockReturnValue(true);
-  Object.defineProperty(document, "visibilityState", { value: "visible", configurable: true });
+  setVisibility("visible");
 });
 afterEach(() => vi.useRealTimers());
 

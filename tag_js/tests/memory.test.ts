@@ -31,9 +31,9 @@ test.each(["", "x", "undefined.a.b", "<script>", `${makeId()}x.1`])("%s is no me
   expect(decodeMemory(text)).toBeUndefined();
 });
 
-test("a visitor with a broken rest is a visitor without session", () => {
+test("a visitor with a broken rest is a visitor; what the rest says is the collector's to judge", () => {
   const { visitor } = FULL;
   const broken = decodeMemory(`${visitor}.x.?.-.?.c.%.nobody.%`);
-  expect(broken).toEqual({ ...makeMemory(), visitor, campaign: "c" });
+  expect(broken).toEqual({ ...makeMemory(), visitor, session: "x", campaign: "c" });
   expect(decodeMemory(visitor)).toEqual({ ...makeMemory(), visitor });
 });

@@ -33,7 +33,7 @@ test("the script element says all there is to say", () => {
     page: "off",
     debug: "on",
     nonce: "abc",
-    auto: "spa outbound downloads forms clicks engagement media",
+    auto: "",
     capture: "",
     consentFrom: "",
     domains: "",
@@ -48,7 +48,7 @@ test("beacons go beside the tag, and consent is required, unless said otherwise"
     site: "shop",
     endpoint: "https://c.example/x/b",
     consent: "required",
-    page: true,
+    page: "on",
     debug: "off",
   });
 });

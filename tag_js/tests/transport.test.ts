@@ -220,6 +220,7 @@ test("what was in flight when everything was cleared does not come back", async 
 });
 
 test("the queue is bounded: the oldest events go first", async () => {
+  isShelf = false;
   setOnline(false);
   collector.answers = Array.from({ length: 8 }, () => new Error("offline"));
   add(700);

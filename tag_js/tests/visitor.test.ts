@@ -16,8 +16,8 @@ test("nothing touches the device before somebody asks", () => {
   expect(document.cookie).toBe("");
 });
 
-test("a new visitor is written at once, so that a second tab finds it", () => {
-  const { visitor } = createVisitor(settings).memory();
+test("a new visitor is written with its first event, so that a second tab finds it", () => {
+  const { visitor } = createVisitor(settings).touch(0, "");
   expect(createVisitor(settings).memory().visitor).toBe(visitor);
 });
 

@@ -6,13 +6,14 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.accept.decode import MAX_DEPTH, is_too_deep
 from collector.accept.pipeline import Accepted, accept
 from collector.event import LandingRow
-from tests.edge_examples import make_body, make_context, make_event, read_line
+from tests.edge_examples import make_body, make_context, make_event, read_line, take
 
 GOOD = msgspec.json.encode(
     make_body(make_event(p={"a": [1, {"b": "c"}]}, k=[{"k": "customer", "v": "4711"}]), f={"v": 1, "s": {"math": "1"}})
@@ -94,3 +95,22 @@ def test_honest_depth_passes_and_far_too_deep_does_not(depth: int, is_list: bool
 def test_brackets_in_strings_are_no_depth(text: str) -> None:
     """A string full of brackets is refused by no bound on depth."""
     assert not is_too_deep(json.dumps({"a": text}).encode())
+
+
+@pytest.mark.parametrize(
+    ("title", "kept"),
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\uDE00 cut", "\ufffd cut"),
+        (rb"whole \ud83d\ude00", "whole \U0001f600"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"no escape \\ud83d", "no escape \\ud83d"),
+        (rb"quote \"\ud83d\"", 'quote "\ufffd"'),
+        (rb"\u00e9", "\u00e9"),
+    ],
+)
+def test_half_a_surrogate_pair_costs_one_character(title: bytes, kept: str) -> None:
+    """A text that was cut in the middle of a character does not cost the beacon."""
+    body = msgspec.json.encode(make_body(make_event(), h="TITLE")).replace(b"TITLE", title)
+    _, row = take(body)
+    assert row.events[0].title == kept

@@ -182,12 +182,11 @@ def test_a_form_is_noted_by_name_and_outcome(page: Page, page_server: PageServer
     page.wait_for_url("**/thanks*")
     first, second, third = noted(page_server, site, "form", 3)
     # The browser puts the focus on the field that it complains about.
-    assert (first["form"], first["outcome"], first["seconds"]) == ("order", "invalid", 0)
+    assert (first["form"], first["outcome"]) == ("order", "invalid")
     assert (second["outcome"], second["fields"]) == ("invalid", ["email", "password"])
     assert third["outcome"] == "submitted"
     assert third["fields"] == ["email", "password", "plan"]
     assert third["last_field"] == "plan"
-    assert 0 < third["seconds"] < 60
     sent = str(page_server.events(site))
     for secret in ("horse", "me@", "gold", "Go"):
         assert secret not in sent

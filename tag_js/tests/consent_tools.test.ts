@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { watchConsent } from "../src/cmp";
+import { watchConsent } from "../src/consent_tools/watch";
 
 interface Case<Given> {
   claim: string;

@@ -6,7 +6,7 @@
 // an answer GPP is not heard, and once either has, Google is not. A tool may come later than the tag: it is looked for
 // with growing pauses, for about 100 seconds.
 
-import { quiet } from "./quiet";
+import { quiet } from "../quiet";
 
 /** What a TCF listener gets. Where GDPR does not apply, all else may be missing. */
 interface TcData {
