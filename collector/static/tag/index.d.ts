@@ -35,8 +35,9 @@ export interface Settings {
   /** Whether the first page view is sent by itself. Default: true. */
   page?: boolean;
   /**
-   * What the tag notes by itself: words with a space between, "" for nothing. `hash` counts a change of the fragment
-   * as a route. Default: `spa outbound downloads forms clicks engagement media`.
+   * What the tag notes by itself: words with a space between, out of `spa`, `hash` (a change of the fragment is a
+   * route), `outbound`, `downloads`, `forms`, `clicks`, `engagement`, `media` and `vitals`. Default: all but `hash` and
+   * `vitals`. `none`: nothing.
    */
   auto?: string;
   /** Event names for clicks, by CSS selector: `{ ".buy": "buy_click" }`. */
@@ -360,7 +361,7 @@ export interface Tagstitch {
   /** See {@link link}. */
   (command: "link", url: string, use: (decorated: string) => void): void;
   /** See {@link on}. */
-  (command: "on", listener: (event: TagEvent) => void): void;
+  (command: "on", what: "event", listener: (event: TagEvent) => void): void;
   /** See {@link use}. */
   (command: "use", addOn: AddOn | string, options?: UseOptions): void;
   /** See {@link track}. */
@@ -433,8 +434,14 @@ export declare function optIn(): void;
  */
 export declare function link(url: string, use: (decorated: string) => void): void;
 
-/** Call back for each event once it is queued, or held until consent. To change events, see `beforeSend`. */
-export declare function on(listener: (event: TagEvent) => void): void;
+/**
+ * Call back for each event once it is queued, or held until consent. To change events, see `beforeSend`.
+ *
+ * ```ts
+ * on("event", (event) => console.log(event.n, event.p));
+ * ```
+ */
+export declare function on(what: "event", listener: (event: TagEvent) => void): void;
 
 /**
  * Add an add-on: a function, or the address of a module whose default export is one.

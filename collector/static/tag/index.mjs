@@ -1,8 +1,5 @@
 /*! tagstitch 0.1.0 | Apache-2.0 */
 
-// <define:__MODULES__>
-var define_MODULES_default = { f: "Mjgl/YuGDUx7zltjy9dNRGMAXeRvg1ZbBZNCLiA5KhQ=" };
-
 // src/address.ts
 function splitAddress(url, isWanted) {
   const found = {};
@@ -34,45 +31,50 @@ function quiet(run) {
   };
 }
 
+// src/composed.ts
+function listen(types, run) {
+  for (const type of types.split(" ")) addEventListener(type, quiet(run), true);
+}
+function findOnPath(event, selector) {
+  return event.composedPath().find((node) => node instanceof Element && node.matches(selector));
+}
+function isForUs(event) {
+  return event.isTrusted && !findOnPath(event, "[data-ts-ignore]");
+}
+
 // src/lifecycle.ts
-function watchLifecycle(listener) {
-  const hide = quiet(() => listener.onHide());
-  const show = quiet((isRestored) => listener.onShow(isRestored));
-  addEventListener("pagehide", hide);
-  document.addEventListener("visibilitychange", () => {
-    document.visibilityState === "hidden" ? hide() : show(false);
-  });
-  addEventListener("pageshow", (event) => event.persisted && show(true));
-  addEventListener("online", () => show(false));
+function watchLifecycle(onHide, onShow) {
+  listen("pagehide", onHide);
+  listen("visibilitychange", () => document.hidden ? onHide() : onShow(false));
+  listen("pageshow", (event) => event.persisted && onShow(true));
+  listen("online", () => onShow(false));
 }
 function whenActivated(run) {
   if (document.prerendering) {
-    document.addEventListener("prerenderingchange", quiet(run), { once: true });
+    listen("prerenderingchange", run);
   } else run();
 }
 
 // src/browser.ts
 var timeZone;
-var isTimeZoneAsked = false;
 var automation;
 function whenIdle(run, withinMs) {
-  if (typeof requestIdleCallback === "function") requestIdleCallback(quiet(run), { timeout: withinMs });
-  else setTimeout(quiet(run), 50);
+  (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs });
 }
 function learnTimeZone() {
-  if (isTimeZoneAsked) return;
-  isTimeZoneAsked = true;
-  whenIdle(() => {
-    timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  }, 200);
-}
-function readAutomation() {
-  return +!!navigator.webdriver | (!navigator.languages?.length || /headless/i.test(navigator.userAgent) ? 2 : 0);
+  const { Temporal } = window;
+  if (Temporal) timeZone = Temporal.Now.timeZoneId();
+  else {
+    whenIdle(() => {
+      timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    }, 200);
+  }
 }
 function readBrowser() {
-  automation ?? (automation = readAutomation());
+  const { webdriver, languages, userAgent, language } = navigator;
+  automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
   return {
-    l: navigator.language || void 0,
+    l: language || void 0,
     z: timeZone,
     w: `${innerWidth}x${innerHeight}`,
     b: automation || void 0
@@ -80,34 +82,37 @@ function readBrowser() {
 }
 
 // src/modules.ts
-function moduleAddress(script, key) {
+function moduleAddress(script, key, digest2) {
   return script.replace(
-    /(-\d+\.\d+\.\d+[^/]*-\w{8})?(\.js)?([?#].*)?$/,
-    `-${key}-${"0.1.0"}-${define_MODULES_default[key]?.replace(/\W/g, "").slice(0, 8)}.js`
+    /(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/,
+    `-${key}-${"0.1.0"}-${digest2.replace(/\W/g, "").slice(0, 8)}.js`
   );
 }
 var policy;
 function trust(url) {
   const { trustedTypes } = window;
-  policy || (policy = trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked }));
+  policy ||= trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked });
   return policy ? policy.createScriptURL(url) : url;
 }
 function loadModule(key, settings, isWanted, use2) {
-  if (!settings.script) return;
-  whenIdle(() => {
+  const load = (name, digest2, onLoad) => {
     if (!isWanted()) return;
     const element = document.createElement("script");
-    element.src = trust(moduleAddress(settings.script, key));
+    element.src = trust(moduleAddress(settings.script, name, digest2));
     element.crossOrigin = "anonymous";
-    element.integrity = `sha256-${define_MODULES_default[key]}`;
+    element.integrity = `sha256-${digest2}`;
     element.nonce = settings.nonce;
-    element.onload = () => {
+    element.onload = element.onerror = () => {
       element.remove();
-      if (element.run && isWanted()) use2(element.run);
+      if (element.run && isWanted()) onLoad(element.run);
     };
-    element.onerror = () => element.remove();
     document.head.append(element);
-  }, 2e3);
+  };
+  if (settings.script) {
+    whenIdle(() => {
+      load("i", "eUr9nOQjP2jOR5ZlxKXwwm6eqHROFBmrMMo7Q/QN5cU=", (digests) => load(key, digests[key], use2));
+    }, 2e3);
+  }
 }
 
 // src/queue.ts
@@ -119,7 +124,7 @@ function takeOver(calls2, commands, note) {
     try {
       const command2 = commands[call2[0]];
       if (command2) command2(...call2.slice(1));
-      else if (call2[0] !== "init") note(10 /* NoCommand */, call2[0]);
+      else note(10 /* NoCommand */, call2[0]);
     } catch (error) {
       note(11 /* Failed */, error);
     }
@@ -153,9 +158,12 @@ var DEFAULTS = {
   /** URL parameter that hands a visitor over. */
   handover: "_tsh",
   /** Whether the first page view is sent by itself; "off" says no too. */
-  page: true,
-  /** What is noted by itself, words with a space between; also `hash`, `vitals`. */
-  auto: "spa outbound downloads forms clicks engagement media",
+  page: "on",
+  /**
+   * What is noted by itself: words out of spa, hash, outbound, downloads, forms, clicks, engagement, media, vitals, with
+   * a space between. Empty: all but hash and vitals. `none`: nothing.
+   */
+  auto: "",
   /** Customer identifiers to pick up: `kind=source:name`, with a space between. */
   capture: "",
   /** Name of the page's data layer. */
@@ -163,6 +171,9 @@ var DEFAULTS = {
   /** Explain what is done, in the console; "overlay": on the page as well; "off": no. */
   debug: "off"
 };
+function isYes(value) {
+  return /^($|t|on|ov)/.test(`${value}`);
+}
 function readSettings(script, init) {
   const settings = {
     ...DEFAULTS,
@@ -177,14 +188,55 @@ function readSettings(script, init) {
   return settings;
 }
 
+// src/autocapture.ts
+var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
+function watchClicks(isOn, clicks, track2) {
+  let noted = [];
+  const onClick = (event) => {
+    const link2 = findOnPath(event, "a[href]");
+    if (!isForUs(event) || event.button > (link2 ? 1 : 0)) return;
+    const note = (selector) => {
+      const element = findOnPath(event, selector);
+      if (!element) return;
+      const data = {};
+      for (const { name: name2, value } of element.attributes) {
+        if (name2.startsWith("data-ts-")) data[name2.slice(8).replace(/-/g, "_")] = value;
+      }
+      const { event: own, ...props } = data;
+      const name = clicks[selector] || own;
+      if (!name || noted.includes(name)) return;
+      noted.push(name);
+      setTimeout(() => {
+        noted = [];
+      });
+      track2(name, props);
+    };
+    if (isOn("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
+    if (!link2 || !/^http/.test(link2.protocol)) return;
+    const { host, pathname } = link2;
+    const url = link2.origin + pathname;
+    const [, extension] = FILE.exec((link2.download || pathname).toLowerCase()) || [];
+    if (isOn("downloads") && (extension || link2.hasAttribute("download"))) {
+      track2("file_download", { url, extension });
+    } else if (isOn("outbound") && host !== location.host) track2("outbound_click", { url, host });
+  };
+  listen("click auxclick", onClick);
+}
+function watchMedia(start2) {
+  addEventListener(
+    "play",
+    quiet((event) => start2(event.target)),
+    { capture: true, once: true }
+  );
+}
+
 // src/device.ts
 function recall(name) {
   return visitStores((store) => store.getItem(name)) || "";
 }
 function keep(name, text) {
   return !!visitStores((store) => {
-    if (text) store.setItem(name, text);
-    else store.removeItem(name);
+    text ? store.setItem(name, text) : store.removeItem(name);
     return text;
   });
 }
@@ -195,10 +247,10 @@ function recallJson(name) {
     return void 0;
   }
 }
-function visitStores(ask) {
+function visitStores(use2) {
   for (const name of ["localStorage", "sessionStorage"]) {
     try {
-      const answer = ask(window[name]);
+      const answer = use2(window[name]);
       if (answer) return answer;
     } catch {
     }
@@ -207,7 +259,7 @@ function visitStores(ask) {
 }
 
 // src/campaign.ts
-var CLICK_ID = /^((g|d|fb|tt|tw|ir|q|y)clid|[gw]braid|gclsrc|msclkid|li_fat_id|igshid|epik|(mc_|rdt_|sc)cid)$/;
+var CLICK_ID = /(cl|clk|mc_c|rdt_c|scc|_fat_|igsh)id$|braid$|^(gclsrc|epik)$/;
 function readLanding(token) {
   const touch = {};
   let text = token;
@@ -225,10 +277,10 @@ function readLanding(token) {
 function keepTouch(name, touch, time) {
   const kept = recallJson(name) || {};
   const now = { ...touch, time };
-  const first_touch = kept.first_touch || now;
-  const last_touch = JSON.stringify(touch) === "{}" && kept.last_touch || now;
-  keep(name, JSON.stringify({ first_touch, last_touch }));
-  return JSON.stringify(first_touch) === JSON.stringify(last_touch) ? { first_touch } : { first_touch, last_touch };
+  const f = kept.f || now;
+  const l = !Object.keys(touch)[0] && kept.l || now;
+  keep(name, JSON.stringify({ f, l }));
+  return f === l ? { first_touch: f } : { first_touch: f, last_touch: l };
 }
 function digest(text) {
   let value = 2166136261;
@@ -239,16 +291,30 @@ function digest(text) {
 // src/cookie.ts
 var MAX_AGE_S = 400 * 86400;
 function readCookie(name) {
-  for (const part of document.cookie.split("; ")) {
-    if (part.startsWith(`${name}=`)) return part.slice(name.length + 1);
-  }
-  return "";
+  const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
+  return found ? found.slice(name.length + 1) : "";
 }
 function writeCookie(name, value, domain, maxAgeS = MAX_AGE_S) {
   document.cookie = `${name}=${value};path=/;max-age=${maxAgeS};samesite=lax` + (domain && `;domain=${domain}`) + (location.protocol === "https:" ? ";secure" : "");
 }
 function deleteCookie(name, domain) {
   writeCookie(name, "", domain, -1);
+}
+
+// src/identify.ts
+function readValue(value) {
+  return /^(string|number)$/.test(typeof value) ? `${value}` : "";
+}
+function makeIdentifier(value, options) {
+  const v = readValue(value);
+  if (!v && !options.token) return void 0;
+  return {
+    // As text, whatever the page gave: one wrong type would cost the whole beacon.
+    k: `${options.kind || "customer"}`,
+    v,
+    ...options.signature && { g: `${options.signature}` },
+    ...options.token && { j: `${options.token}` }
+  };
 }
 
 // src/capture.ts
@@ -266,10 +332,8 @@ function capture(settings, parameters) {
   for (const spec of settings.capture.split(" ")) {
     const [, k, o, name] = /^(\w+)=(\w+):(.+)/.exec(spec) || [];
     try {
-      const value = read[o](name);
-      if (/^(string|number)$/.test(typeof value) && value && `${value}`.length <= MAX_LENGTH) {
-        found.push({ k, v: `${value}`, o });
-      }
+      const v = readValue(read[o](name));
+      if (v && v.length <= MAX_LENGTH) found.push({ k, v, o });
     } catch {
     }
   }
@@ -283,26 +347,120 @@ function decode(text = "") {
 }
 
 // src/consent.ts
-var PURPOSES = { storage: "s", identity: "i", fingerprint: "f", marketing: "m" };
+var PURPOSES = ["storage", "identity", "fingerprint", "marketing"];
+var GRANTED = { off: "sifm", implied: "sim" };
 function createConsent(preset) {
   let said;
+  let granted = GRANTED[preset];
   const { globalPrivacyControl, doNotTrack } = navigator;
-  const withoutRefused = (letters) => globalPrivacyControl || doNotTrack === "1" ? letters.replace(/[fm]/g, "") : letters;
+  const withoutRefused = (letters = "") => globalPrivacyControl || doNotTrack === "1" ? letters.replace(/[fm]/g, "") : letters;
   return {
     answer(answer) {
-      const before = said || "";
+      const before = said ?? granted ?? "";
       said = "";
-      for (const name in PURPOSES) {
-        const key = name;
-        const given = typeof answer === "string" ? answer === "all" : answer[key] ?? before.includes(PURPOSES[key]);
-        if (given) said += PURPOSES[key];
+      for (const name of PURPOSES) {
+        const letter = name[0];
+        const given = typeof answer === "string" ? answer === "all" : answer[name] ?? before.includes(letter);
+        if (given) said += letter;
       }
     },
     letters: () => said === void 0 ? said : withoutRefused(said),
-    allows: (purpose) => withoutRefused(said ?? (preset === "off" ? "sifm" : preset === "implied" ? "sim" : "")).includes(purpose),
-    // A preset that is none of these counts as the strictest.
-    isPending: () => said === void 0 && preset !== "implied" && preset !== "off"
+    allows: (purpose) => withoutRefused(said ?? granted).includes(purpose),
+    settle(other) {
+      granted = GRANTED[other];
+    },
+    isPending: () => said === void 0 && !granted
   };
+}
+
+// src/engagement.ts
+var ACTIVE_MS = 15e3;
+function watchEngagement() {
+  const page2 = document.documentElement;
+  let isOn = false;
+  let countedMs = 0;
+  let untilMs = 0;
+  let engagedMs = 0;
+  let length = 0;
+  let seen = 0;
+  let told;
+  const count = quiet((sign) => {
+    const now = performance.now();
+    if (isOn) engagedMs += Math.max(0, Math.min(now, untilMs) - countedMs);
+    countedMs = now;
+    isOn = !document.hidden && document.hasFocus();
+    if (sign) untilMs = now + ACTIVE_MS;
+  });
+  const measure = quiet(() => {
+    length = page2.scrollHeight;
+    seen = Math.max(seen, scrollY + innerHeight);
+  });
+  count(1);
+  listen("pointerdown pointermove keydown focus blur visibilitychange", count);
+  addEventListener("scroll", (event) => {
+    count(event);
+    measure();
+  });
+  whenIdle(() => new ResizeObserver(measure).observe(page2), 0);
+  return (isNewPage) => {
+    count();
+    const engaged_s = Math.round(engagedMs / 100) / 10;
+    const scroll_percent = Math.min(100, Math.round(seen / length * 100)) || void 0;
+    const isNews = engagedMs >= 1e3 || scroll_percent !== told;
+    if (isNews || isNewPage) engagedMs = 0;
+    told = scroll_percent;
+    if (isNewPage) seen = length && innerHeight;
+    return isNews ? { scroll_percent, engaged_s } : void 0;
+  };
+}
+
+// src/forms.ts
+var MAX_FIELDS = 20;
+function watchForms(track2) {
+  let element;
+  let form;
+  let fields;
+  let last_field;
+  let outcome = "";
+  let isAttempt = false;
+  const settle = quiet((isLeft) => {
+    isAttempt = false;
+    if (!outcome || !isLeft && outcome === "abandoned") return;
+    track2("form", { form, outcome, fields, last_field });
+    if (outcome === "submitted") element = void 0;
+    outcome = outcome === "invalid" ? "abandoned" : "";
+  });
+  const onEvent = (event) => {
+    const { type, target } = event;
+    const field = target;
+    const isSubmit = type === "submit";
+    const isButton = findOnPath(event, "button,[type=submit]");
+    const touched = isSubmit ? target : field.form;
+    if (isSubmit || isButton && type === "click") {
+      isAttempt = true;
+      setTimeout(settle);
+    }
+    if (!touched || !isForUs(event)) return;
+    if (touched !== element) {
+      settle(true);
+      element = touched;
+      const read = (name) => touched.getAttribute(name) || "";
+      form = read("id") || read("name") || new URL(read("action"), location.href).pathname;
+      fields = [];
+      last_field = void 0;
+      outcome = "";
+    }
+    if (isSubmit) outcome = "submitted";
+    else if (type === "invalid") {
+      if (isAttempt) outcome = type;
+    } else if (!isButton && type !== "click") {
+      last_field = field.name || field.id;
+      if (last_field && !fields.includes(last_field) && fields.length < MAX_FIELDS) fields.push(last_field);
+      if (type === "input") outcome = "abandoned";
+    }
+  };
+  listen("focusin input click submit invalid", onEvent);
+  return () => settle(true);
 }
 
 // src/handover.ts
@@ -322,24 +480,23 @@ function createHandover(settings, ask) {
     return bare.replace(/(\?[^#]*)?(?=#|$)/, (query) => `${query ? `${query}&` : "?"}${name}=${token}`);
   };
   if (settings.domains) {
-    const findLink = (event) => event.composedPath()[0].closest("a[href]");
-    const onNear = quiet((event) => {
+    const onNear = (event) => {
       if (Date.now() - atMs < FRESH_MS) return;
-      const link2 = findLink(event);
+      const link2 = findOnPath(event, "a[href]");
       if (link2 && isListed(link2.href)) {
         atMs = Date.now();
         ask();
       }
-    });
-    const onClick = quiet((event) => {
-      const link2 = findLink(event);
+    };
+    const onClick = (event) => {
+      const link2 = findOnPath(event, "a[href]");
       if (!link2 || decorate(link2.href) === link2.href) return;
       const plain = link2.getAttribute("href");
       link2.href = decorate(link2.href);
       setTimeout(() => link2.setAttribute("href", plain));
-    });
-    for (const type of ["pointerover", "focusin"]) addEventListener(type, onNear, true);
-    for (const type of ["click", "auxclick"]) addEventListener(type, onClick, true);
+    };
+    listen("pointerover focusin", onNear);
+    listen("click auxclick", onClick);
   }
   return {
     keep(fresh) {
@@ -351,35 +508,21 @@ function createHandover(settings, ask) {
 }
 
 // src/human.ts
-var SIGNALS = { pointerdown: "pointer", keydown: "key", touchstart: "touch" };
 var DWELL_S = 5;
 function awaitHuman(onHuman) {
   let seconds = 0;
+  let isDone = false;
   const stop = quiet((signal) => {
     clearInterval(timer);
-    for (const type in SIGNALS) removeEventListener(type, onInput, true);
-    onHuman(signal);
+    if (!isDone) onHuman(signal);
+    isDone = true;
   });
-  const onInput = (event) => {
-    if (event.isTrusted) stop(SIGNALS[event.type]);
-  };
-  for (const type in SIGNALS) addEventListener(type, onInput, { capture: true, passive: true });
+  listen("pointerdown keydown touchstart", (event) => {
+    if (event.isTrusted) stop(event.type.replace(/down|start/, ""));
+  });
   const timer = setInterval(() => {
-    if (document.visibilityState === "visible" && document.hasFocus() && ++seconds >= DWELL_S) stop("dwell");
+    if (!document.hidden && document.hasFocus() && ++seconds >= DWELL_S) stop("dwell");
   }, 1e3);
-}
-
-// src/identify.ts
-function makeIdentifier(value, options) {
-  const isNamed = (typeof value === "string" || typeof value === "number") && value !== "";
-  if (!isNamed && !options.token) return void 0;
-  return {
-    // As text, whatever the page gave: one wrong type would cost the whole beacon.
-    k: `${options.kind || "customer"}`,
-    v: isNamed ? `${value}` : "",
-    ...options.signature && { g: `${options.signature}` },
-    ...options.token && { j: `${options.token}` }
-  };
 }
 
 // src/ids.ts
@@ -393,6 +536,35 @@ function makeId(nowMs = Date.now()) {
 }
 function isId(text) {
   return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text);
+}
+
+// src/memory.ts
+function makeMemory() {
+  return {
+    visitor: makeId(),
+    session: "",
+    number: 0,
+    startedMs: 0,
+    lastMs: 0,
+    campaign: "",
+    signalsSent: 0,
+    resetFrom: "",
+    offsetMs: 0
+  };
+}
+function encodeMemory(memory) {
+  return Object.values(memory).map((value) => value.toString(36)).join(".");
+}
+function decodeMemory(text) {
+  const parts = text.split(".");
+  const memory = makeMemory();
+  Object.keys(memory).forEach((name, i) => {
+    const part = parts[i] || "";
+    memory[name] = typeof memory[name] === "number" ? Number.parseInt(part, 36) || 0 : part;
+  });
+  const read = memory;
+  if (!isId(read.resetFrom)) read.resetFrom = "";
+  return isId(read.visitor) ? read : void 0;
 }
 
 // src/page.ts
@@ -428,42 +600,34 @@ var MAX_ITEMS = 200;
 var MAX_CHARS = 2e5;
 function takeItems(name) {
   const items = recallJson(name);
-  keep(name, "");
+  if (items) keep(name, "");
   return Array.isArray(items) ? items.filter((item) => item?.event?.i && item.context) : [];
 }
 function putItems(name, items) {
   let all = takeItems(name).concat(items).slice(-MAX_ITEMS);
-  let text = JSON.stringify(all);
-  while (text.length > MAX_CHARS) {
-    all = all.slice((all.length >> 1) + 1);
-    text = JSON.stringify(all);
-  }
-  return !!items.length && keep(name, text);
+  while (JSON.stringify(all).length > MAX_CHARS) all = all.slice((all.length >> 1) + 1);
+  return !!all[0] && keep(name, JSON.stringify(all));
 }
 
 // src/silence.ts
-var OBJECTION = "_ts_out";
+var NAME = "_ts_out";
 function createSilence(settings) {
-  const name = `${settings.cookie}s`;
-  let untilMs = 0;
-  let isRead = false;
+  let isSilent;
   return {
-    holds(mayRead) {
-      if (mayRead && !isRead) {
-        isRead = true;
-        untilMs || (untilMs = Number(recall(name)) || 0);
-      }
-      return untilMs > Date.now() || !!readCookie(OBJECTION);
+    holds() {
+      isSilent ??= !!readCookie(NAME);
+      return isSilent;
     },
     fall(seconds, mayKeep) {
-      untilMs = Date.now() + seconds * 1e3;
-      if (mayKeep) keep(name, `${untilMs}`);
+      isSilent = true;
+      if (mayKeep) writeCookie(NAME, "0", settings.cookieDomain, seconds);
     },
     object(isObjecting) {
-      if (isObjecting) writeCookie(OBJECTION, "1", settings.cookieDomain);
-      else deleteCookie(OBJECTION, settings.cookieDomain);
-      untilMs = 0;
-      keep(name, "");
+      isSilent = isObjecting;
+      isObjecting ? writeCookie(NAME, "1", settings.cookieDomain) : deleteCookie(NAME, settings.cookieDomain);
+    },
+    refresh() {
+      isSilent = void 0;
     }
   };
 }
@@ -472,12 +636,6 @@ function createSilence(settings) {
 var WIRE_VERSION = 1;
 
 // src/envelope.ts
-function encodeEnvelope(envelope) {
-  return JSON.stringify(
-    envelope,
-    (_, value) => typeof value === "string" ? value.replace(/[\ud800-\udfff]/gu, "�") : value
-  );
-}
 function buildEnvelope(site, items, facts) {
   const envelope = {
     v: WIRE_VERSION,
@@ -506,6 +664,7 @@ var MAX_WAITING = 500;
 var MAX_FAILURES = 8;
 var MAX_PAUSE_MS = 6e4;
 function createTransport(options) {
+  const { note } = options;
   let waiting = [];
   let timer;
   let notBeforeMs = 0;
@@ -513,26 +672,22 @@ function createTransport(options) {
   let isLeft = false;
   let failures = 0;
   let generation = 0;
-  const encode = (items) => encodeEnvelope(buildEnvelope(options.site, items, options.facts()));
-  const measure = (body) => new Blob([body]).size;
+  const encode = (items) => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
+  const isLarge = (body) => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
   const take = () => {
     const key = (item) => JSON.stringify(item?.context);
     const first = key(waiting[0]);
     let count = 1;
     while (count < MAX_EVENTS && count < waiting.length && key(waiting[count]) === first) count++;
-    while (count > 1 && measure(encode(waiting.slice(0, count))) > MAX_BYTES) count >>= 1;
+    while (count > 1 && isLarge(encode(waiting.slice(0, count)))) count >>= 1;
     return waiting.splice(0, count);
+  };
+  const clear = () => {
+    waiting = [];
+    generation++;
   };
   const plan = (delayMs) => {
     if (timer === void 0) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
-  };
-  const fail = (items, retryAfter) => {
-    waiting = items.concat(waiting);
-    failures++;
-    if (failures >= MAX_FAILURES) return options.note(18 /* GaveUp */, waiting.length);
-    notBeforeMs = Date.now() + (Number(retryAfter) * 1e3 || Date.parse(retryAfter || "") - Date.now() || 0);
-    options.note(17 /* WillRetry */, [failures, retryAfter]);
-    plan(Math.min(1e3 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
   };
   const send = () => {
     clearTimeout(timer);
@@ -544,40 +699,38 @@ function createTransport(options) {
     const body = encode(items);
     const sentMs = Date.now();
     const sentIn = generation;
-    const giveBack = (retryAfter) => {
-      flying = void 0;
-      fail(generation === sentIn ? items : [], retryAfter);
-    };
-    options.note(13 /* Sending */, body);
-    post(options.endpoint, body).then(async (response) => {
-      if (response.status === 429 || response.status >= 500) {
-        return giveBack(response.headers.get("retry-after"));
-      }
+    note(13 /* Sending */, body);
+    fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }).then(async (response) => {
+      const { status } = response;
+      const read = (name) => response.headers.get(name);
+      if (status === 429 || status >= 500) throw read("retry-after");
       failures = 0;
-      if (response.status >= 400) {
-        options.note(15 /* Refused */, [response.status, await response.text()]);
-      } else {
-        const refused = response.headers.get("x-tagstitch-rejected");
-        if (refused) options.note(16 /* PartlyRefused */, refused);
-        const { d, x } = response.status === 200 ? await response.json() : {};
-        const date = Date.parse(response.headers.get("date") || "");
-        options.onReply(items[0]?.context, {
-          visitor: d,
-          handover: x,
-          offset: date ? date - Math.round((sentMs + Date.now()) / 2) : void 0,
-          silence: Number(response.headers.get("x-tagstitch-stop"))
-        });
-      }
+      if (status >= 400) return note(15 /* Refused */, [status, await response.text()]);
+      const refused = read("x-tagstitch-rejected");
+      if (refused) note(16 /* PartlyRefused */, refused);
+      const { d, x } = status === 200 ? await response.json() : {};
+      const date = Date.parse(read("date") || "");
+      options.onReply(items[0]?.context, {
+        visitor: d,
+        handover: x,
+        offset: date ? date - Math.round((sentMs + Date.now()) / 2) : void 0,
+        silence: +(read("x-tagstitch-stop") || 0)
+      });
+    }).catch((retryAfter) => {
+      if (generation === sentIn) waiting = items.concat(waiting);
+      failures++;
+      notBeforeMs = Date.now() + (+retryAfter * 1e3 || Date.parse(retryAfter) - Date.now() || 0);
+      note(17 /* WillRetry */, [failures, retryAfter]);
+      if (failures < MAX_FAILURES) plan(Math.min(1e3 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
+    }).then(() => {
       flying = void 0;
-      if (waiting.length) plan(0);
-    }).catch(() => {
-      if (flying) giveBack();
+      if (waiting.length && !failures) plan(0);
     });
   };
   const leave = () => {
     isLeft = true;
-    const isOffline = navigator.onLine === false;
-    if ((isOffline || failures) && options.save((flying || []).concat(waiting)) && isOffline) waiting = [];
+    const isOffline = !navigator.onLine;
+    if ((isOffline || failures) && options.save((flying || []).concat(waiting))) return clear();
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
@@ -586,25 +739,19 @@ function createTransport(options) {
         waiting = rest.concat(waiting);
         if (!items.length) return failures ? plan(0) : send();
       }
-      options.note(14 /* SentOnLeaving */, items.length);
+      note(14 /* SentOnLeaving */, items.length);
     }
-  };
-  const restore = () => {
-    const here = waiting.concat(flying || []);
-    const isHere = (item) => here.some((other) => other.event.i === item.event.i);
-    waiting = options.restore().filter((item) => !isHere(item)).concat(waiting);
   };
   return {
     add(item) {
-      waiting.push(item);
-      if (waiting.length > MAX_WAITING) waiting.shift();
+      waiting = waiting.concat(item).slice(-MAX_WAITING);
       if (isLeft) leave();
       else if (!failures) waiting.length >= MAX_EVENTS ? send() : plan(WINDOW_MS);
     },
     leave,
     resume() {
       isLeft = false;
-      restore();
+      waiting = options.restore().concat(waiting);
       if (!waiting.length) return;
       failures = Math.min(failures, 1);
       clearTimeout(timer);
@@ -616,49 +763,8 @@ function createTransport(options) {
         if (!item.isTried && item.context.d === from) item.context = { ...item.context, d: to };
       }
     },
-    clear() {
-      waiting = [];
-      generation++;
-    }
+    clear
   };
-}
-function post(endpoint, body) {
-  return fetch(endpoint, {
-    method: "POST",
-    body,
-    credentials: "include",
-    keepalive: new Blob([body]).size <= MAX_BYTES
-  });
-}
-
-// src/memory.ts
-function makeMemory() {
-  return {
-    visitor: makeId(),
-    session: "",
-    number: 0,
-    startedMs: 0,
-    lastMs: 0,
-    campaign: "",
-    signalsSent: 0,
-    resetFrom: "",
-    offsetMs: 0
-  };
-}
-function encodeMemory(memory) {
-  return Object.values(memory).map((value) => value.toString(36)).join(".");
-}
-function decodeMemory(text) {
-  const parts = text.split(".");
-  const memory = makeMemory();
-  Object.keys(memory).forEach((name, i) => {
-    const part = parts[i] || "";
-    memory[name] = typeof memory[name] === "number" ? Number.parseInt(part, 36) || 0 : part;
-  });
-  const read = memory;
-  if (!isId(read.session)) read.session = "";
-  if (!isId(read.resetFrom)) read.resetFrom = "";
-  return isId(read.visitor) ? read : void 0;
 }
 
 // src/session.ts
@@ -676,39 +782,37 @@ function touchSession(memory, nowMs, idleMs, campaign) {
 
 // src/visitor.ts
 function createVisitor(settings) {
+  const { cookie, cookieDomain } = settings;
   let memory;
-  const idleMs = settings.sessionMinutes * 6e4;
   let written = "";
+  let isRefused;
+  const idleMs = settings.sessionMinutes * 6e4;
   const read = () => {
-    written = readCookie(settings.cookie) || recall(settings.cookie);
+    written = readCookie(cookie) || recall(cookie);
     return decodeMemory(written);
   };
   const write = () => {
     if (!memory) return;
     written = encodeMemory(memory);
-    writeCookie(settings.cookie, written, settings.cookieDomain);
-    if (readCookie(settings.cookie) !== written) keep(settings.cookie, written);
+    writeCookie(cookie, written, cookieDomain);
+    isRefused ??= readCookie(cookie) !== written;
+    if (isRefused) keep(cookie, written);
   };
   const refresh = () => {
     memory = memory && read() || memory;
   };
   const current = () => {
-    if (!memory) {
-      memory = read();
-      if (!memory) {
-        memory = makeMemory();
-        write();
-      }
-    }
+    memory ||= read() || makeMemory();
     return memory;
   };
   return {
     memory: current,
     touch(nowMs, campaign) {
-      if (nowMs - current().lastMs > idleMs) refresh();
-      const { session } = current();
+      const { session, lastMs } = current();
+      if (session && nowMs - lastMs > idleMs) refresh();
       touchSession(current(), nowMs, idleMs, campaign);
       if (current().session !== session) write();
+      return current();
     },
     save() {
       if (!memory || encodeMemory(memory) === written) return;
@@ -722,14 +826,14 @@ function createVisitor(settings) {
     reset() {
       const { visitor, resetFrom } = current();
       memory = { ...makeMemory(), resetFrom: resetFrom || visitor };
-      for (const kept of "tc") keep(settings.cookie + kept, "");
+      for (const kept of "tc") keep(cookie + kept, "");
       write();
     },
     forget() {
       const wasKnown = !!memory;
       memory = void 0;
-      deleteCookie(settings.cookie, settings.cookieDomain);
-      for (const kept of ["", "t", "c", "q", "s"]) keep(settings.cookie + kept, "");
+      deleteCookie(cookie, cookieDomain);
+      for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
       return wasKnown;
     }
   };
@@ -740,7 +844,7 @@ var MAX_DRAFTS = 500;
 var CLOCK_TOLERANCE_MS = 3e4;
 var SETTLE_MS = 100;
 function createTag(settings, found, note) {
-  const consent2 = createConsent(settings.consent);
+  const consent2 = createConsent(settings.consentFrom ? "required" : settings.consent);
   const visitor = createVisitor(settings);
   const silence = createSilence(settings);
   const pages = createPages();
@@ -753,13 +857,15 @@ function createTag(settings, found, note) {
   const { touch, campaign } = readLanding(token);
   let arriving = campaign;
   let isSignalsAsked = false;
+  let isReleased = false;
   let isResetDue = false;
   let isLeaving = false;
-  let known;
-  const hasViews = settings.page && settings.page !== "off";
-  const isOn = (word) => settings.auto.includes(word);
+  let known = [];
+  const hasViews = isYes(settings.page);
+  const isAlways = () => true;
+  const isOn = (word, isUsual = true) => settings.auto ? settings.auto.includes(word) : isUsual;
   const mayStore = () => consent2.allows("s");
-  const isCookieless = () => settings.consent === "cookieless" && !mayStore();
+  const maySend = () => settings.consent === "cookieless" || mayStore();
   const transport = createTransport({
     site: settings.site,
     endpoint: settings.endpoint,
@@ -773,8 +879,9 @@ function createTag(settings, found, note) {
         silence.fall(reply.silence, mayStore());
         transport.clear();
       }
-      if (!mayStore()) return;
+      if (!mayStore() || silence.holds()) return;
       const memory = visitor.memory();
+      const before = encodeMemory(memory);
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
       if (context.d === memory.visitor) {
         if (isId(reply.visitor)) {
@@ -787,16 +894,15 @@ function createTag(settings, found, note) {
       if (reply.offset !== void 0) {
         memory.offsetMs = Math.abs(reply.offset) > CLOCK_TOLERANCE_MS ? reply.offset : 0;
       }
-      visitor.save();
+      if (encodeMemory(memory) !== before) visitor.save();
     }
   });
   const admit = ({ event, extra }) => {
     let context = { c: consent2.letters() };
     if (mayStore()) {
       const { session } = visitor.memory();
-      visitor.touch(event.t, arriving);
+      const memory = visitor.touch(event.t, arriving);
       arriving = "";
-      const memory = visitor.memory();
       if (event.n === "page_view") {
         if (memory.session !== session) event.p = { ...keepTouch(`${settings.cookie}t`, touch, event.t), ...event.p };
         if (consent2.allows("i")) describeCustomer(event, extra, memory.session);
@@ -808,7 +914,6 @@ function createTag(settings, found, note) {
         ...context,
         x: { i: memory.session, n: memory.number, t: memory.startedMs }
       };
-      learnTimeZone();
     }
     if (!consent2.allows("i")) extra.lt = extra.ho = void 0;
     transport.add({ event, context, extra });
@@ -822,23 +927,35 @@ function createTag(settings, found, note) {
     event.k = claims;
   };
   const release = () => {
-    const isBare = isCookieless();
-    if (!isBare && !mayStore()) return;
-    if (silence.holds(!isBare)) {
+    if (!maySend()) return;
+    if (silence.holds()) {
       drafts = [];
       return note(6 /* Silent */);
     }
     addOns = addOns.filter(([addOn, purpose]) => {
       if (purpose && !consent2.allows(purpose)) return true;
-      const load = async () => (typeof addOn === "string" ? (await import(addOn)).default : addOn)(commands);
-      load().catch((error) => note(12 /* AddOnFailed */, error));
+      Promise.resolve(
+        typeof addOn === "string" ? import(
+          /* webpackIgnore: true */
+          /* turbopackIgnore: true */
+          /* @vite-ignore */
+          addOn
+        ) : { default: addOn }
+      ).then((module) => module.default(commands)).catch((error) => note(12 /* AddOnFailed */, error));
       return false;
     });
     const isReady = (draft) => consent2.allows("i") || !needsIdentity(draft);
     const ready = drafts.filter(isReady);
     drafts = drafts.filter((draft) => !isReady(draft));
-    if (!isBare && isResetDue) visitor.reset();
-    isResetDue = false;
+    if (mayStore()) {
+      if (isResetDue) visitor.reset();
+      isResetDue = false;
+      if (!isReleased) {
+        isReleased = true;
+        learnTimeZone();
+        whenIdle(transport.resume, 1e3);
+      }
+    }
     ready.forEach(admit);
     if (sequence && consent2.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
@@ -847,18 +964,21 @@ function createTag(settings, found, note) {
         const signals = await collect();
         if (!isWanted()) return;
         visitor.memory().signalsSent = 1;
-        record("fingerprint", void 0, void 0, { f: signals });
+        record("fingerprint", void 0, { f: signals });
       });
     }
   };
-  const record = (name, props, identifiers, extra = {}) => {
-    if (!consent2.isPending() && !mayStore() && !isCookieless()) return note(2 /* DroppedNoConsent */, name);
+  const record = (name, props, extra = {}, identifiers) => {
+    if (!consent2.isPending() && !maySend()) return note(2 /* DroppedNoConsent */, name);
+    if (props && typeof props !== "object") throw props;
     let event = {
       i: makeId(),
       n: name,
       t: Date.now(),
       ...pages.current(isLeaving),
-      p: copy(props),
+      // A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here,
+      // where the page has named the event, than later with a whole batch.
+      p: props && JSON.parse(JSON.stringify({ ...props })),
       k: identifiers,
       q: sequence + 1
     };
@@ -869,20 +989,26 @@ function createTag(settings, found, note) {
       extra.ho = arrival;
       arrival = "";
     }
-    drafts.push({ event, context: {}, extra });
-    if (drafts.length > MAX_DRAFTS) drafts.shift();
-    note(mayStore() || isCookieless() ? 0 /* Queued */ : 1 /* Held */, event);
+    drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
+    note(maySend() ? 0 /* Queued */ : 1 /* Held */, event);
     for (const listener of listeners) quiet(listener)(event);
     release();
   };
   const track2 = (name, props) => {
     if (name) record(`${name}`, props);
   };
+  const declare = (name, value, options = {}) => {
+    const identifier = makeIdentifier(value, options);
+    const all = identifier ? known.concat(identifier) : [];
+    if (identifier) record(name, options.traits, {}, all);
+    else note(9 /* NoValue */, name);
+    return all;
+  };
   const handover = createHandover(settings, () => {
-    record("handover", void 0, void 0, { xl: 1 });
+    record("handover", void 0, { xl: 1 });
     transport.resume();
   });
-  const readPath = () => location.pathname + location.search + (isOn("hash") ? location.hash : "");
+  const readPath = () => location.pathname + location.search + (isOn("hash", false) ? location.hash : "");
   let path = readPath();
   let isCounted = false;
   let settling;
@@ -897,8 +1023,13 @@ function createTag(settings, found, note) {
     isCounted = true;
     view();
   };
-  const leavePage = () => {
+  let leaveForm;
+  let takeEngagement;
+  const leavePage = (isNewPage) => {
     isLeaving = true;
+    leaveForm?.();
+    const props = takeEngagement?.(isNewPage);
+    if (props) record("engagement", props);
     isLeaving = false;
   };
   const withdraw = () => {
@@ -909,34 +1040,58 @@ function createTag(settings, found, note) {
     const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
     transport.add({ event, context: { c: "" }, extra: {} });
   };
+  const takeAnswer = (answer) => {
+    consent2.answer(answer);
+    note(4 /* Consent */, consent2.letters());
+    if (!mayStore()) withdraw();
+    release();
+  };
   const commands = {
+    init() {
+    },
     begin() {
-      watchLifecycle({
-        onHide() {
+      if (settings.consentFrom) {
+        loadModule("c", settings, isAlways, (watch) => {
+          watch(settings.consentFrom, settings.dataLayer, takeAnswer);
+          consent2.settle(settings.consent);
+          release();
+        });
+      }
+      watchLifecycle(
+        () => {
           leavePage();
           if (mayStore()) visitor.save();
           transport.leave();
         },
-        onShow(isRestored) {
+        (isRestored) => {
+          silence.refresh();
           if (mayStore()) visitor.refresh();
           transport.resume();
-          if (isRestored && hasViews) count();
+          if (!isRestored) return;
+          takeEngagement?.(true);
+          if (hasViews) count();
         }
-      });
+      );
       if (token) {
         awaitHuman((hs) => {
-          if (token) record("link_confirm", void 0, void 0, { lt: token, hs });
+          if (token) record("link_confirm", void 0, { lt: token, hs });
         });
       }
       if (isOn("spa")) {
         watchRoutes(() => {
           if (readPath() === path) return;
           path = readPath();
-          leavePage();
+          leavePage(true);
           clearTimeout(settling);
           settling = setTimeout(quiet(count), SETTLE_MS);
         });
       }
+      if (isOn("engagement")) takeEngagement = watchEngagement();
+      if (isOn("forms")) leaveForm = watchForms(track2);
+      watchClicks(isOn, settings.clicks, track2);
+      if (isOn("media")) watchMedia((element) => loadModule("m", settings, isAlways, (watch) => watch(track2, element)));
+      if (isOn("vitals", false))
+        loadModule("v", settings, isAlways, (watch) => watch((props) => record("web_vitals", props)));
       if (hasViews) count();
     },
     page(props) {
@@ -946,33 +1101,26 @@ function createTag(settings, found, note) {
       else view(props);
     },
     track: track2,
-    identify(value, options = {}) {
-      const identifier = makeIdentifier(value, options);
-      if (!identifier) return note(9 /* NoValue */);
-      known = identifier;
-      record("identify", options.traits, [identifier]);
+    identify(value, options) {
+      known = [];
+      known = declare("identify", value, options);
     },
-    alias(value, options = {}) {
-      const identifier = makeIdentifier(value, options);
-      if (identifier) record("alias", options.traits, known ? [known, identifier] : [identifier]);
-      else note(9 /* NoValue */);
+    alias(value, options) {
+      declare("alias", value, options);
     },
     group(value, options = {}) {
-      record("group", { group_kind: options.kind || "company", group_id: `${value}`, traits: options.traits });
+      const group_id = readValue(value);
+      if (group_id) record("group", { group_kind: options.kind || "company", group_id, traits: options.traits });
+      else note(9 /* NoValue */, "group");
     },
     reset() {
       token = "";
-      known = void 0;
+      known = [];
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
     },
-    consent(answer) {
-      consent2.answer(answer);
-      note(4 /* Consent */, consent2.letters());
-      if (!mayStore()) withdraw();
-      release();
-    },
+    consent: takeAnswer,
     optOut() {
       withdraw();
       silence.object(true);
@@ -993,11 +1141,6 @@ function createTag(settings, found, note) {
   };
   return commands;
 }
-function copy(props) {
-  if (props === void 0 || props === null) return void 0;
-  if (typeof props !== "object" || Array.isArray(props)) throw new TypeError("properties must be an object");
-  return JSON.parse(JSON.stringify(props));
-}
 function needsIdentity(draft) {
   return !!draft.event.k || !!draft.extra.hs;
 }
@@ -1016,7 +1159,7 @@ function boot(script, name) {
     if (isBegun || !settings.site) return;
     isBegun = true;
     whenActivated(() => {
-      const note = settings.debug !== "off" && settings.debug !== false ? explain(settings) : () => {
+      const note = isYes(settings.debug) ? explain(settings) : () => {
       };
       scope[name] = takeOver(calls2, createTag(settings, found, note), note);
     });
