@@ -16,7 +16,8 @@ from collector.tag_builds import STATIC, read_build
 
 TAG_JS = Path(__file__).parent.parent / "tag_js"
 SCRIPTS = [file.name for file in read_build().files]
-FILES = [f"{name}{suffix}" for name in SCRIPTS for suffix in ("", ".br", ".gz")] + ["build.json"]
+FILES = [f"{name}{suffix}" for name in SCRIPTS for suffix in ("", ".br", ".gz")]
+FILES += ["build.json", "index.mjs", "index.d.ts", "package.json"]  # the last three are the package
 
 
 def run_build(out: Path) -> None:
