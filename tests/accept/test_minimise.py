@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import product
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -169,3 +171,11 @@ def test_this_machines_own_address_stays() -> None:
     context = make_context(site=site, address="127.0.0.1", origin="http://127.0.0.1:8000")
     _, row = take(make_body(u=page, r=page), context)
     assert (row.events[0].url, row.events[0].referrer) == (page, page)
+
+
+def test_the_tag_knows_the_click_ids_that_are_kept() -> None:
+    """Whatever the collector keeps as a click id begins a session and a touch in the tag too."""
+    source = (Path(__file__).parents[2] / "tag_js" / "src" / "campaign.ts").read_text(encoding="utf-8")
+    found = re.search(r"CLICK_ID = /(.*)/;", source)
+    assert found is not None
+    assert [name for name in CLICK_IDS if not re.search(found.group(1), name)] == []
