@@ -29,11 +29,12 @@
     server: "M4.5 5h15v6h-15zM4.5 13h15v6h-15zM8 8h.5M8 16h.5",
     none: "M7 12h10",
   };
-  const PROOFS = { cookie: "lock", script: "code", server: "server", none: "none" };
+  const PROOFS = { cookie: "lock", script: "code", server: "server", cookieless: "none", none: "none" };
   const PROOF_LINES = {
     cookie: "The visitor id came back in a cookie that the collector signed",
     script: "The visitor id was given by the script alone",
     server: "The site's server named the visitor",
+    cookieless: "The collector knows this visitor for one day only, without anything on the device",
     none: "There is no visitor",
   };
 
