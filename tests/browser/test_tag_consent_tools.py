@@ -34,7 +34,6 @@ REFERENCE = """
 import { CmpApi as Tcf } from "@iabtechlabtcf/cmpapi";
 import { GVL, TCModel, TCString } from "@iabtechlabtcf/core";
 import { CmpApi as Gpp } from "@iabgpp/cmpapi";
-import { watchConsent } from "./src/cmp";
 const list = { gvlSpecificationVersion: 3, vendorListVersion: 48, tcfPolicyVersion: 5,
   lastUpdated: "2026-11-01T00:00:00Z", purposes: {}, specialPurposes: {}, features: {}, specialFeatures: {},
   vendors: {}, stacks: {}, dataCategories: {} };
@@ -47,7 +46,6 @@ window.encodeConsent = (purposes, features) => {
 };
 window.loadTcf = () => { window.tcf = new Tcf(31, 1, true); };
 window.loadGpp = () => { window.gpp = new Gpp(31, 1); };
-window.watchConsent = watchConsent;
 """
 
 # The stub that the GPP specification asks for, which no package has.
@@ -104,9 +102,8 @@ def open_page(page: Page, page_server: PageServer, site: str, reference: str) ->
 
     def open_page(consent_from: str, *, preset: str = "required", head: str = "", body: str = "") -> Page:
         snippet = make_snippet(Config(), site, consent=preset)
-        marked = snippet.replace(" data-site=", f' data-auto="" data-consent-from="{consent_from}" data-site=')
+        marked = snippet.replace(" data-site=", f' data-auto="none" data-consent-from="{consent_from}" data-site=')
         assert marked != snippet
-        marked += f"<script>watchConsent({consent_from!r}, 'dataLayer', (said) => tagstitch('consent', said))</script>"
         html = f"<!doctype html><html lang=en><head><title>t</title>{head}{marked}</head><body>{body}</body></html>"
         page.add_init_script(reference)
         page.goto(page_server.add_page(f"/{site}", html))
