@@ -14,7 +14,7 @@ export const INTERNAL = [
   ..."forget silence campaign letters allows holds fall memory turn session settle".split(" "),
 ];
 // These the browser has too, on what we do not use them of: as methods of our own parts they are ours.
-const SHARED = "current refresh restore save resume leave offset answer touch object".split(" ");
+const SHARED = "current refresh restore verify save resume leave offset answer touch object".split(" ");
 
 /** Return the script in its smallest form. */
 export async function shrink(text) {

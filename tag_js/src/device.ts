@@ -1,18 +1,21 @@
-// What the tag keeps on the device besides its cookie, and in the cookie's place where cookies are switched off: local
-// storage; session storage where that is forbidden or full; nothing where both are. Never called before storage was
-// consented to, but to remove.
+// What the tag keeps on the device besides its cookie, and in the cookie's place where cookies are refused: local storage;
+// session storage where that is forbidden; nothing where both are. Never called before storage was consented to, but to
+// remove.
 
 /** Read what is kept under a name; "" where there is nothing. */
 export function recall(name: string): string {
-  return visitStores((store) => store.getItem(name)) || "";
+  return findStore()?.getItem(name) || "";
 }
 
-/** Keep a text under a name; "" removes it. Returns whether it is kept. */
+/** Keep a text under a name; "" removes it. Returns whether it is kept: a storage may be full. */
 export function keep(name: string, text: string): boolean {
-  return !!visitStores((store) => {
+  try {
+    const store = findStore() as Storage;
     text ? store.setItem(name, text) : store.removeItem(name);
-    return text;
-  });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Read what was kept as JSON; undefined where there is nothing, or nothing of ours. */
@@ -24,12 +27,11 @@ export function recallJson(name: string): unknown {
   }
 }
 
-/** Ask the storages in turn until one has an answer. A sandboxed frame throws where a storage is only named. */
-function visitStores<T>(use: (store: Storage) => T): T | undefined {
+/** A sandboxed frame, and a browser that blocks cookies, throw where a storage is only named. */
+function findStore(): Storage | undefined {
   for (const name of ["localStorage", "sessionStorage"] as const) {
     try {
-      const answer = use(window[name]);
-      if (answer) return answer;
+      return window[name];
     } catch {
       // The next one.
     }

@@ -160,7 +160,10 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       if (!isReleased) {
         isReleased = true;
         learnTimeZone();
-        whenIdle(transport.resume, 1000);
+        whenIdle(() => {
+          visitor.verify();
+          transport.resume();
+        }, 1000);
       }
     }
     ready.forEach(admit);

@@ -21,6 +21,8 @@ export interface Visitor {
   touch(nowMs: number, campaign: string): Memory;
   /** Write what has changed, unless another tab has written a newer visitor or session: then take that over. */
   save(): void;
+  /** Look whether the browser has kept the cookie: when it is idle, because that takes a while. */
+  verify(): void;
   /** Take over what another tab has written. */
   refresh(): void;
   /** A new visitor at once; the old id is kept until the collector has heard of it. */
@@ -33,7 +35,7 @@ export function createVisitor(settings: Settings): Visitor {
   const { cookie, cookieDomain } = settings;
   let memory: Memory | undefined;
   let written = ""; // as this tab last saw it
-  let isRefused: boolean | undefined; // the browser does not keep the cookie, whatever it says of itself
+  let isRefused = false; // the browser does not keep the cookie, whatever it says of itself
   const idleMs = settings.sessionMinutes * 60_000;
 
   const read = (): Memory | undefined => {
@@ -43,9 +45,7 @@ export function createVisitor(settings: Settings): Visitor {
   const write = (): void => {
     if (!memory) return;
     written = encodeMemory(memory);
-    writeCookie(cookie, written, cookieDomain);
-    isRefused ??= readCookie(cookie) !== written;
-    if (isRefused) keep(cookie, written);
+    isRefused ? keep(cookie, written) : writeCookie(cookie, written, cookieDomain);
   };
   const refresh = (): void => {
     memory = (memory && read()) || memory;
@@ -71,6 +71,10 @@ export function createVisitor(settings: Settings): Visitor {
       const isOlder = there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs);
       if (isOlder) memory = there;
       else write();
+    },
+    verify() {
+      isRefused = !readCookie(cookie);
+      if (isRefused) write();
     },
     refresh,
     reset() {

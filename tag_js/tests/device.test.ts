@@ -11,14 +11,29 @@ test("what is kept is recalled, and removed where the text is empty", () => {
   expect(recall("a")).toBe("");
 });
 
-test("where local storage is full or forbidden the session's takes its place, then nothing does", () => {
+test("a full storage keeps nothing, and says so", () => {
   const full = vi.spyOn(localStorage, "setItem").mockImplementation(() => {
     throw new DOMException("full", "QuotaExceededError");
   });
-  expect(keep("a", "1")).toBe(true);
-  expect([localStorage.getItem("a"), sessionStorage.getItem("a")]).toEqual([null, "1"]);
-  expect(recall("a")).toBe("1");
+  expect(keep("a", "1")).toBe(false);
   full.mockRestore();
+});
+
+test("where local storage is forbidden the session's takes its place", () => {
+  const before = Object.getOwnPropertyDescriptor(window, "localStorage");
+  Object.defineProperty(window, "localStorage", {
+    configurable: true,
+    get: () => {
+      throw new DOMException("blocked", "SecurityError");
+    },
+  });
+  try {
+    expect(keep("a", "1")).toBe(true);
+    expect([recall("a"), sessionStorage.getItem("a")]).toEqual(["1", "1"]);
+  } finally {
+    if (before) Object.defineProperty(window, "localStorage", before);
+    else Reflect.deleteProperty(window, "localStorage");
+  }
 });
 
 test("a sandboxed frame, where a storage throws when it is only named, keeps nothing and throws nothing", () => {
