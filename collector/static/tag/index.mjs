@@ -232,13 +232,16 @@ function watchMedia(start2) {
 
 // src/device.ts
 function recall(name) {
-  return visitStores((store) => store.getItem(name)) || "";
+  return findStore()?.getItem(name) || "";
 }
 function keep(name, text) {
-  return !!visitStores((store) => {
+  try {
+    const store = findStore();
     text ? store.setItem(name, text) : store.removeItem(name);
-    return text;
-  });
+    return true;
+  } catch {
+    return false;
+  }
 }
 function recallJson(name) {
   try {
@@ -247,11 +250,10 @@ function recallJson(name) {
     return void 0;
   }
 }
-function visitStores(use2) {
+function findStore() {
   for (const name of ["localStorage", "sessionStorage"]) {
     try {
-      const answer = use2(window[name]);
-      if (answer) return answer;
+      return window[name];
     } catch {
     }
   }
@@ -785,7 +787,7 @@ function createVisitor(settings) {
   const { cookie, cookieDomain } = settings;
   let memory;
   let written = "";
-  let isRefused;
+  let isRefused = false;
   const idleMs = settings.sessionMinutes * 6e4;
   const read = () => {
     written = readCookie(cookie) || recall(cookie);
@@ -794,9 +796,7 @@ function createVisitor(settings) {
   const write = () => {
     if (!memory) return;
     written = encodeMemory(memory);
-    writeCookie(cookie, written, cookieDomain);
-    isRefused ??= readCookie(cookie) !== written;
-    if (isRefused) keep(cookie, written);
+    isRefused ? keep(cookie, written) : writeCookie(cookie, written, cookieDomain);
   };
   const refresh = () => {
     memory = memory && read() || memory;
@@ -821,6 +821,10 @@ function createVisitor(settings) {
       const isOlder = there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs);
       if (isOlder) memory = there;
       else write();
+    },
+    verify() {
+      isRefused = !readCookie(cookie);
+      if (isRefused) write();
     },
     refresh,
     reset() {
@@ -953,7 +957,10 @@ function createTag(settings, found, note) {
       if (!isReleased) {
         isReleased = true;
         learnTimeZone();
-        whenIdle(transport.resume, 1e3);
+        whenIdle(() => {
+          visitor.verify();
+          transport.resume();
+        }, 1e3);
       }
     }
     ready.forEach(admit);
