@@ -22,7 +22,8 @@ from starlette.routing import Route
 
 from collector.config import Config
 from collector.endpoints import tag
-from collector.snippet import make_snippet
+from collector.sites.book import Site
+from collector.snippet import NONCE, make_snippet
 
 DEADLINE_S = 8.0
 
@@ -87,13 +88,25 @@ class PageServer:
         self.pages[path] = lambda _request: HTMLResponse(html, headers=headers)
         return self.origin + path
 
-    def add_tagged_page(self, path: str, site: str, *, consent: str = "implied", body: str = "", head: str = "") -> str:
-        """Serve a page that carries the snippet as `tagstitch snippet` prints it; `head` stands before it."""
-        snippet = make_snippet(Config(), site, consent=consent)
-        return self.add_page(
-            path,
-            f"<!doctype html><html lang=en><head><title>{path}</title>{head}{snippet}</head><body>{body}</body></html>",
-        )
+    def add_tagged_page(
+        self,
+        path: str,
+        site: str,
+        *,
+        consent: str = "implied",
+        body: str = "",
+        head: str = "",
+        auto: str = "",
+        capture: tuple[str, ...] = (),
+        nonce: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> str:
+        """Serve a page that carries the snippet as `tagstitch snippet` prints it for such a site; `head` stands before
+        it. `auto`: what the tag notes by itself; empty: its default; `none` where a test counts other events."""
+        row = Site(site, consent=consent, auto=auto, capture=capture)
+        snippet = make_snippet(Config(), row, nonce=bool(nonce)).replace(NONCE, nonce)
+        html = f"<title>{path}</title>{head}{snippet}</head><body>{body}</body></html>"
+        return self.add_page(path, f"<!doctype html><html lang=en><head>{html}", headers)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fresh_build import fresh_build
+from in_page import PAINTED
 from page_server import DEADLINE_S, PageServer
 from playwright.sync_api import BrowserContext, Page
 from starlette.responses import FileResponse, Response
@@ -18,9 +19,6 @@ from starlette.responses import FileResponse, Response
 pytestmark = pytest.mark.browser
 
 AUTO = "outbound downloads forms clicks engagement media vitals"
-# When the browser has painted and told its observers, and is idle.
-PAINTED = """new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() =>
-  requestIdleCallback(() => requestIdleCallback(done))))))"""
 
 
 def serve_script(server: PageServer, path: str, script: bytes) -> None:
@@ -149,14 +147,36 @@ def test_clicks_have_the_names_that_the_site_gives(page: Page, page_server: Page
 
 
 def test_nothing_is_noted_where_nothing_is_wanted(page: Page, page_server: PageServer, site: str) -> None:
-    """With an empty `auto` a visit with a click is a page view and nothing else."""
-    page.goto(add_page(page_server, site, "<a href='mailto:a@b.example' data-ts-event=x>x</a>", auto=""))
+    """With `none` for `auto` a visit with a click and a route change is a page view and nothing else."""
+    page.goto(add_page(page_server, site, "<a href='mailto:a@b.example' data-ts-event=x>x</a>", auto="none"))
+    page.evaluate(PAINTED)
     page.click("a")
+    page.evaluate("history.pushState(null, '', '?route=2')")
     page.goto("about:blank")
     noted(page_server, site, "page_view", 1)
     page.goto(page_server.origin + f"/{site}")
     noted(page_server, site, "page_view", 2)
     assert [event["n"] for event in page_server.events(site)] == ["page_view", "page_view"]
+
+
+def test_what_is_noted_where_the_site_has_said_nothing(page: Page, page_server: PageServer, site: str) -> None:
+    """With an empty `auto` routes, clicks, forms, engagement and the rest are noted; a change of the fragment is no
+    view, and vitals are neither noted nor loaded."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    body = "<a href='#part' data-ts-event=x>x</a><form id=f><input name=q></form>"
+    page.goto(add_page(page_server, site, body, auto=""))
+    page.evaluate(PAINTED)
+    page.click("a")
+    page.wait_for_function("location.hash === '#part'")
+    page.click("input")
+    page.keyboard.type("y")
+    page.evaluate("history.pushState(null, '', '?route=2')")
+    noted(page_server, site, "page_view", 2)
+    page.evaluate(PAINTED)
+    found = [(event["n"], event["q"]) for event in page_server.events(site)]
+    assert found == [("page_view", 1), ("x", 2), ("form", 3), ("engagement", 4), ("page_view", 5)]
+    assert [url for url in asked if "/t-" in url] == []
 
 
 FORM = """<form id=order action=/thanks>

@@ -21,6 +21,8 @@ from collector.endpoints.tag import choose_coding, routes
 from collector.tag_builds import STATIC, TAG, Build, list_folders, read_build, versioned_path
 
 SCRIPTS = [file.name for file in read_build().files]
+INDEX = "i.js"
+"""The module that knows the digests of the others."""
 MODULES = [name for name in SCRIPTS if name != TAG]
 
 
@@ -93,13 +95,27 @@ def test_every_answer_lets_other_origins_check_it(client: Client, build: Build) 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_module_address_in_the_tag_is_one_that_is_served(client: Client, build: Build, name: str) -> None:
-    """The tag works out its modules' addresses from its own and asks for them by an integrity that fits."""
-    tag = client.get("/x/t.js").text
+    """The tag works out its index's address from its own, and from the index that of every other module; each is asked
+    for by an integrity that fits."""
+    # So that a page that wants no module pays for one digest.
+    knowing = client.get(
+        "/x/t.js" if name == INDEX else versioned_path("/x/t.js", build.version, build.find_file(INDEX))
+    )
     file = build.find_file(name)
     response = client.get(versioned_path("/x/t.js", build.version, file))
     assert response.status_code == 200
     # The SHA-256, of which the address is the beginning: shorter than both, because it stands in the tag's own bytes.
-    assert base64.b64encode(hashlib.sha256(response.content).digest()).decode() in tag
+    digest = base64.b64encode(hashlib.sha256(response.content).digest()).decode()
+    key = name.removesuffix(".js")
+    assert (f'"{digest}"' if name == INDEX else f'{key}:"{digest}"') in knowing.text
+
+
+def test_the_index_names_every_module_of_the_build_and_no_other(client: Client, build: Build) -> None:
+    """What the tag can ask for is what the build has."""
+    index = client.get(versioned_path("/x/t.js", build.version, build.find_file(INDEX))).text
+    named = re.findall(r'(\w+):"[A-Za-z0-9+/]{43}="', index)
+    assert sorted(named) == sorted(name.removesuffix(".js") for name in MODULES if name != INDEX)
+    assert len(named) >= 5
 
 
 @pytest.mark.parametrize(("coding", "decode"), [("br", brotli.decompress), ("gzip", gzip.decompress)])
