@@ -73,10 +73,9 @@ def read_asset(folder: Path, file: BuiltFile) -> Asset:
 
 
 def versioned_path(tag_path: str, version: str, file: BuiltFile) -> str:
-    """Return the immutable path of a file. `/x/t.js` gives `/x/t-<version>-<hash>.js` and `/x/t-f-<version>-<hash>.js`.
+    """Return the immutable path of a file. `/x/t.js` gives `/x/t-<version>-<hash>.js`, its modules `/x/t-f-<hash>.js`.
 
     The tag works out the second one from its own address (tag_js/src/modules.ts): both must say the same.
     """
-    module = "" if file.name == TAG else f"-{file.name.removesuffix('.js')}"
-    stem = tag_path.removesuffix(".js") + module
-    return f"{stem}-{version}-{file.hash}.js"
+    kind = version if file.name == TAG else file.name.removesuffix(".js")
+    return f"{tag_path.removesuffix('.js')}-{kind}-{file.hash}.js"

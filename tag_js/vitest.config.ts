@@ -6,7 +6,6 @@ const WHOLE = ["tests/tag.test.ts", "tests/golden.test.ts", "tests/package.test.
 
 export default defineConfig({
   define: {
-    __VERSION__: '"0.0.0"',
     __INDEX__: '"index+/"',
     __MODULES__: "{}",
   },

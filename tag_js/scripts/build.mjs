@@ -84,8 +84,8 @@ for (const [key, folder] of Object.entries(MODULES)) {
 const index = await bundle("src/index/entry.ts", { __MODULES__: JSON.stringify(digests) });
 write("i.js", index);
 files.push(describe("i.js", index));
-const define = { __VERSION__: JSON.stringify(version), __INDEX__: JSON.stringify(digest(index)) };
-// Its version is in it, in the addresses of its modules; a banner would cost as much as a feature.
+const define = { __INDEX__: JSON.stringify(digest(index)) };
+// Without a banner, which would cost as much as a feature.
 const plain = await bundle("src/entry.ts", define, {
   banner: {},
   minify: false,

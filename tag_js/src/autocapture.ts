@@ -5,15 +5,13 @@ import { findOnPath, isForUs, listen } from "./composed";
 import { quiet } from "./quiet";
 import type { Track } from "./wire";
 
-const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
+const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|gz|rar|7z|exe|dmg|apk|mp[34]|epub)$/;
 
 /**
  * Note clicks. `isOn`: whether outbound, downloads, clicks are wanted; `clicks`: event names by CSS selector. A link to a
  * file is a download and nothing else, wherever it leads.
  */
 export function watchClicks(isOn: (word: string) => boolean, clicks: Record<string, string>, track: Track): void {
-  let noted: string[] = []; // in this task: a click on a label is followed by one on its field
-
   const onClick = (event: MouseEvent): void => {
     const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
     // The middle button opens links, and does nothing else; the others open menus.
@@ -27,16 +25,11 @@ export function watchClicks(isOn: (word: string) => boolean, clicks: Record<stri
       }
       const { event: own, ...props } = data;
       const name = clicks[selector] || own;
-      if (!name || noted.includes(name)) return;
-      noted.push(name);
-      setTimeout(() => {
-        noted = [];
-      });
-      track(name, props);
+      if (name) track(name, props);
     };
     // Each by itself, so that a selector that the browser does not understand costs no other.
     if (isOn("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
-    if (!link || !/^http/.test(link.protocol)) return;
+    if (!link?.host) return; // a mail address, a script
     const { host, pathname } = link;
     const url = link.origin + pathname;
     const [, extension] = FILE.exec((link.download || pathname).toLowerCase()) || [];

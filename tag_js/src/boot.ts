@@ -47,7 +47,7 @@ export function boot(script: HTMLScriptElement | null, name: string): void {
 
 /** Debug mode: what is done and why. The module that explains it is asked for at once, and told what was said before. */
 function explain(settings: Settings): Noting {
-  const feed: Feed = { notes: [], isPanelWanted: settings.debug === "overlay" };
+  const feed: Feed = { notes: [], debug: settings.debug };
   loadModule(
     "o",
     settings,

@@ -14,8 +14,8 @@ export function whenIdle(run: () => void, withinMs: number): void {
   (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs } as IdleRequestOptions & number);
 }
 
-/** Learn the time zone soon, in time for the first beacon. */
-export function learnTimeZone(): void {
+/** Learn the time zone soon, in time for the first beacon. Pages bring Temporals of their own, which may lack things. */
+export const learnTimeZone = quiet((): void => {
   const { Temporal } = window as { Temporal?: { Now: { timeZoneId(): string } } };
   if (Temporal) timeZone = Temporal.Now.timeZoneId();
   else {
@@ -23,7 +23,7 @@ export function learnTimeZone(): void {
       timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     }, 200);
   }
-}
+});
 
 export function readBrowser(): BrowserFacts {
   const { webdriver, languages, userAgent, language } = navigator;

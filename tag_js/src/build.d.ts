@@ -1,7 +1,5 @@
 // What the build writes into the code. See scripts/build.mjs.
 
-/** Version of the tag, as in package.json. */
-declare const __VERSION__: string;
 /** SHA-256 of the index of the lazy modules, in base64: its integrity, and part of its address. */
 declare const __INDEX__: string;
 /** The same of each module, by its letter: what the index holds. */

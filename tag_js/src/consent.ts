@@ -39,7 +39,8 @@ export function createConsent(preset: Preset): Consent {
       for (const name of PURPOSES) {
         const letter = name[0] as Purpose;
         const given = typeof answer === "string" ? answer === "all" : (answer[name] ?? before.includes(letter));
-        if (given) said += letter;
+        // true or "granted". As text: tag managers hand over "denied" and "false", which are no grants.
+        if (/^[tg]/.test(`${given}`)) said += letter;
       }
     },
     letters: () => (said === undefined ? said : withoutRefused(said)),

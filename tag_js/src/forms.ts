@@ -43,9 +43,8 @@ export function watchForms(track: Track): () => void {
     if (touched !== element) {
       settle(true);
       element = touched;
-      // Attributes, not properties: a field called `id` or `action` takes the property's place.
-      const read = (name: string): string => touched.getAttribute(name) || "";
-      form = read("id") || read("name") || new URL(read("action"), location.href).pathname;
+      // Attributes, not properties: a field called `id` takes the property's place.
+      form = touched.getAttribute("id") || touched.getAttribute("name") || "";
       fields = [];
       last_field = undefined;
       outcome = "";

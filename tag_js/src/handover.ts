@@ -14,8 +14,8 @@ export interface Handover {
   decorate(url: string): string;
 }
 
-/** `ask` gets a new token; it is called when a pointer or the focus comes near a link that wants one. */
-export function createHandover(settings: Settings, ask: () => void): Handover {
+/** `mayUse`: whether the visitor may be told on now. `ask` gets a new token; it is called when a pointer or the focus comes near a link that wants one. */
+export function createHandover(settings: Settings, mayUse: () => boolean, ask: () => void): Handover {
   let token = "";
   let atMs = 0;
   const hosts = settings.domains.split(" ");
@@ -26,7 +26,7 @@ export function createHandover(settings: Settings, ask: () => void): Handover {
     return host !== location.hostname && hosts.some((domain) => domain && `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url: string): string => {
-    if (!token || !isListed(url)) return url;
+    if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;
     const [bare] = splitAddress(url, (other) => other === name);
     return bare.replace(/(\?[^#]*)?(?=#|$)/, (query) => `${query ? `${query}&` : "?"}${name}=${token}`);
   };

@@ -7,6 +7,7 @@
 import { whenIdle } from "./browser";
 import type { Answer } from "./consent";
 import type { Said } from "./notes";
+import { quiet } from "./quiet";
 import type { Settings } from "./settings";
 import type { Props, Signals, Track } from "./wire";
 
@@ -34,8 +35,8 @@ export interface Note {
 export interface Feed {
   /** Notes so far. */
   notes: Note[];
-  /** Show a panel on the page; the console is written to in any case. */
-  isPanelWanted: boolean;
+  /** The setting: with "overlay" a panel is shown on the page; the console is written to in any case. */
+  debug: Settings["debug"];
   /** Set by the module: called with each further note. */
   onNote?: (note: Note) => void;
 }
@@ -44,12 +45,9 @@ export interface ModuleElement extends HTMLScriptElement {
   run?: unknown;
 }
 
-/** Address of a script: beside the tag, under the tag's name. `/x/t.js` → `/x/t-f-<version>-<hash>.js`. */
+/** Address of a script: beside the tag, under the tag's name. `/x/t.js` → `/x/t-f-<hash>.js`. */
 export function moduleAddress(script: string, key: string, digest: string): string {
-  return script.replace(
-    /(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/,
-    `-${key}-${__VERSION__}-${digest.replace(/\W/g, "").slice(0, 8)}.js`,
-  );
+  return script.replace(/(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/, `-${key}-${digest.replace(/\W/g, "").slice(0, 8)}.js`);
 }
 
 interface Policy {
@@ -82,10 +80,10 @@ export function loadModule<K extends keyof Modules>(
     element.crossOrigin = "anonymous";
     element.integrity = `sha256-${digest}`;
     element.nonce = settings.nonce;
-    element.onload = element.onerror = () => {
+    element.onload = element.onerror = quiet(() => {
       element.remove();
       if (element.run && isWanted()) onLoad(element.run);
-    };
+    });
     document.head.append(element);
   };
   if (settings.script) {

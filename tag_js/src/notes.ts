@@ -9,7 +9,6 @@ export enum Said {
   Consent,
   VisitorTaken,
   Silent,
-  AskedToBeSilent,
   DoubleView,
   NoValue,
   NoCommand,

@@ -10,7 +10,8 @@ interface NavigationLike extends EventTarget {
 export function watchRoutes(onChange: () => void): void {
   const changed = quiet(onChange);
   const { navigation } = window as { navigation?: NavigationLike };
-  if (navigation) return navigation.addEventListener("currententrychange", changed);
+  // A page may have something of its own under this name.
+  if (navigation?.currentEntry) return navigation.addEventListener("currententrychange", changed);
   for (const name of ["pushState", "replaceState"] as const) {
     const original = history[name];
     history[name] = function (...call) {

@@ -15,9 +15,10 @@ export function takeItems(name: string): Item[] {
   return Array.isArray(items) ? items.filter((item) => item?.event?.i && item.context) : [];
 }
 
-/** Put items behind those that are there. Returns whether they are kept. */
+/** Put items behind those that are there, without tokens: those live in memory only. Returns whether they are kept. */
 export function putItems(name: string, items: Item[]): boolean {
-  let all = takeItems(name).concat(items).slice(-MAX_ITEMS);
+  const plain = items.filter(({ event }) => !event.k?.some(({ j }) => j)).map((item) => ({ ...item, extra: {} }));
+  let all = takeItems(name).concat(plain).slice(-MAX_ITEMS);
   while (JSON.stringify(all).length > MAX_CHARS) all = all.slice((all.length >> 1) + 1);
   return !!all[0] && keep(name, JSON.stringify(all));
 }

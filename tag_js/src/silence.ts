@@ -30,7 +30,8 @@ export function createSilence(settings: Settings): Silence {
     },
     fall(seconds, mayKeep) {
       isSilent = true;
-      if (mayKeep) writeCookie(NAME, "0", settings.cookieDomain, seconds);
+      // An objection made meanwhile, perhaps in another tab, is not shortened.
+      if (mayKeep && !readCookie(NAME)) writeCookie(NAME, "0", settings.cookieDomain, seconds);
     },
     object(isObjecting) {
       isSilent = isObjecting;

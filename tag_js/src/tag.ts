@@ -62,6 +62,8 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   const isAlways = (): boolean => true;
   const isOn = (word: string, isUsual = true): boolean => (settings.auto ? settings.auto.includes(word) : isUsual);
   const mayStore = (): boolean => consent.allows("s");
+  /** Whether what is on the device may be read and written. */
+  const mayTouch = (): boolean => mayStore() && !silence.holds();
   /** Whether events may be sent, be it without visitor and session. */
   const maySend = (): boolean => settings.consent === "cookieless" || mayStore();
 
@@ -70,15 +72,14 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     endpoint: settings.endpoint,
     facts: () => (mayStore() ? readBrowser() : {}),
     note,
-    save: (items) => mayStore() && putItems(`${settings.cookie}q`, items),
-    restore: () => (mayStore() ? takeItems(`${settings.cookie}q`) : []),
+    save: (items) => mayTouch() && putItems(`${settings.cookie}q`, items),
+    restore: () => (mayTouch() ? takeItems(`${settings.cookie}q`) : []),
     onReply(context, reply) {
       if (reply.silence) {
-        note(Said.AskedToBeSilent, reply.silence);
         silence.fall(reply.silence, mayStore());
         transport.clear();
       }
-      if (!mayStore() || silence.holds()) return;
+      if (!mayTouch()) return;
       const memory = visitor.memory();
       const before = encodeMemory(memory);
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
@@ -183,18 +184,16 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   const record = (name: string, props?: Props, extra: Extra = {}, identifiers?: WireIdentifier[]): void => {
     if (!consent.isPending() && !maySend()) return note(Said.DroppedNoConsent, name);
     if (props && typeof props !== "object") throw props; // debug mode shows it
-    let event: WireEvent | null | undefined = {
+    let event: WireEvent = copy({
       i: makeId(),
       n: name,
       t: Date.now(),
       ...pages.current(isLeaving),
-      // A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here,
-      // where the page has named the event, than later with a whole batch.
-      p: props && JSON.parse(JSON.stringify({ ...props })),
+      p: props && { ...props },
       k: identifiers,
       q: sequence + 1,
-    } as WireEvent;
-    if (settings.beforeSend) event = settings.beforeSend(event);
+    });
+    if (settings.beforeSend) event = copy(settings.beforeSend(event) || null);
     if (!event) return note(Said.DroppedByHook, name);
     // Whatever comes first on the page brings along what the address said.
     if (!sequence++) {
@@ -220,10 +219,11 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     return all;
   };
 
-  const handover = createHandover(settings, () => {
-    record("handover", undefined, { xl: 1 });
-    transport.resume();
-  });
+  const handover = createHandover(
+    settings,
+    () => mayTouch() && consent.allows("i"),
+    () => record("handover", undefined, { xl: 1 }),
+  );
 
   // -- page views ------------------------------------------------------------------------------------------------------
 
@@ -240,8 +240,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     record("page_view", props);
   };
   const count = (): void => {
-    isCounted = true;
+    const before = sequence;
     view();
+    isCounted = sequence > before; // and not dropped
   };
   let leaveForm: (() => void) | undefined;
   let takeEngagement: ReturnType<typeof watchEngagement> | undefined;
@@ -255,7 +256,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
 
   const withdraw = (): void => {
     drafts = [];
-    isResetDue = false;
+    isCounted = isResetDue = false;
     transport.clear();
     if (!visitor.forget()) return;
     // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
@@ -283,12 +284,12 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       watchLifecycle(
         () => {
           leavePage();
-          if (mayStore()) visitor.save();
+          if (mayTouch()) visitor.save();
           transport.leave();
         },
         (isRestored) => {
           silence.refresh();
-          if (mayStore()) visitor.refresh();
+          if (mayTouch() && visitor.refresh()) takeAnswer("none");
           transport.resume();
           if (!isRestored) return;
           takeEngagement?.(true);
@@ -339,6 +340,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     },
     reset() {
       token = "";
+      handover.keep("");
       known = [];
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
@@ -364,6 +366,14 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     },
   };
   return commands;
+}
+
+/**
+ * A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here, where
+ * the page has named the event, than later with a whole batch.
+ */
+function copy<T>(event: unknown): T {
+  return JSON.parse(JSON.stringify(event));
 }
 
 /** Whether an event says who somebody is, and so waits for that purpose. */

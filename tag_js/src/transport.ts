@@ -96,7 +96,8 @@ export function createTransport(options: TransportOptions): Transport {
     const sentIn = generation;
     note(Said.Sending, body);
     // A simple request, without preflight, with the collector's HttpOnly cookie.
-    fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) })
+    // In an async function, because a page's own fetch may throw.
+    (async () => fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }))()
       .then(async (response) => {
         const { status } = response;
         const read = (name: string): string | null => response.headers.get(name);
@@ -111,15 +112,15 @@ export function createTransport(options: TransportOptions): Transport {
           visitor: d,
           handover: x,
           offset: date ? date - Math.round((sentMs + Date.now()) / 2) : undefined,
-          silence: +(read("x-tagstitch-stop") || 0),
+          silence: +(read("x-tagstitch-stop") as string),
         });
       })
       .catch((retryAfter) => {
         // Asked to wait; or no answer, or one that is none of our collector's: whether it arrived is not known.
         if (generation === sentIn) waiting = items.concat(waiting);
         failures++;
-        // In seconds, or a date.
-        notBeforeMs = Date.now() + (+retryAfter * 1000 || Date.parse(retryAfter) - Date.now() || 0);
+        // In seconds; our collector writes no dates.
+        notBeforeMs = Date.now() + (+retryAfter * 1000 || 0);
         note(Said.WillRetry, [failures, retryAfter]);
         if (failures < MAX_FAILURES) plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
       })
@@ -138,7 +139,7 @@ export function createTransport(options: TransportOptions): Transport {
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
-      while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
+      while (!navigator.sendBeacon(options.endpoint, encode(items))) {
         const rest = items.splice(items.length >> 1);
         waiting = rest.concat(waiting);
         // The browser takes no more now: it counts 64 KiB over all that is under way. A page that is only hidden goes

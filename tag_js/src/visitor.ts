@@ -23,8 +23,8 @@ export interface Visitor {
   save(): void;
   /** Look whether the browser has kept the cookie: when it is idle, because that takes a while. */
   verify(): void;
-  /** Take over what another tab has written. */
-  refresh(): void;
+  /** Take over what another tab has written. Returns whether all is gone: consent was withdrawn there. */
+  refresh(): boolean;
   /** A new visitor at once; the old id is kept until the collector has heard of it. */
   reset(): void;
   /** Forget everything and remove the cookie, without looking. Returns whether there was something to forget. */
@@ -47,8 +47,11 @@ export function createVisitor(settings: Settings): Visitor {
     written = encodeMemory(memory);
     isRefused ? keep(cookie, written) : writeCookie(cookie, written, cookieDomain);
   };
-  const refresh = (): void => {
-    memory = (memory && read()) || memory;
+  const refresh = (): boolean => {
+    const there = memory && read();
+    const isGone = !!memory && !there;
+    memory = there || memory;
+    return isGone;
   };
   const current = (): Memory => {
     memory ||= read() || makeMemory();
@@ -68,8 +71,9 @@ export function createVisitor(settings: Settings): Visitor {
       if (!memory || encodeMemory(memory) === written) return;
       const before = decodeMemory(written);
       const there = read();
-      const isOlder = there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs);
-      if (isOlder) memory = there;
+      // Gone: another tab has withdrawn consent or objected, and what it has removed stays removed.
+      if (!there) return;
+      if (there.visitor !== before?.visitor || there.startedMs > memory.startedMs) memory = there;
       else write();
     },
     verify() {

@@ -107,18 +107,6 @@ test("selectors name clicks too; one that cannot be read costs no other", () => 
   ]);
 });
 
-test("a click on a label, which the browser follows by one on its field, counts once, and the next one again", () => {
-  watch(AUTO, { label: "choose" });
-  const label = put(`<label data-ts-event=size><b id=it>M</b><input type=radio></label>`);
-  const radio = document.querySelector("input") as HTMLElement;
-  for (let i = 0; i < 2; i++) {
-    act(label, "click");
-    act(radio, "click");
-    vi.advanceTimersByTime(1);
-  }
-  expect(track.mock.calls.map(([name]) => name)).toEqual(["size", "choose", "size", "choose"]);
-});
-
 test("inside a shadow tree the real element is seen, and names outside of it count", () => {
   watch();
   const host = put(`<p data-ts-event=card data-ts-item=A><my-card id=it></my-card></p>`);

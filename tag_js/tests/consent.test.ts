@@ -59,6 +59,12 @@ test("the preset that is settled later counts while nothing was said", () => {
   expect(allowed(consent)).toBe("");
 });
 
+test("words of tag managers are read as they are meant", () => {
+  const consent = createConsent("required");
+  consent.answer({ storage: "granted", identity: "denied", fingerprint: "false", marketing: 0 } as never);
+  expect(consent.letters()).toBe("s");
+});
+
 test("Do Not Track counts like Global Privacy Control", () => {
   Object.defineProperty(navigator, "doNotTrack", { value: "1", configurable: true });
   expect(allowed(createConsent("off"))).toBe("si");

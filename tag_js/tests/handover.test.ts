@@ -4,6 +4,7 @@ import { HANDOVER, makeSettings, standStill, stopListening, visit, watchListener
 
 const settings = makeSettings({ domains: "other.example shop.test" });
 const ask = vi.fn();
+let mayUse = true;
 
 beforeEach(() => {
   standStill();
@@ -11,6 +12,7 @@ beforeEach(() => {
   visit("https://www.shop.example/");
   document.body.innerHTML = "";
   ask.mockReset();
+  mayUse = true;
 });
 afterEach(() => {
   stopListening();
@@ -38,17 +40,27 @@ test.each([
   ["https://www.shop.example/", "https://www.shop.example/"],
   ["/relative", "/relative"],
 ])("%s becomes %s", (url, decorated) => {
-  const handover = createHandover(settings, ask);
+  const handover = createHandover(settings, () => mayUse, ask);
   handover.keep(HANDOVER);
   expect(handover.decorate(url)).toBe(decorated);
 });
 
+test("a token that is old, or whose visitor may not be told on, decorates nothing", () => {
+  const handover = createHandover(settings, () => mayUse, ask);
+  handover.keep(HANDOVER);
+  mayUse = false;
+  expect(handover.decorate("https://other.example/")).toBe("https://other.example/");
+  mayUse = true;
+  vi.advanceTimersByTime(240_001);
+  expect(handover.decorate("https://other.example/")).toBe("https://other.example/");
+});
+
 test("without a token nothing is decorated", () => {
-  expect(createHandover(settings, ask).decorate("https://other.example/")).toBe("https://other.example/");
+  expect(createHandover(settings, () => mayUse, ask).decorate("https://other.example/")).toBe("https://other.example/");
 });
 
 test("a pointer or the focus near a listed link asks for a token, once while it is fresh, and no other link does", () => {
-  createHandover(settings, ask);
+  createHandover(settings, () => mayUse, ask);
   fire(addLink("https://elsewhere.example/"), "pointerover");
   fire(document.body, "pointerover");
   expect(ask).not.toHaveBeenCalled();
@@ -62,7 +74,7 @@ test("a pointer or the focus near a listed link asks for a token, once while it 
 });
 
 test("the link carries the token while it is followed, and not after", () => {
-  createHandover(settings, ask).keep(HANDOVER);
+  createHandover(settings, () => mayUse, ask).keep(HANDOVER);
   const link = addLink("//other.example/a");
   let followed = "";
   link.addEventListener("click", (event) => {
@@ -77,6 +89,6 @@ test("the link carries the token while it is followed, and not after", () => {
 
 test("a site without listed domains has no listeners", () => {
   const add = vi.spyOn(window, "addEventListener");
-  createHandover(makeSettings(), ask);
+  createHandover(makeSettings(), () => true, ask);
   expect(add).not.toHaveBeenCalled();
 });

@@ -92,7 +92,7 @@ test("a row holds text, never markup", () => {
 
 test("the console gets every note, those from before the module came first", () => {
   const log = vi.spyOn(console, "log").mockImplementation(() => {});
-  const feed: Feed = { notes: [note(Said.Held, event("a"))], isPanelWanted: false };
+  const feed: Feed = { notes: [note(Said.Held, event("a"))], debug: true };
   explain(feed);
   feed.onNote?.(note(Said.Consent, "s"));
   expect(log.mock.calls).toEqual([
@@ -106,7 +106,7 @@ test("one note that cannot be shown does not stop the others, nor reach the page
   const log = vi.spyOn(console, "log").mockImplementation((_, detail) => {
     if (detail === "bad") throw new Error("the page has replaced its console");
   });
-  const feed: Feed = { notes: [note(Said.NoCommand, "bad"), note(Said.NoCommand, "good")], isPanelWanted: false };
+  const feed: Feed = { notes: [note(Said.NoCommand, "bad"), note(Said.NoCommand, "good")], debug: true };
   explain(feed);
   expect(() => feed.onNote?.(note(Said.NoCommand, "bad"))).not.toThrow();
   expect(log).toHaveBeenCalledTimes(3);

@@ -17,7 +17,7 @@ afterEach(() => {
 });
 
 test("with the Navigation API its event is enough, and history stays as it is", () => {
-  const navigation = new EventTarget();
+  const navigation = Object.assign(new EventTarget(), { currentEntry: {} });
   Object.defineProperty(window, "navigation", { value: navigation, configurable: true });
   watchRoutes(onChange);
   expect(history.pushState).toBe(pushState);
@@ -34,6 +34,13 @@ test("without it pushState, replaceState and popstate are seen, and do what they
   expect(location.pathname).toBe("/b");
   dispatchEvent(new Event("popstate"));
   expect(onChange).toHaveBeenCalledTimes(3);
+});
+
+test.each([{}, document.body, 5])("what a page has under the name navigation (%s) is not taken for the API", (own) => {
+  Object.defineProperty(window, "navigation", { value: own, configurable: true });
+  watchRoutes(onChange);
+  history.pushState(null, "", "/d");
+  expect(onChange).toHaveBeenCalledTimes(1);
 });
 
 test("what we do wrong never reaches the router", () => {

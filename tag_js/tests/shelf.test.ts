@@ -52,3 +52,14 @@ test.each(["{", "5", '{"a":1}', "[null,5,{}]"])("what is not ours (%s) is thrown
 test("nothing to keep is nothing kept", () => {
   expect(putItems("_ts_vq", [])).toBe(false);
 });
+
+test("tokens are not kept: they live in memory only", () => {
+  const signed = makeItem("a");
+  signed.event.k = [{ k: "customer", v: "", j: "e30.e30.c2ln" }];
+  const landing = { ...makeItem("b"), extra: { lt: "a-link-token", ho: "a-hand-over" } };
+  const claimed = makeItem("c");
+  claimed.event.k = [{ k: "customer", v: "4711" }];
+  putItems("_ts_vq", [signed, landing, claimed]);
+  expect(localStorage.getItem("_ts_vq")).not.toMatch(/c2ln|a-link|a-hand/);
+  expect(ids(takeItems("_ts_vq"))).toEqual(["b", "c"]);
+});

@@ -423,6 +423,48 @@ describe("silence", () => {
   });
 });
 
+describe("consent that changed elsewhere", () => {
+  test("what another tab has removed is not written back, and nothing more is sent from here until the page says so", async () => {
+    const run = start();
+    await pass();
+    for (const part of document.cookie.split("; ")) {
+      // biome-ignore lint/suspicious/noDocumentCookie: the other tab's withdrawal.
+      document.cookie = `${part.split("=")[0]}=;path=/;max-age=-1`;
+    }
+    localStorage.clear();
+    setVisibility("hidden");
+    expect(document.cookie).toBe("");
+    collector.beaconed.length = collector.posted.length = 0;
+    setVisibility("visible");
+    run("track", "unheard");
+    await pass();
+    expect([names(), names(collector.beaconed)]).toEqual([[], [["consent"]]]);
+    expect(document.cookie).toBe("");
+  });
+
+  test("a wish for silence never takes the place of an objection", async () => {
+    const run = start();
+    await pass();
+    collector.answers = [stop(86_400)];
+    run("optOut");
+    await pass();
+    expect(document.cookie).toBe("_ts_out=1");
+  });
+
+  test("after an objection nothing that was kept is sent", async () => {
+    localStorage.setItem("_ts_vq", JSON.stringify([{ event: { i: "x", n: "kept" }, context: {}, extra: {} }]));
+    // biome-ignore lint/suspicious/noDocumentCookie: the collector's page has set it.
+    document.cookie = "_ts_out=1;path=/";
+    start();
+    await pass(5000);
+    setVisibility("hidden");
+    setVisibility("visible");
+    await pass(5000);
+    expect(collector.posted).toEqual([]);
+    expect(document.cookie).toBe("_ts_out=1");
+  });
+});
+
 describe("who", () => {
   test("an alias names the other and, where the page has identified somebody, both", async () => {
     const run = start({ page: false });
@@ -560,6 +602,7 @@ describe("routes", () => {
     await pass();
     expect(paths()).toEqual(["/offer", "/a", "/b"]);
     run("page"); // asked for twice: wanted
+
     run("page", { step: 2 });
     await pass();
     expect(paths()).toHaveLength(5);
@@ -567,6 +610,37 @@ describe("routes", () => {
 });
 
 describe("hooks", () => {
+  test("a view that was not kept is not counted: the page's own call is", async () => {
+    const run = start({ consent: "required", auto: "spa" }, "", [["consent", "none"]]);
+    run("consent", "all");
+    run("page");
+    await pass();
+    expect(names()).toEqual([["page_view"]]);
+  });
+
+  test("what a hook makes unsendable costs that event alone", async () => {
+    const run = start({
+      page: false,
+      beforeSend: (event) => (event.n === "big" ? { ...event, p: { n: BigInt(1) } } : event),
+    });
+    run("track", "big");
+    run("track", "good");
+    await pass();
+    expect(names()).toEqual([["good"]]);
+  });
+
+  test("a page's own fetch that throws is a network that is away", async () => {
+    const run = start();
+    vi.stubGlobal("fetch", () => {
+      throw new Error("page's mistake");
+    });
+    await pass();
+    collector = fakeCollector();
+    run("track", "later");
+    await pass(5000);
+    expect(names()).toEqual([["page_view", "later"]]);
+  });
+
   test("beforeSend changes an event, or drops it; one that throws lets nothing through", async () => {
     const run = start({
       page: false,

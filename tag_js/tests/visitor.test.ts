@@ -56,9 +56,19 @@ test("two resets before the collector heard of one still name the first id", () 
 test("an id taken over is written", () => {
   const visitor = createVisitor(settings);
   const other = makeMemory().visitor;
+  visitor.touch(0, "");
   visitor.memory().visitor = other;
   visitor.save();
   expect(read()?.visitor).toBe(other);
+});
+
+test("what another tab has removed is not written back", () => {
+  const one = createVisitor(settings);
+  one.touch(0, "");
+  createVisitor(settings).forget();
+  one.touch(1000, "");
+  one.save();
+  expect(document.cookie).toBe("");
 });
 
 test("forgetting removes the cookie, also one that this page never read", () => {

@@ -16,6 +16,8 @@ from page_server import DEADLINE_S, PageServer
 from playwright.sync_api import BrowserContext, Page
 from starlette.responses import FileResponse, Response
 
+from collector.tag_builds import TAG, read_build, versioned_path
+
 pytestmark = pytest.mark.browser
 
 AUTO = "outbound downloads forms clicks engagement media vitals"
@@ -28,11 +30,10 @@ def serve_script(server: PageServer, path: str, script: bytes) -> None:
 def add_tag(server: PageServer) -> None:
     """Serve the tag and its modules as their source is now, under `/auto/`."""
     folder = fresh_build()
-    build = json.loads((folder / "build.json").read_text(encoding="utf-8"))
-    for file in build["files"]:
-        key = file["name"].removesuffix(".js")
-        name = "t.js" if key == "t" else f"t-{key}-{build['version']}-{file['hash']}.js"
-        serve_script(server, f"/auto/{name}", (folder / file["name"]).read_bytes())
+    build = read_build(folder)
+    for file in build.files:
+        path = "/auto/t.js" if file.name == TAG else versioned_path("/auto/t.js", build.version, file)
+        serve_script(server, path, (folder / file.name).read_bytes())
 
 
 def add_page(
@@ -123,10 +124,10 @@ def test_a_download_is_noted_with_its_kind(page: Page, page_server: PageServer, 
 
 
 def test_clicks_have_the_names_that_the_site_gives(page: Page, page_server: PageServer, site: str) -> None:
-    """By attribute and by selector, from inside a shadow tree, by mouse and keyboard; a label counts once."""
+    """By attribute and by selector, from inside a shadow tree, by mouse and keyboard."""
     body = """
     <div data-ts-event=card data-ts-item-id=007><x-card></x-card></div>
-    <label data-ts-event=size data-ts-size=M><input type=radio name=s> <span>M</span></label>
+    <label><input type=radio name=s data-ts-event=size data-ts-size=M> <span>M</span></label>
     <button class=buy>buy</button>
     <p data-ts-ignore><button id=quiet data-ts-event=never>x</button></p>
     <script nonce=n0nce>

@@ -8,7 +8,7 @@ import { describe } from "./words";
 
 /** Explain the notes so far, and each to come. */
 export function explain(feed: Feed): void {
-  const show = feed.isPanelWanted ? openPanel() : () => {};
+  const show = feed.debug === "overlay" ? openPanel() : () => {};
   const tell = (note: Note): void => {
     // biome-ignore lint/suspicious/noConsole: only where the site asks for it.
     console.log(`tagstitch: ${describe(note.said)[1]}`, note.detail ?? "");

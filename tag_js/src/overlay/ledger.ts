@@ -68,7 +68,7 @@ export function createLedger(): Ledger {
       } else if (said === Said.Consent) {
         letters = detail as string | undefined;
         if (!/s/.test(letters || "")) dropAll();
-      } else if (said === Said.Silent || said === Said.AskedToBeSilent) dropAll();
+      } else if (said === Said.Silent) dropAll();
       else if (said === Said.DroppedNoConsent || said === Said.DroppedByHook) refused++;
     },
   };

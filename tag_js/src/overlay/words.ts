@@ -10,7 +10,6 @@ const WORDS: Record<Said, `${"sent" | "held" | "refused" | "note"} ${string}`> =
   [Said.Consent]: "note consent",
   [Said.VisitorTaken]: "note visitor id taken over from the collector",
   [Said.Silent]: "refused silent: the person has objected, or the collector has asked for silence",
-  [Said.AskedToBeSilent]: "refused the collector asks for silence, for so many seconds",
   [Said.DoubleView]: "note page ignored: this view is counted already",
   [Said.NoValue]: "refused ignored: no value",
   [Said.NoCommand]: "refused no such command",
