@@ -61,7 +61,7 @@ var automation;
 function whenIdle(run, withinMs) {
   (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs });
 }
-function learnTimeZone() {
+var learnTimeZone = quiet(() => {
   const { Temporal } = window;
   if (Temporal) timeZone = Temporal.Now.timeZoneId();
   else {
@@ -69,7 +69,7 @@ function learnTimeZone() {
       timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     }, 200);
   }
-}
+});
 function readBrowser() {
   const { webdriver, languages, userAgent, language } = navigator;
   automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
@@ -83,10 +83,7 @@ function readBrowser() {
 
 // src/modules.ts
 function moduleAddress(script, key, digest2) {
-  return script.replace(
-    /(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/,
-    `-${key}-${"0.1.0"}-${digest2.replace(/\W/g, "").slice(0, 8)}.js`
-  );
+  return script.replace(/(-\d[\w.]+-\w{8})?(\.js)?([?#].*)?$/, `-${key}-${digest2.replace(/\W/g, "").slice(0, 8)}.js`);
 }
 var policy;
 function trust(url) {
@@ -102,15 +99,15 @@ function loadModule(key, settings, isWanted, use2) {
     element.crossOrigin = "anonymous";
     element.integrity = `sha256-${digest2}`;
     element.nonce = settings.nonce;
-    element.onload = element.onerror = () => {
+    element.onload = element.onerror = quiet(() => {
       element.remove();
       if (element.run && isWanted()) onLoad(element.run);
-    };
+    });
     document.head.append(element);
   };
   if (settings.script) {
     whenIdle(() => {
-      load("i", "eUr9nOQjP2jOR5ZlxKXwwm6eqHROFBmrMMo7Q/QN5cU=", (digests) => load(key, digests[key], use2));
+      load("i", "ajtbNwHQAQeyBe+mRUXvsRJqMiiqLHflgg9zdxAOL14=", (digests) => load(key, digests[key], use2));
     }, 2e3);
   }
 }
@@ -124,9 +121,9 @@ function takeOver(calls2, commands, note) {
     try {
       const command2 = commands[call2[0]];
       if (command2) command2(...call2.slice(1));
-      else note(10 /* NoCommand */, call2[0]);
+      else note(9 /* NoCommand */, call2[0]);
     } catch (error) {
-      note(11 /* Failed */, error);
+      note(10 /* Failed */, error);
     }
   };
   run.isTagstitch = true;
@@ -189,9 +186,8 @@ function readSettings(script, init) {
 }
 
 // src/autocapture.ts
-var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|rtf|gz|rar|7z|exe|dmg|apk|mp[34]|mov|epub)$/;
+var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|gz|rar|7z|exe|dmg|apk|mp[34]|epub)$/;
 function watchClicks(isOn, clicks, track2) {
-  let noted = [];
   const onClick = (event) => {
     const link2 = findOnPath(event, "a[href]");
     if (!isForUs(event) || event.button > (link2 ? 1 : 0)) return;
@@ -204,15 +200,10 @@ function watchClicks(isOn, clicks, track2) {
       }
       const { event: own, ...props } = data;
       const name = clicks[selector] || own;
-      if (!name || noted.includes(name)) return;
-      noted.push(name);
-      setTimeout(() => {
-        noted = [];
-      });
-      track2(name, props);
+      if (name) track2(name, props);
     };
     if (isOn("clicks")) ["[data-ts-event]", ...Object.keys(clicks)].forEach(quiet(note));
-    if (!link2 || !/^http/.test(link2.protocol)) return;
+    if (!link2?.host) return;
     const { host, pathname } = link2;
     const url = link2.origin + pathname;
     const [, extension] = FILE.exec((link2.download || pathname).toLowerCase()) || [];
@@ -363,7 +354,7 @@ function createConsent(preset) {
       for (const name of PURPOSES) {
         const letter = name[0];
         const given = typeof answer === "string" ? answer === "all" : answer[name] ?? before.includes(letter);
-        if (given) said += letter;
+        if (/^[tg]/.test(`${given}`)) said += letter;
       }
     },
     letters: () => said === void 0 ? said : withoutRefused(said),
@@ -446,8 +437,7 @@ function watchForms(track2) {
     if (touched !== element) {
       settle(true);
       element = touched;
-      const read = (name) => touched.getAttribute(name) || "";
-      form = read("id") || read("name") || new URL(read("action"), location.href).pathname;
+      form = touched.getAttribute("id") || touched.getAttribute("name") || "";
       fields = [];
       last_field = void 0;
       outcome = "";
@@ -467,7 +457,7 @@ function watchForms(track2) {
 
 // src/handover.ts
 var FRESH_MS = 24e4;
-function createHandover(settings, ask) {
+function createHandover(settings, mayUse, ask) {
   let token = "";
   let atMs = 0;
   const hosts = settings.domains.split(" ");
@@ -477,7 +467,7 @@ function createHandover(settings, ask) {
     return host !== location.hostname && hosts.some((domain) => domain && `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url) => {
-    if (!token || !isListed(url)) return url;
+    if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;
     const [bare] = splitAddress(url, (other) => other === name);
     return bare.replace(/(\?[^#]*)?(?=#|$)/, (query) => `${query ? `${query}&` : "?"}${name}=${token}`);
   };
@@ -586,7 +576,7 @@ function createPages() {
 function watchRoutes(onChange) {
   const changed = quiet(onChange);
   const { navigation } = window;
-  if (navigation) return navigation.addEventListener("currententrychange", changed);
+  if (navigation?.currentEntry) return navigation.addEventListener("currententrychange", changed);
   for (const name of ["pushState", "replaceState"]) {
     const original = history[name];
     history[name] = function(...call2) {
@@ -606,7 +596,8 @@ function takeItems(name) {
   return Array.isArray(items) ? items.filter((item) => item?.event?.i && item.context) : [];
 }
 function putItems(name, items) {
-  let all = takeItems(name).concat(items).slice(-MAX_ITEMS);
+  const plain = items.filter(({ event }) => !event.k?.some(({ j }) => j)).map((item) => ({ ...item, extra: {} }));
+  let all = takeItems(name).concat(plain).slice(-MAX_ITEMS);
   while (JSON.stringify(all).length > MAX_CHARS) all = all.slice((all.length >> 1) + 1);
   return !!all[0] && keep(name, JSON.stringify(all));
 }
@@ -622,7 +613,7 @@ function createSilence(settings) {
     },
     fall(seconds, mayKeep) {
       isSilent = true;
-      if (mayKeep) writeCookie(NAME, "0", settings.cookieDomain, seconds);
+      if (mayKeep && !readCookie(NAME)) writeCookie(NAME, "0", settings.cookieDomain, seconds);
     },
     object(isObjecting) {
       isSilent = isObjecting;
@@ -701,28 +692,28 @@ function createTransport(options) {
     const body = encode(items);
     const sentMs = Date.now();
     const sentIn = generation;
-    note(13 /* Sending */, body);
-    fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }).then(async (response) => {
+    note(12 /* Sending */, body);
+    (async () => fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }))().then(async (response) => {
       const { status } = response;
       const read = (name) => response.headers.get(name);
       if (status === 429 || status >= 500) throw read("retry-after");
       failures = 0;
-      if (status >= 400) return note(15 /* Refused */, [status, await response.text()]);
+      if (status >= 400) return note(14 /* Refused */, [status, await response.text()]);
       const refused = read("x-tagstitch-rejected");
-      if (refused) note(16 /* PartlyRefused */, refused);
+      if (refused) note(15 /* PartlyRefused */, refused);
       const { d, x } = status === 200 ? await response.json() : {};
       const date = Date.parse(read("date") || "");
       options.onReply(items[0]?.context, {
         visitor: d,
         handover: x,
         offset: date ? date - Math.round((sentMs + Date.now()) / 2) : void 0,
-        silence: +(read("x-tagstitch-stop") || 0)
+        silence: +read("x-tagstitch-stop")
       });
     }).catch((retryAfter) => {
       if (generation === sentIn) waiting = items.concat(waiting);
       failures++;
-      notBeforeMs = Date.now() + (+retryAfter * 1e3 || Date.parse(retryAfter) - Date.now() || 0);
-      note(17 /* WillRetry */, [failures, retryAfter]);
+      notBeforeMs = Date.now() + (+retryAfter * 1e3 || 0);
+      note(16 /* WillRetry */, [failures, retryAfter]);
       if (failures < MAX_FAILURES) plan(Math.min(1e3 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
     }).then(() => {
       flying = void 0;
@@ -736,12 +727,12 @@ function createTransport(options) {
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
-      while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
+      while (!navigator.sendBeacon(options.endpoint, encode(items))) {
         const rest = items.splice(items.length >> 1);
         waiting = rest.concat(waiting);
         if (!items.length) return failures ? plan(0) : send();
       }
-      note(14 /* SentOnLeaving */, items.length);
+      note(13 /* SentOnLeaving */, items.length);
     }
   };
   return {
@@ -799,7 +790,10 @@ function createVisitor(settings) {
     isRefused ? keep(cookie, written) : writeCookie(cookie, written, cookieDomain);
   };
   const refresh = () => {
-    memory = memory && read() || memory;
+    const there = memory && read();
+    const isGone = !!memory && !there;
+    memory = there || memory;
+    return isGone;
   };
   const current = () => {
     memory ||= read() || makeMemory();
@@ -818,8 +812,8 @@ function createVisitor(settings) {
       if (!memory || encodeMemory(memory) === written) return;
       const before = decodeMemory(written);
       const there = read();
-      const isOlder = there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs);
-      if (isOlder) memory = there;
+      if (!there) return;
+      if (there.visitor !== before?.visitor || there.startedMs > memory.startedMs) memory = there;
       else write();
     },
     verify() {
@@ -869,21 +863,21 @@ function createTag(settings, found, note) {
   const isAlways = () => true;
   const isOn = (word, isUsual = true) => settings.auto ? settings.auto.includes(word) : isUsual;
   const mayStore = () => consent2.allows("s");
+  const mayTouch = () => mayStore() && !silence.holds();
   const maySend = () => settings.consent === "cookieless" || mayStore();
   const transport = createTransport({
     site: settings.site,
     endpoint: settings.endpoint,
     facts: () => mayStore() ? readBrowser() : {},
     note,
-    save: (items) => mayStore() && putItems(`${settings.cookie}q`, items),
-    restore: () => mayStore() ? takeItems(`${settings.cookie}q`) : [],
+    save: (items) => mayTouch() && putItems(`${settings.cookie}q`, items),
+    restore: () => mayTouch() ? takeItems(`${settings.cookie}q`) : [],
     onReply(context, reply) {
       if (reply.silence) {
-        note(7 /* AskedToBeSilent */, reply.silence);
         silence.fall(reply.silence, mayStore());
         transport.clear();
       }
-      if (!mayStore() || silence.holds()) return;
+      if (!mayTouch()) return;
       const memory = visitor.memory();
       const before = encodeMemory(memory);
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
@@ -945,7 +939,7 @@ function createTag(settings, found, note) {
           /* @vite-ignore */
           addOn
         ) : { default: addOn }
-      ).then((module) => module.default(commands)).catch((error) => note(12 /* AddOnFailed */, error));
+      ).then((module) => module.default(commands)).catch((error) => note(11 /* AddOnFailed */, error));
       return false;
     });
     const isReady = (draft) => consent2.allows("i") || !needsIdentity(draft);
@@ -978,18 +972,16 @@ function createTag(settings, found, note) {
   const record = (name, props, extra = {}, identifiers) => {
     if (!consent2.isPending() && !maySend()) return note(2 /* DroppedNoConsent */, name);
     if (props && typeof props !== "object") throw props;
-    let event = {
+    let event = copy({
       i: makeId(),
       n: name,
       t: Date.now(),
       ...pages.current(isLeaving),
-      // A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here,
-      // where the page has named the event, than later with a whole batch.
-      p: props && JSON.parse(JSON.stringify({ ...props })),
+      p: props && { ...props },
       k: identifiers,
       q: sequence + 1
-    };
-    if (settings.beforeSend) event = settings.beforeSend(event);
+    });
+    if (settings.beforeSend) event = copy(settings.beforeSend(event) || null);
     if (!event) return note(3 /* DroppedByHook */, name);
     if (!sequence++) {
       if (token) extra.lt = token;
@@ -1008,13 +1000,14 @@ function createTag(settings, found, note) {
     const identifier = makeIdentifier(value, options);
     const all = identifier ? known.concat(identifier) : [];
     if (identifier) record(name, options.traits, {}, all);
-    else note(9 /* NoValue */, name);
+    else note(8 /* NoValue */, name);
     return all;
   };
-  const handover = createHandover(settings, () => {
-    record("handover", void 0, { xl: 1 });
-    transport.resume();
-  });
+  const handover = createHandover(
+    settings,
+    () => mayTouch() && consent2.allows("i"),
+    () => record("handover", void 0, { xl: 1 })
+  );
   const readPath = () => location.pathname + location.search + (isOn("hash", false) ? location.hash : "");
   let path = readPath();
   let isCounted = false;
@@ -1027,8 +1020,9 @@ function createTag(settings, found, note) {
     record("page_view", props);
   };
   const count = () => {
-    isCounted = true;
+    const before = sequence;
     view();
+    isCounted = sequence > before;
   };
   let leaveForm;
   let takeEngagement;
@@ -1041,7 +1035,7 @@ function createTag(settings, found, note) {
   };
   const withdraw = () => {
     drafts = [];
-    isResetDue = false;
+    isCounted = isResetDue = false;
     transport.clear();
     if (!visitor.forget()) return;
     const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
@@ -1067,12 +1061,12 @@ function createTag(settings, found, note) {
       watchLifecycle(
         () => {
           leavePage();
-          if (mayStore()) visitor.save();
+          if (mayTouch()) visitor.save();
           transport.leave();
         },
         (isRestored) => {
           silence.refresh();
-          if (mayStore()) visitor.refresh();
+          if (mayTouch() && visitor.refresh()) takeAnswer("none");
           transport.resume();
           if (!isRestored) return;
           takeEngagement?.(true);
@@ -1104,7 +1098,7 @@ function createTag(settings, found, note) {
     page(props) {
       const isDouble = isCounted && !props && !settling && readPath() === path;
       isCounted = false;
-      if (isDouble) note(8 /* DoubleView */);
+      if (isDouble) note(7 /* DoubleView */);
       else view(props);
     },
     track: track2,
@@ -1118,10 +1112,11 @@ function createTag(settings, found, note) {
     group(value, options = {}) {
       const group_id = readValue(value);
       if (group_id) record("group", { group_kind: options.kind || "company", group_id, traits: options.traits });
-      else note(9 /* NoValue */, "group");
+      else note(8 /* NoValue */, "group");
     },
     reset() {
       token = "";
+      handover.keep("");
       known = [];
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
@@ -1147,6 +1142,9 @@ function createTag(settings, found, note) {
     }
   };
   return commands;
+}
+function copy(event) {
+  return JSON.parse(JSON.stringify(event));
 }
 function needsIdentity(draft) {
   return !!draft.event.k || !!draft.extra.hs;
@@ -1180,7 +1178,7 @@ function boot(script, name) {
   begin();
 }
 function explain(settings) {
-  const feed = { notes: [], isPanelWanted: settings.debug === "overlay" };
+  const feed = { notes: [], debug: settings.debug };
   loadModule(
     "o",
     settings,
