@@ -61,7 +61,9 @@ FIND = """pattern => {
 }"""
 VIOLATIONS = "() => __doctor.violations"
 IS_RUNNING = "name => !!(window[name] && window[name].isTagstitch)"
-CALL = "([name, ...call]) => window[name](...call)"
+CALL = "([name, ...call]) => window[name] && window[name](...call)"
+POLICY = "content-security-policy"
+POLICY_ELEMENT = f"() => !!document.querySelector(\"meta[http-equiv='{POLICY}' i]\")"
 
 
 def find_browser() -> str | None:
@@ -145,25 +147,24 @@ def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> 
         return look
     with contextlib.suppress(Error):
         page.wait_for_load_state("load", timeout=OPEN_S * 500)
-    look.url = cut_query(page.url)
-    policy = "content-security-policy"
-    look.has_policy = bool(answer and answer.headers.get(policy)) or bool(
-        page.query_selector(f"meta[http-equiv='{policy}' i]")
-    )
     found: dict[str, Any] = {}
 
     def find() -> bool:
         found.update(page.evaluate(FIND, tag_pattern(config)) or {})
         return bool(found)
 
-    if _wait(page, SNIPPET_S, find):
-        look.url = cut_query(page.url)
+    is_found = _wait(page, SNIPPET_S, find)
+    look.url = cut_query(page.url)
+    answer = traffic.answer_to(page.url) or answer  # the page may have led elsewhere by itself
+    look.status = answer.status if answer is not None else 0
+    look.has_policy = bool(answer and answer.headers.get(POLICY)) or bool(_ask(page, POLICY_ELEMENT))
+    if is_found:
         name = found.pop("global")
         look.snippet = Snippet(**found)
         _watch_tag(page, traffic, look, name)
     look.errors = [error[:300] for error in traffic.errors[-MOST_ERRORS:]]
-    look.violations = [Violation(*item) for item in page.evaluate(VIOLATIONS)]
-    look.had_stub = page.evaluate("() => __doctor.first") != "tag"
+    look.violations = _read_violations(page)
+    look.had_stub = _ask(page, "() => __doctor.first") != "tag"
     return look
 
 
@@ -183,31 +184,34 @@ def _watch_tag(page: Page, traffic: Traffic, look: PageLook, name: str) -> None:
         return request in traffic.ended and time.monotonic() - traffic.ended[request] > GRACE_S
 
     _wait(page, START_S, is_over)
-    look.is_running = page.evaluate(IS_RUNNING, name) is True
+    look.is_running = _ask(page, IS_RUNNING, name) is True
     look.tag = traffic.describe(tag_request())
     if not look.is_running:
         return
     context, cookie = page.context, look.snippet.cookie
     page.wait_for_timeout(SILENCE_S * 1000)
     early = {request for request, _ in traffic.beacons()}
-    look.cookies_before = _read_cookies(context, look, cookie)
+    look.cookies_before = _read_cookies(context, {cookie, *traffic.cookie_names()}, look)
     if not early:
-        page.evaluate(CALL, [name, "consent", {"storage": True}])
+        _ask(page, CALL, [name, "consent", {"storage": True}])
         if not _wait(page, BEACON_S / 2, lambda: bool(traffic.beacons()) or _is_stopped(page, look)):
-            page.evaluate(CALL, [name, "page"])  # the page had refused by itself, or sends no page view by itself
+            # The page had refused by itself, or sends no page view by itself. With properties, because a call without
+            # may be taken for the router's echo of a view that the tag has counted.
+            _ask(page, CALL, [name, "page", {}])
     _wait(page, BEACON_S, lambda: traffic.has_answers() or _is_stopped(page, look))
     look.beacons = [traffic.describe_beacon(request, body, request not in early) for request, body in traffic.beacons()]
-    look.cookies = _read_cookies(context, look, cookie)
+    look.cookies = _read_cookies(context, {cookie, *traffic.cookie_names()}, look)
 
 
 def _is_stopped(page: Page, look: PageLook) -> bool:
     """Whether the content policy stops the beacons."""
-    look.violations = [Violation(*item) for item in page.evaluate(VIOLATIONS)]
+    look.violations = _read_violations(page)
     return any(item.is_enforced for item in look.stopped_beacons)
 
 
-def _read_cookies(context: BrowserContext, look: PageLook, tag_cookie: str) -> list[SeenCookie]:
-    ours = {f"__Host-ts_{look.site_id}", f"ts_{look.site_id}", tag_cookie}
+def _read_cookies(context: BrowserContext, known: set[str], look: PageLook) -> list[SeenCookie]:
+    """Return our cookies: those `known` to be ours, and what the collector's is called where a site says nothing."""
+    ours = {f"__Host-ts_{look.site_id}", f"ts_{look.site_id}", *known}
     return [
         SeenCookie(
             name=cookie["name"],
@@ -219,6 +223,21 @@ def _read_cookies(context: BrowserContext, look: PageLook, tag_cookie: str) -> l
         for cookie in context.cookies()
         if cookie["name"] in ours
     ]
+
+
+def _read_violations(page: Page) -> list[Violation]:
+    return [Violation(*item) for item in _ask(page, VIOLATIONS) or []]
+
+
+def _ask(page: Page, script: str, argument: object = None) -> Any:
+    """Run a script on the page; where that leads elsewhere meanwhile, on the next one. None where there is no end."""
+    answers: list[Any] = []
+
+    def run() -> bool:
+        answers.append(page.evaluate(script, argument))
+        return True
+
+    return answers[0] if _wait(page, START_S, run) else None
 
 
 def _wait(page: Page, limit_s: float, fits: Callable[[], bool]) -> bool:

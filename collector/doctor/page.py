@@ -185,7 +185,7 @@ def _judge_server_cookie(look: PageLook, cookie: SeenCookie | None) -> Finding:
     text = (
         f"{cookie.name}, by the collector, for {cookie.days:.0f} days; HttpOnly, {secure}, SameSite={cookie.same_site}"
     )
-    if is_https and not cookie.name.startswith("__Host-"):
+    if is_https and not cookie.is_secure:
         fix = "set trusted_proxies, or public_url: the collector does not know that the site is HTTPS"
         return warn("cookie", text, fix)
     if cookie.days < FULL_COOKIE_DAYS:

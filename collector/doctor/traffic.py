@@ -29,6 +29,12 @@ class Traffic:
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
+    def answer_to(self, url: str) -> Response | None:
+        """Return the last answer with a document of this address."""
+        address = url.partition("#")[0]
+        found = [one for one in self.answers.values() if one.request.is_navigation_request() and one.url == address]
+        return found[-1] if found else None
+
     def beacons(self) -> list[tuple[Request, dict[str, Any]]]:
         """What the tag has sent so far."""
         found = []
@@ -44,6 +50,12 @@ class Traffic:
         """Whether beacons were sent, and each has its answer or failed."""
         sent = self.beacons()
         return bool(sent) and all(request in self.answers or request in self.failures for request, _ in sent)
+
+    def cookie_names(self) -> set[str]:
+        """Return the names of the cookies that answers to beacons have set or taken away."""
+        answers = [self.answers[request] for request, _ in self.beacons() if request in self.answers]
+        lines = [line for answer in answers for line in answer.all_headers().get("set-cookie", "").splitlines()]
+        return {line.partition("=")[0].strip() for line in lines}
 
     def describe(self, request: Request | None) -> Fetched:
         """Return how a request went."""
@@ -69,7 +81,7 @@ class Traffic:
         if not is_ours:
             with contextlib.suppress(Error, ValueError):  # a body that may not be read, or is none of ours
                 text = answer.json()
-                is_ours = isinstance(text, dict) and ("d" in text or "retry" in text)
+                is_ours = isinstance(text, dict) and not {"d", "x", "retry"}.isdisjoint(text)
                 rejected = str(text.get("error", "")) if is_ours else ""
         sets_cookie = "set-cookie" in answer.all_headers()
         return SentBeacon(address, body, was_asked_for, answer.status, rejected, is_ours, sets_cookie)

@@ -169,3 +169,20 @@ def test_offline_is_waited_out(tab: Tab, secure_site: SecureSite, site: str) -> 
     tab.set_offline(False)
     events = secure_site.kept_names_are(site, ["page_view", "tunnel"])
     assert [event.sequence for event in events] == [1, 2]
+
+
+@pytest.mark.parametrize("engine", ["chromium", "firefox"], indirect=True)
+def test_what_a_closed_tab_could_not_send_comes_later(tab: Tab, secure_site: SecureSite, site: str) -> None:
+    """What happened offline in a tab that was closed is kept on the device, and sent once from the next page."""
+    url = secure_site.add_shop_page("/lift", site)
+    tab.open(url)
+    wait_for_answers(tab, 1)
+    tab.set_offline(True)
+    wait_for(tab, "!navigator.onLine")
+    tab.evaluate("tagstitch('track', 'inside')")
+    tab.close_tab()
+    tab.set_offline(False)
+    tab.open(url)
+    events = secure_site.kept_names_are(site, ["page_view", "inside", "page_view"])
+    assert sorted(event.sequence for event in events) == [1, 1, 2]
+    assert len({row.visitor_id for row in secure_site.rows(site)}) == 1

@@ -72,7 +72,8 @@ class Patients:
 
 @pytest.fixture(scope="module")
 def patients(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Patients]:
-    """An instance behind nginx; sites `shop` (its own pages), `stern` (another origin), `office` (our own network)."""
+    """An instance behind nginx; sites `shop` (its own pages), `stern` (another origin), `office` (our own network),
+    `family` (a cookie of its own name that a whole domain shares)."""
     if find_nginx() is None:
         pytest.fail("no nginx here; `make test` installs it, or: apt-get install nginx")
     folder = tmp_path_factory.mktemp("doctor")
@@ -92,6 +93,9 @@ def patients(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Ite
         with open_client(instance.config, instance.keyring, "writer") as client:
             add_site(client, Site("shop", origins=origins, identify_versions=(1,)))
             add_site(client, Site("open", origins=origins, consent="implied"))
+            add_site(
+                client, Site("family", origins=origins, consent="implied", cookie="lamp_id", cookie_domain=STRANGER)
+            )
             add_site(client, Site("stern", origins=("https://stern.example",)))
             add_site(client, Site("office", origins=origins, excluded_networks=("127.0.0.0/24",)))
         wait_for_site(instance, "office")
@@ -311,14 +315,47 @@ def test_a_late_snippet_and_a_site_named_by_init(patients: Patients) -> None:
     assert _verdicts(findings, "stored") == [("stored", "good")]
 
 
-def test_a_page_that_leads_elsewhere_by_itself(patients: Patients) -> None:
-    """A page that sends its visitors on by script: the one they end on is looked at, and named."""
+def _put_start(patients: Patients, target: str, after_ms: int) -> str:
+    """Serve a page with a policy of its own that leads elsewhere by itself."""
+    head = f"<script>setTimeout(() => {{ location = '{target}' }}, {after_ms})</script>"
+    return patients.put("/start", head, Content_Security_Policy="script-src 'unsafe-inline'")
+
+
+@pytest.mark.parametrize("after_ms", [20, 100, 300])
+def test_a_page_that_leads_elsewhere_by_itself(patients: Patients, after_ms: int) -> None:
+    """A page that sends its visitors on by script, whenever it does: the one they end on is looked at, and named, and
+    what the first page allowed does not count."""
     target = patients.put("/target", make_snippet(Config(), "shop"))
-    start = patients.put("/start", f"<script>setTimeout(() => {{ location = '{target}' }}, 300)</script>")
-    findings = patients.look(start)
+    findings = patients.look(_put_start(patients, target, after_ms))
     assert _bad(findings) == []
     assert _find(findings, "page", "good").text == f"answers 200, from {target}"
+    assert _find(findings, "content policy", "good").text == "the page has none"
     assert _verdicts(findings, "stored") == [("stored", "good")]
+
+
+def test_a_page_that_leads_to_none(patients: Patients) -> None:
+    """A page that sends its visitors on to an address with nothing behind it: that one's status counts."""
+    patients.pages.pages["/gone"] = lambda _: Response("gone", 404)
+    findings = patients.look(_put_start(patients, f"{patients.url}/gone", 100))
+    assert [item.text for item in findings if item.verdict == "bad"] == [f"answers 404, from {patients.url}/gone"]
+
+
+def test_a_site_with_a_cookie_of_its_own_name(patients: Patients) -> None:
+    """A cookie that the site has named and given to a whole domain is found by that name."""
+    sites = read_known_sites(patients.instance.config, patients.instance.keyring)
+    assert sites
+    patients.put("/family", make_snippet(Config(), sites["family"]))
+    findings = patients.look(patients.url.replace("localhost", STRANGER) + "/family")
+    assert _bad(findings) == []
+    [by_collector, by_tag] = [item for item in findings if item.subject == "cookie"]
+    assert by_collector.text.startswith("lamp_id, by the collector, for 400 days; HttpOnly, Secure, SameSite=Lax")
+    assert by_tag.text.startswith("lamp_id_v, by the tag, for 400 days")
+    assert _verdicts(findings, "path", "cookie", "stored") == [
+        ("path", "good"),
+        ("cookie", "good"),
+        ("cookie", "good"),
+        ("stored", "good"),
+    ]
 
 
 def test_an_event_that_does_not_get_to_the_store(patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
