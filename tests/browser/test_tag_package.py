@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from fresh_build import TAG_JS, bundle, consumer_folder, fresh_build, run_esbuild, run_node
@@ -12,13 +13,16 @@ from playwright.sync_api import Page
 from starlette.requests import Request
 from starlette.responses import Response
 
+from collector.tag_builds import read_build, versioned_path
+
 APPS = {"react": "tests/data/package/react_app.tsx", "vue": "tests/data/package/vue_app.ts"}
 
 
-def serve_app(page_server: PageServer, app: str, site: str, *, head: str = "") -> str:
-    """Serve the app's page under its own path, with the site's id put in; returns its address. Of what the tag notes by
-    itself only page views are left, so that no test depends on how long somebody looked."""
-    script = bundle(APPS[app]).replace('site: "shop"', f'site: "{site}", auto: "spa"')
+def serve_app(page_server: PageServer, app: str, site: str, *, head: str = "", settings: str = "") -> str:
+    """Serve the app's page under its own path, with the site's id put in and further settings; returns its address. Of
+    what the tag notes by itself only page views are left, so that no test depends on how long somebody looked."""
+    given = f'site: "{site}", auto: "spa"{", " if settings else ""}{settings}'
+    script = bundle(APPS[app]).replace('site: "shop"', given)
     assert site in script
     address = f"/{app}/{site}.js"
 
@@ -73,6 +77,34 @@ def test_an_app_says_who_it_is(app: str, page: Page, page_server: PageServer, si
     assert events["identify"]["k"] == [{"k": "customer", "v": "4711", "g": "1.2.ab"}]
     assert events["add_to_cart"]["p"] == {"items": [{"item_id": "A-1"}], "value": 12.5, "currency": "EUR"}
     assert len({received.envelope["d"] for received in page_server.beacons(site)}) == 2
+
+
+@pytest.mark.browser
+def test_an_app_loads_what_the_package_leaves_out(page: Page, page_server: PageServer, site: str) -> None:
+    """The device's signals, granted, come out of a module that lies beside `script`; nothing else is loaded from there,
+    the script itself least of all."""
+    asked: list[str] = []
+
+    def serve(name: str) -> Callable[[Request], Response]:
+        script = (fresh_build() / f"{name}.js").read_text("utf-8")
+
+        def answer(_request: Request) -> Response:
+            asked.append(name)
+            return Response(script, media_type="text/javascript")
+
+        return answer
+
+    build = read_build(fresh_build())
+    for name in ("i", "f"):
+        address = versioned_path("/fresh/t.js", build.version, build.find_file(f"{name}.js"))
+        page_server.pages[address] = serve(name)
+    page.goto(serve_app(page_server, "react", site, settings='script: "/fresh/t.js", endpoint: "/x/b"'))
+    page.get_by_role("button", name="consent").wait_for()
+    page.evaluate("tagstitch('consent', 'all')")
+    page_server.event_names_are(site, ["page_view", "fingerprint"])
+    assert asked == ["i", "f"]
+    loaded = page.evaluate("performance.getEntriesByType('resource').map(one => new URL(one.name).pathname)")
+    assert "/fresh/t.js" not in loaded
 
 
 @pytest.mark.browser
