@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from page_server import PageServer
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from starlette.responses import Response
 from test_tag_consent import SPY, read_profile
 
@@ -202,6 +202,31 @@ def test_where_the_gdpr_does_not_apply_the_preset_stands(
     page.wait_for_timeout(600)
     page_server.event_names_are(site, names)
     assert sent_consent(page_server, site) == [None] * len(names)
+
+
+@pytest.mark.parametrize("preset", ["implied", "off"])
+def test_no_preset_grants_before_the_tool_is_heard(
+    open_page: Callable[..., Page], page: Page, page_server: PageServer, site: str, preset: str
+) -> None:
+    """While the listening module is on its way nothing is sent or kept, whatever the preset; a stored refusal counts
+    when it has come, and what a preset would have sent meanwhile is never sent."""
+    held: list[Route] = []
+    module = re.compile(r"/x/t-c-[^/]+\.js$")
+    page.route(module, lambda route: held.append(route))  # playwright sets attributes on it
+    open_page("tcf", preset=preset, head=inline("@iabtechlabtcf/stub/lib/stub.js"))
+    page.evaluate("loadTcf()")
+    page.evaluate("text => tcf.update(text, false)", encode(page, [], []))
+    page.evaluate("tagstitch('track', 'early')")
+    with page.expect_response(module):
+        page.wait_for_timeout(600)
+        [route] = held
+        assert page_server.beacons(site) == []
+        assert not any(read_profile(page).values())
+        route.continue_()
+    page.evaluate("tagstitch('track', 'late')")
+    page.wait_for_timeout(600)
+    assert page_server.beacons(site) == []
+    assert not any(read_profile(page).values())
 
 
 def test_gpp_opt_out_is_obeyed(open_page: Callable[..., Page], page_server: PageServer, site: str) -> None:
