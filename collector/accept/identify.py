@@ -44,7 +44,9 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
 
     kept: list[WireEvent] = []
     said: dict[str, int] = {}
-    has_captured = not has_identity or not site.capture_cookies
+    # Events of an earlier visitor that come late bring the cookies of whoever is there now.
+    is_late = sent is not None and cookie is None and not is_reset_from(beacon, sent)
+    has_captured = not has_identity or is_late or not site.capture_cookies
     for index, event in enumerate(beacon.envelope.events):
         known = read_identifiers(beacon, context, event, index) if event.identifiers else []
         if event.name in (IDENTIFY, ALIAS) and not known:

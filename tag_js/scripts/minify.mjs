@@ -25,6 +25,9 @@ export async function shrink(text) {
       passes: 4,
       ecma: 2020,
       arrows: false,
+      collapse_vars: false,
+      negate_iife: false,
+      sequences: false,
       booleans_as_integers: true, // no boolean of ours is written as a literal into what is sent or compared strictly
       hoist_vars: true,
       inline: 1,

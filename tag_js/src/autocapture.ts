@@ -5,7 +5,7 @@ import { findOnPath, isForUs, listen } from "./composed";
 import { quiet } from "./quiet";
 import type { Track } from "./wire";
 
-const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|gz|rar|7z|exe|dmg|apk|mp[34]|epub)$/;
+const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|exe|dmg|apk|mp[34])$/;
 
 /**
  * Note clicks. `isOn`: whether outbound, downloads, clicks are wanted; `clicks`: event names by CSS selector. A link to a

@@ -31,7 +31,7 @@ export function readBrowser(): BrowserFacts {
   // when the page begins holds for the page.
   automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
   return {
-    l: language || undefined,
+    l: language,
     z: timeZone,
     w: `${innerWidth}x${innerHeight}`,
     b: automation || undefined,

@@ -52,7 +52,7 @@ export function watchEngagement(): (isNewPage?: boolean) => Props | undefined {
     // Less than a second waits for more: a page is hidden by two signs, with a moment in between.
     const isNews = engagedMs >= 1000 || scroll_percent !== told;
     if (isNews || isNewPage) engagedMs = 0;
-    told = scroll_percent;
+    told = isNewPage ? undefined : scroll_percent;
     if (isNewPage) seen = length && innerHeight;
     return isNews ? { scroll_percent, engaged_s } : undefined;
   };

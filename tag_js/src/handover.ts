@@ -23,7 +23,7 @@ export function createHandover(settings: Settings, mayUse: () => boolean, ask: (
 
   const isListed = (url: string): boolean => {
     const host = new URL(url, location.href).hostname;
-    return host !== location.hostname && hosts.some((domain) => domain && `.${host}`.endsWith(`.${domain}`));
+    return host !== location.hostname && hosts.some((domain) => `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url: string): string => {
     if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;

@@ -7,7 +7,6 @@ export enum Said {
   DroppedNoConsent,
   DroppedByHook,
   Consent,
-  VisitorTaken,
   Silent,
   DoubleView,
   NoValue,
@@ -19,7 +18,6 @@ export enum Said {
   Refused,
   PartlyRefused,
   WillRetry,
-  Kept,
 }
 
 /** Say what was done or not done. `detail`: the event, the answer, the reason. */

@@ -52,7 +52,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   let arrival = found[settings.handover];
   const { touch, campaign } = readLanding(token);
   let arriving = campaign;
-  let isSignalsAsked = false;
+  let isSignalsAsked = false; // of this visitor, on this page
   let isReleased = false; // storage was allowed once
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
@@ -85,10 +85,10 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       if (context.rf === memory.resetFrom) memory.resetFrom = "";
       // The answer is about the visitor that was sent; after a reset meanwhile it is about somebody else.
       if (context.d === memory.visitor) {
+        // Debug mode shows it with what is sent next.
         if (isId(reply.visitor)) {
           transport.rename(memory.visitor, reply.visitor);
           memory.visitor = reply.visitor;
-          note(Said.VisitorTaken, reply.visitor);
         }
         if (reply.handover) handover.keep(reply.handover);
       }
@@ -153,8 +153,6 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       return false;
     });
     const isReady = (draft: Item): boolean => consent.allows("i") || !needsIdentity(draft);
-    const ready = drafts.filter(isReady);
-    drafts = drafts.filter((draft) => !isReady(draft));
     if (mayStore()) {
       if (isResetDue) visitor.reset();
       isResetDue = false;
@@ -167,11 +165,11 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         }, 1000);
       }
     }
-    ready.forEach(admit);
+    drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
     // Not before the first event: reading the visitor would begin one.
-    if (sequence && consent.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
+    const isWanted = (): boolean => mayStore() && consent.allows("f");
+    if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      const isWanted = (): boolean => mayStore() && consent.allows("f");
       loadModule("f", settings, isWanted, async (collect) => {
         const signals = await collect();
         if (!isWanted()) return;
@@ -256,7 +254,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
 
   const withdraw = (): void => {
     drafts = [];
-    isCounted = isResetDue = false;
+    isCounted = isResetDue = isSignalsAsked = false;
     transport.clear();
     if (!visitor.forget()) return;
     // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
@@ -268,6 +266,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     consent.answer(answer);
     note(Said.Consent, consent.letters());
     if (!mayStore()) withdraw();
+    if (!consent.allows("i")) transport.drop(needsIdentity);
     release();
   };
 
@@ -334,14 +333,13 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       declare("alias", value, options);
     },
     group(value: unknown, options: IdentifyOptions = {}) {
-      const group_id = readValue(value);
-      if (group_id) record("group", { group_kind: options.kind || "company", group_id, traits: options.traits });
-      else note(Said.NoValue, "group");
+      record("group", { group_kind: options.kind || "company", group_id: readValue(value), traits: options.traits });
     },
     reset() {
       token = "";
       handover.keep("");
       known = [];
+      isSignalsAsked = false;
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");

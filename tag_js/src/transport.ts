@@ -49,6 +49,8 @@ export interface Transport {
   rename(from: string, to: string): void;
   /** Drop what waits, and what is in flight should it come back. */
   clear(): void;
+  /** Drop what waits and is like that. */
+  drop(isOut: (item: Item) => boolean): void;
 }
 
 export function createTransport(options: TransportOptions): Transport {
@@ -62,8 +64,8 @@ export function createTransport(options: TransportOptions): Transport {
   let generation = 0; // counts clears
 
   const encode = (items: Item[]): string => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
-  /** Whether the body is larger than browsers let pass when a page is left. Most are far from it, and not counted. */
-  const isLarge = (body: string): boolean => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
+  /** Whether the body is larger than browsers let pass when a page is left. */
+  const isLarge = (body: string): boolean => new Blob([body]).size > MAX_BYTES;
 
   /** Take the next batch off the queue: one context, within the bounds. */
   const take = (): Item[] => {
@@ -77,6 +79,7 @@ export function createTransport(options: TransportOptions): Transport {
 
   const clear = (): void => {
     waiting = [];
+    flying &&= [];
     generation++;
   };
 
@@ -139,7 +142,7 @@ export function createTransport(options: TransportOptions): Transport {
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
-      while (!navigator.sendBeacon(options.endpoint, encode(items))) {
+      while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
         const rest = items.splice(items.length >> 1);
         waiting = rest.concat(waiting);
         // The browser takes no more now: it counts 64 KiB over all that is under way. A page that is only hidden goes
@@ -172,5 +175,8 @@ export function createTransport(options: TransportOptions): Transport {
       }
     },
     clear,
+    drop(isOut) {
+      waiting = waiting.filter((item) => !isOut(item));
+    },
   };
 }

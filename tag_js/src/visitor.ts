@@ -27,7 +27,7 @@ export interface Visitor {
   refresh(): boolean;
   /** A new visitor at once; the old id is kept until the collector has heard of it. */
   reset(): void;
-  /** Forget everything and remove the cookie, without looking. Returns whether there was something to forget. */
+  /** Forget everything and remove it from the device. Returns whether there was something to forget. */
   forget(): boolean;
 }
 
@@ -36,6 +36,7 @@ export function createVisitor(settings: Settings): Visitor {
   let memory: Memory | undefined;
   let written = ""; // as this tab last saw it
   let isRefused = false; // the browser does not keep the cookie, whatever it says of itself
+  let isKept = false; // what we have written was seen there
   const idleMs = settings.sessionMinutes * 60_000;
 
   const read = (): Memory | undefined => {
@@ -49,9 +50,8 @@ export function createVisitor(settings: Settings): Visitor {
   };
   const refresh = (): boolean => {
     const there = memory && read();
-    const isGone = !!memory && !there;
     memory = there || memory;
-    return isGone;
+    return isKept && !there;
   };
   const current = (): Memory => {
     memory ||= read() || makeMemory();
@@ -71,14 +71,15 @@ export function createVisitor(settings: Settings): Visitor {
       if (!memory || encodeMemory(memory) === written) return;
       const before = decodeMemory(written);
       const there = read();
+      if (there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs)) memory = there;
       // Gone: another tab has withdrawn consent or objected, and what it has removed stays removed.
-      if (!there) return;
-      if (there.visitor !== before?.visitor || there.startedMs > memory.startedMs) memory = there;
-      else write();
+      else if (there || !isKept) write();
     },
     verify() {
+      if (!memory) return;
       isRefused = !readCookie(cookie);
       if (isRefused) write();
+      isKept = !!read();
     },
     refresh,
     reset() {
@@ -90,8 +91,10 @@ export function createVisitor(settings: Settings): Visitor {
       write();
     },
     forget() {
-      const wasKnown = !!memory;
+      // Consent tools load the page anew when somebody withdraws: then it is the cookie that knows.
+      const wasKnown = !!(memory || readCookie(cookie));
       memory = undefined;
+      isKept = false;
       deleteCookie(cookie, cookieDomain);
       // The visitor in the cookie's place, touches, claims, events that wait.
       for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");

@@ -156,6 +156,19 @@ describe("consent", () => {
     expect(last().c).toBe("si");
   });
 
+  test("taking identity back takes back what waits for another try, and keeps the rest", async () => {
+    collector.answers = [new Error("offline")];
+    const run = start({ consent: "required", page: false });
+    run("consent", "all");
+    run("identify", "4711");
+    run("track", "seen");
+    await pass();
+    collector.posted.length = 0;
+    run("consent", { identity: false });
+    await pass(10_000);
+    expect(names()).toEqual([["seen"]]);
+  });
+
   test("withdrawal removes the cookie, drops what waits, and tells the collector without naming the visitor", async () => {
     const run = start({ consent: "required" });
     run("consent", "all");

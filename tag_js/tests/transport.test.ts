@@ -192,6 +192,25 @@ test("without sendBeacon a page that only hides sends everything, batch after ba
   expect(new Set(ids(collector.posted).flat()).size).toBe(45);
 });
 
+test("a browser without sendBeacon loses nothing", async () => {
+  const { sendBeacon } = navigator;
+  Object.defineProperty(navigator, "sendBeacon", { value: undefined, configurable: true, writable: true });
+  add(1);
+  transport.leave();
+  await pass(10);
+  expect(ids(collector.posted)).toEqual([["e1"]]);
+  Object.defineProperty(navigator, "sendBeacon", { value: sendBeacon, configurable: true, writable: true });
+});
+
+test("leaving twice keeps what is in flight once", async () => {
+  collector.answers = [new Error("away")];
+  add(1);
+  await pass(300);
+  transport.leave();
+  transport.leave();
+  expect(shelf.map(({ event }) => event.i)).toEqual(["e1"]);
+});
+
 test("offline nothing is entrusted to sendBeacon, which would say yes and lose it", async () => {
   setOnline(false);
   add(1);

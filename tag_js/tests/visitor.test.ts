@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { readCookie, writeCookie } from "../src/cookie";
 import { decodeMemory, encodeMemory, makeMemory } from "../src/memory";
 import { createVisitor } from "../src/visitor";
@@ -65,15 +65,40 @@ test("an id taken over is written", () => {
 test("what another tab has removed is not written back", () => {
   const one = createVisitor(settings);
   one.touch(0, "");
+  one.verify();
   createVisitor(settings).forget();
   one.touch(1000, "");
   one.save();
   expect(document.cookie).toBe("");
 });
 
+test("where nothing can be kept the visitor stays in memory, and coming back is no withdrawal", () => {
+  vi.spyOn(document, "cookie", "set").mockImplementation(() => {});
+  const full = vi.spyOn(localStorage, "setItem").mockImplementation(() => {
+    throw new DOMException("full", "QuotaExceededError");
+  });
+  const visitor = createVisitor(settings);
+  const { visitor: id } = visitor.touch(0, "");
+  visitor.verify();
+  full.mockRestore();
+  expect(visitor.refresh()).toBe(false);
+  expect(visitor.memory().visitor).toBe(id);
+});
+
+test("a look after a withdrawal reads nothing and decides nothing", () => {
+  const visitor = createVisitor(settings);
+  visitor.touch(0, "");
+  visitor.forget();
+  visitor.verify();
+  visitor.touch(1, "");
+  expect(read()?.visitor).toBe(visitor.memory().visitor);
+  expect(localStorage.getItem("_ts_v")).toBeNull();
+});
+
 test("forgetting removes the cookie, also one that this page never read", () => {
-  writeCookie("_ts_v", encodeMemory(makeMemory()), "");
   expect(createVisitor(settings).forget()).toBe(false);
+  writeCookie("_ts_v", encodeMemory(makeMemory()), "");
+  expect(createVisitor(settings).forget()).toBe(true);
   expect(document.cookie).toBe("");
   const visitor = createVisitor(settings);
   const before = visitor.memory().visitor;

@@ -8,7 +8,6 @@ const WORDS: Record<Said, `${"sent" | "held" | "refused" | "note"} ${string}`> =
   [Said.DroppedNoConsent]: "refused dropped: no consent",
   [Said.DroppedByHook]: "refused dropped by beforeSend",
   [Said.Consent]: "note consent",
-  [Said.VisitorTaken]: "note visitor id taken over from the collector",
   [Said.Silent]: "refused silent: the person has objected, or the collector has asked for silence",
   [Said.DoubleView]: "note page ignored: this view is counted already",
   [Said.NoValue]: "refused ignored: no value",
@@ -20,7 +19,6 @@ const WORDS: Record<Said, `${"sent" | "held" | "refused" | "note"} ${string}`> =
   [Said.Refused]: "refused refused by the collector",
   [Said.PartlyRefused]: "refused partly refused by the collector",
   [Said.WillRetry]: "held no answer, will try again",
-  [Said.Kept]: "held kept on the device for the next page",
 };
 
 /** Kind (sent: on its way, held: not yet, refused: never, note: anything else) and words of a note. */
