@@ -74,7 +74,7 @@ function readBrowser() {
   const { webdriver, languages, userAgent, language } = navigator;
   automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
   return {
-    l: language || void 0,
+    l: language,
     z: timeZone,
     w: `${innerWidth}x${innerHeight}`,
     b: automation || void 0
@@ -107,7 +107,7 @@ function loadModule(key, settings, isWanted, use2) {
   };
   if (settings.script) {
     whenIdle(() => {
-      load("i", "ajtbNwHQAQeyBe+mRUXvsRJqMiiqLHflgg9zdxAOL14=", (digests) => load(key, digests[key], use2));
+      load("i", "vHaWjN4ReuXpfo5XFepXoZmazH2TxJ/DdHJAaVPYYxc=", (digests) => load(key, digests[key], use2));
     }, 2e3);
   }
 }
@@ -121,9 +121,9 @@ function takeOver(calls2, commands, note) {
     try {
       const command2 = commands[call2[0]];
       if (command2) command2(...call2.slice(1));
-      else note(9 /* NoCommand */, call2[0]);
+      else note(8 /* NoCommand */, call2[0]);
     } catch (error) {
-      note(10 /* Failed */, error);
+      note(9 /* Failed */, error);
     }
   };
   run.isTagstitch = true;
@@ -186,7 +186,7 @@ function readSettings(script, init) {
 }
 
 // src/autocapture.ts
-var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|txt|gz|rar|7z|exe|dmg|apk|mp[34]|epub)$/;
+var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|exe|dmg|apk|mp[34])$/;
 function watchClicks(isOn, clicks, track2) {
   const onClick = (event) => {
     const link2 = findOnPath(event, "a[href]");
@@ -401,7 +401,7 @@ function watchEngagement() {
     const scroll_percent = Math.min(100, Math.round(seen / length * 100)) || void 0;
     const isNews = engagedMs >= 1e3 || scroll_percent !== told;
     if (isNews || isNewPage) engagedMs = 0;
-    told = scroll_percent;
+    told = isNewPage ? void 0 : scroll_percent;
     if (isNewPage) seen = length && innerHeight;
     return isNews ? { scroll_percent, engaged_s } : void 0;
   };
@@ -464,7 +464,7 @@ function createHandover(settings, mayUse, ask) {
   const name = settings.handover;
   const isListed = (url) => {
     const host = new URL(url, location.href).hostname;
-    return host !== location.hostname && hosts.some((domain) => domain && `.${host}`.endsWith(`.${domain}`));
+    return host !== location.hostname && hosts.some((domain) => `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url) => {
     if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;
@@ -666,7 +666,7 @@ function createTransport(options) {
   let failures = 0;
   let generation = 0;
   const encode = (items) => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
-  const isLarge = (body) => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
+  const isLarge = (body) => new Blob([body]).size > MAX_BYTES;
   const take = () => {
     const key = (item) => JSON.stringify(item?.context);
     const first = key(waiting[0]);
@@ -677,6 +677,7 @@ function createTransport(options) {
   };
   const clear = () => {
     waiting = [];
+    flying &&= [];
     generation++;
   };
   const plan = (delayMs) => {
@@ -692,15 +693,15 @@ function createTransport(options) {
     const body = encode(items);
     const sentMs = Date.now();
     const sentIn = generation;
-    note(12 /* Sending */, body);
+    note(11 /* Sending */, body);
     (async () => fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }))().then(async (response) => {
       const { status } = response;
       const read = (name) => response.headers.get(name);
       if (status === 429 || status >= 500) throw read("retry-after");
       failures = 0;
-      if (status >= 400) return note(14 /* Refused */, [status, await response.text()]);
+      if (status >= 400) return note(13 /* Refused */, [status, await response.text()]);
       const refused = read("x-tagstitch-rejected");
-      if (refused) note(15 /* PartlyRefused */, refused);
+      if (refused) note(14 /* PartlyRefused */, refused);
       const { d, x } = status === 200 ? await response.json() : {};
       const date = Date.parse(read("date") || "");
       options.onReply(items[0]?.context, {
@@ -713,7 +714,7 @@ function createTransport(options) {
       if (generation === sentIn) waiting = items.concat(waiting);
       failures++;
       notBeforeMs = Date.now() + (+retryAfter * 1e3 || 0);
-      note(16 /* WillRetry */, [failures, retryAfter]);
+      note(15 /* WillRetry */, [failures, retryAfter]);
       if (failures < MAX_FAILURES) plan(Math.min(1e3 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
     }).then(() => {
       flying = void 0;
@@ -727,12 +728,12 @@ function createTransport(options) {
     if (isOffline) return;
     while (waiting.length) {
       const items = take();
-      while (!navigator.sendBeacon(options.endpoint, encode(items))) {
+      while (!navigator.sendBeacon?.(options.endpoint, encode(items))) {
         const rest = items.splice(items.length >> 1);
         waiting = rest.concat(waiting);
         if (!items.length) return failures ? plan(0) : send();
       }
-      note(13 /* SentOnLeaving */, items.length);
+      note(12 /* SentOnLeaving */, items.length);
     }
   };
   return {
@@ -756,7 +757,10 @@ function createTransport(options) {
         if (!item.isTried && item.context.d === from) item.context = { ...item.context, d: to };
       }
     },
-    clear
+    clear,
+    drop(isOut) {
+      waiting = waiting.filter((item) => !isOut(item));
+    }
   };
 }
 
@@ -779,6 +783,7 @@ function createVisitor(settings) {
   let memory;
   let written = "";
   let isRefused = false;
+  let isKept = false;
   const idleMs = settings.sessionMinutes * 6e4;
   const read = () => {
     written = readCookie(cookie) || recall(cookie);
@@ -791,9 +796,8 @@ function createVisitor(settings) {
   };
   const refresh = () => {
     const there = memory && read();
-    const isGone = !!memory && !there;
     memory = there || memory;
-    return isGone;
+    return isKept && !there;
   };
   const current = () => {
     memory ||= read() || makeMemory();
@@ -812,13 +816,14 @@ function createVisitor(settings) {
       if (!memory || encodeMemory(memory) === written) return;
       const before = decodeMemory(written);
       const there = read();
-      if (!there) return;
-      if (there.visitor !== before?.visitor || there.startedMs > memory.startedMs) memory = there;
-      else write();
+      if (there && (there.visitor !== before?.visitor || there.startedMs > memory.startedMs)) memory = there;
+      else if (there || !isKept) write();
     },
     verify() {
+      if (!memory) return;
       isRefused = !readCookie(cookie);
       if (isRefused) write();
+      isKept = !!read();
     },
     refresh,
     reset() {
@@ -828,8 +833,9 @@ function createVisitor(settings) {
       write();
     },
     forget() {
-      const wasKnown = !!memory;
+      const wasKnown = !!(memory || readCookie(cookie));
       memory = void 0;
+      isKept = false;
       deleteCookie(cookie, cookieDomain);
       for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
       return wasKnown;
@@ -885,7 +891,6 @@ function createTag(settings, found, note) {
         if (isId(reply.visitor)) {
           transport.rename(memory.visitor, reply.visitor);
           memory.visitor = reply.visitor;
-          note(5 /* VisitorTaken */, reply.visitor);
         }
         if (reply.handover) handover.keep(reply.handover);
       }
@@ -928,7 +933,7 @@ function createTag(settings, found, note) {
     if (!maySend()) return;
     if (silence.holds()) {
       drafts = [];
-      return note(6 /* Silent */);
+      return note(5 /* Silent */);
     }
     addOns = addOns.filter(([addOn, purpose]) => {
       if (purpose && !consent2.allows(purpose)) return true;
@@ -939,12 +944,10 @@ function createTag(settings, found, note) {
           /* @vite-ignore */
           addOn
         ) : { default: addOn }
-      ).then((module) => module.default(commands)).catch((error) => note(11 /* AddOnFailed */, error));
+      ).then((module) => module.default(commands)).catch((error) => note(10 /* AddOnFailed */, error));
       return false;
     });
     const isReady = (draft) => consent2.allows("i") || !needsIdentity(draft);
-    const ready = drafts.filter(isReady);
-    drafts = drafts.filter((draft) => !isReady(draft));
     if (mayStore()) {
       if (isResetDue) visitor.reset();
       isResetDue = false;
@@ -957,10 +960,10 @@ function createTag(settings, found, note) {
         }, 1e3);
       }
     }
-    ready.forEach(admit);
-    if (sequence && consent2.allows("f") && !isSignalsAsked && !visitor.memory().signalsSent) {
+    drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
+    const isWanted = () => mayStore() && consent2.allows("f");
+    if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      const isWanted = () => mayStore() && consent2.allows("f");
       loadModule("f", settings, isWanted, async (collect) => {
         const signals = await collect();
         if (!isWanted()) return;
@@ -1000,7 +1003,7 @@ function createTag(settings, found, note) {
     const identifier = makeIdentifier(value, options);
     const all = identifier ? known.concat(identifier) : [];
     if (identifier) record(name, options.traits, {}, all);
-    else note(8 /* NoValue */, name);
+    else note(7 /* NoValue */, name);
     return all;
   };
   const handover = createHandover(
@@ -1035,7 +1038,7 @@ function createTag(settings, found, note) {
   };
   const withdraw = () => {
     drafts = [];
-    isCounted = isResetDue = false;
+    isCounted = isResetDue = isSignalsAsked = false;
     transport.clear();
     if (!visitor.forget()) return;
     const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
@@ -1045,6 +1048,7 @@ function createTag(settings, found, note) {
     consent2.answer(answer);
     note(4 /* Consent */, consent2.letters());
     if (!mayStore()) withdraw();
+    if (!consent2.allows("i")) transport.drop(needsIdentity);
     release();
   };
   const commands = {
@@ -1098,7 +1102,7 @@ function createTag(settings, found, note) {
     page(props) {
       const isDouble = isCounted && !props && !settling && readPath() === path;
       isCounted = false;
-      if (isDouble) note(7 /* DoubleView */);
+      if (isDouble) note(6 /* DoubleView */);
       else view(props);
     },
     track: track2,
@@ -1110,14 +1114,13 @@ function createTag(settings, found, note) {
       declare("alias", value, options);
     },
     group(value, options = {}) {
-      const group_id = readValue(value);
-      if (group_id) record("group", { group_kind: options.kind || "company", group_id, traits: options.traits });
-      else note(8 /* NoValue */, "group");
+      record("group", { group_kind: options.kind || "company", group_id: readValue(value), traits: options.traits });
     },
     reset() {
       token = "";
       handover.keep("");
       known = [];
+      isSignalsAsked = false;
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
