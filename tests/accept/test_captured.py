@@ -13,7 +13,19 @@ from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.event import NIL_ID, LandingRow
 from collector.identity.identifiers import own_person_id, pseudonym
 from collector.sites.book import CookieCapture
-from tests.edge_examples import KEYRING, NOW_S, SITE, VISITOR, make_body, make_context, make_event, sign, take
+from tests.edge_examples import (
+    KEYRING,
+    NOW_MS,
+    NOW_S,
+    SITE,
+    VISITOR,
+    make_body,
+    make_context,
+    make_event,
+    make_id,
+    sign,
+    take,
+)
 
 CUSTOMER = own_person_id(KEYRING.pseudonym_key, "main", "customer", "4711")
 OTHER_CUSTOMER = own_person_id(KEYRING.pseudonym_key, "main", "customer", "4712")
@@ -257,3 +269,15 @@ def test_a_group_is_an_event_with_properties() -> None:
     answer, row = take(make_body(make_event(1, n="group", p=props)))
     assert msgspec.json.decode(row.events[0].props) == props
     assert (row.events[0].name, row.evidence, answer.reasons) == ("group", [], ())
+
+
+def test_a_late_page_view_is_not_given_somebody_elses_login() -> None:
+    """What was kept while the network was away comes after a sign-out, with the cookies of whoever signed in since."""
+    earlier, later = make_id(1, NOW_MS - 3_600_000), make_id(2, NOW_MS - 60_000)
+    cookies = {
+        "__Host-ts_shop": write_cookie(KEYRING, "shop", VisitorCookie(later, NOW_S - 50)),
+        "sid": f"4712|{sign('4712')}",
+    }
+    body = make_body(make_event(t=NOW_MS - 1_800_000), d=earlier)
+    _, row = take(body, make_context(site=CAPTURING, cookies=cookies))
+    assert (row.visitor_id, said(row)) == (earlier, [])
