@@ -302,3 +302,67 @@ def test_cookieless_pages_leave_the_device_alone(page: Page, page_server: PageSe
     assert granted["c"] == "si"
     assert granted["d"] and granted["x"]["n"] == 1
     assert cookie_names(page) == ["_ts_v"]
+
+
+# -- who, from where, and what when the collector is away --------------------------------------------------------------
+
+
+def test_alias_and_group_say_what_they_are_given(page: Page, page_server: PageServer, site: str) -> None:
+    """An alias names whom the page has identified and the other; a group is an event with kind, id and traits."""
+    page.goto(page_server.add_tagged_page("/who", site, auto="none"))
+    page_server.event_names_are(site, ["page_view"])
+    page.evaluate(
+        """() => {
+          tagstitch('identify', '4711', {signature: '1.2.ab'});
+          tagstitch('alias', 'L-9', {kind: 'loyalty', signature: '1.2.cd'});
+          tagstitch('group', 'acme', {kind: 'company', traits: {seats: 40}});
+        }"""
+    )
+    _, identify, alias, group = page_server.event_names_are(site, ["page_view", "identify", "alias", "group"])
+    assert identify["k"] == [{"k": "customer", "v": "4711", "g": "1.2.ab"}]
+    assert alias["k"] == [*identify["k"], {"k": "loyalty", "v": "L-9", "g": "1.2.cd"}]
+    assert group["p"] == {"group_kind": "company", "group_id": "acme", "traits": {"seats": 40}}
+
+
+def test_routes_in_the_fragment_count_where_the_site_says_so(page: Page, page_server: PageServer, site: str) -> None:
+    """With the word `hash` a change of the fragment is a page view, and without it is none."""
+    page.goto(page_server.add_tagged_page("/hash", site, auto="spa hash"))
+    page.evaluate("location.hash = '#/basket'")
+    events = page_server.event_names_are(site, ["page_view", "page_view"])
+    page.goto(page_server.add_tagged_page("/plain", f"{site}b", auto="spa"))
+    page.evaluate("location.hash = '#/basket'")
+    page.evaluate("tagstitch('track', 'end')")
+    page_server.event_names_are(f"{site}b", ["page_view", "end"])
+    assert len(events) == 2
+
+
+def test_first_and_last_touch_are_told_with_each_session(page: Page, page_server: PageServer, site: str) -> None:
+    """What brought the visitor first stays; what brings them back with another campaign is told beside it."""
+    url = page_server.add_tagged_page("/touch", site, auto="none")
+    page.goto(f"{url}?utm_source=fair&gclid=abc")
+    (first,) = page_server.event_names_are(site, ["page_view"])
+    page.goto(f"{url}?utm_source=newsletter")
+    _, second = page_server.event_names_are(site, ["page_view", "page_view"])
+    touch = {"utm_source": "fair", "click_id": "gclid", "time": first["t"]}
+    assert first["p"] == {"first_touch": touch}
+    assert second["p"] == {"first_touch": touch, "last_touch": {"utm_source": "newsletter", "time": second["t"]}}
+
+
+def test_a_collector_that_is_busy_is_asked_again_when_it_says(page: Page, page_server: PageServer, site: str) -> None:
+    """After 503 with Retry-After the same events come again, as they were, and no earlier."""
+    page_server.answers[site] = [Response(status_code=503, headers={"Retry-After": "2"})]
+    started = time.monotonic()
+    page.goto(page_server.add_tagged_page("/busy", site, auto="none"))
+    refused, kept = page_server.beacon_count_is(site, 2)
+    assert time.monotonic() - started >= 2
+    assert refused.envelope["e"] == kept.envelope["e"]
+    assert [refused.envelope.get(key) for key in "dx"] == [kept.envelope.get(key) for key in "dx"]
+
+
+def test_an_id_token_names_the_customer_by_itself(page: Page, page_server: PageServer, site: str) -> None:
+    """The token travels in a beacon and is kept nowhere."""
+    page.goto(page_server.add_tagged_page("/token", site, auto="none"))
+    page.evaluate("tagstitch('identify', '', {token: 'e30.e30.c2lnbmF0dXJl'})")
+    events = page_server.event_names_are(site, ["page_view", "identify"])
+    assert events[-1]["k"] == [{"k": "customer", "v": "", "j": "e30.e30.c2lnbmF0dXJl"}]
+    assert "c2lnbmF0dXJl" not in json.dumps(read_profile(page))
