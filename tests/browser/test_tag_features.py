@@ -222,7 +222,7 @@ def test_identifiers_are_picked_up_and_the_address_is_stripped_first(
         "ghost=js:shop.nobody.there",
     )
     head = (
-        "<meta name=member-id content=M-7><script>window.shop = {basket: {id: 42}};"
+        "<meta name=member-id content=M-7><script>window.shop = {basket: {id: 424299887766}};"
         "window.dataLayer = [{visitor: {email: 'old@shop.example'}}, {event: 'x'},"
         "{visitor: {email: 'ada@shop.example'}}]; document.cookie = 'club=gold%20card'</script>"
     )
@@ -240,7 +240,7 @@ def test_identifiers_are_picked_up_and_the_address_is_stripped_first(
     assert view["k"] == [
         {"k": "customer", "v": "C+1 2", "o": "param"},
         {"k": "member", "v": "M-7", "o": "meta"},
-        {"k": "basket", "v": "42", "o": "js"},
+        {"k": "basket", "v": "424299887766", "o": "js"},
         {"k": "email", "v": "ada@shop.example", "o": "data"},
         {"k": "club", "v": "gold card", "o": "cookie"},
     ]

@@ -33,7 +33,7 @@ def serve_panel(page_server: PageServer, site: str, *, consent: str = "implied",
     for file in manifest["files"]:
         key = file["name"].removesuffix(".js")
         content = (build / file["name"]).read_bytes()
-        address = f"{folder}/t.js" if key == "t" else f"{folder}/t-{key}-{manifest['version']}-{file['hash']}.js"
+        address = f"{folder}/t.js" if key == "t" else f"{folder}/t-{key}-{file['hash']}.js"
         page_server.pages[address] = lambda _request, content=content: Response(content, media_type="text/javascript")
     tag = (
         f'<script nonce="n0" src="{folder}/t.js" data-site="{site}" data-endpoint="/x/b" data-consent="{consent}" '
