@@ -40,11 +40,7 @@ export function watchClicks(isOn: (word: string) => boolean, clicks: Record<stri
   listen("click auxclick", onClick);
 }
 
-/** Call `start` once, with the first video or audio that plays. */
-export function watchMedia(start: (element: HTMLMediaElement) => void): void {
-  addEventListener(
-    "play",
-    quiet((event) => start(event.target as HTMLMediaElement)),
-    { capture: true, once: true },
-  );
+/** Call `start` once, when the first video or audio plays: the event's target. */
+export function watchMedia(start: (event: Event) => void): void {
+  addEventListener("play", quiet(start), { capture: true, once: true });
 }

@@ -21,7 +21,7 @@ export function boot(script: HTMLScriptElement | null, name: string): void {
   const scope = window as unknown as Record<string, Stub | undefined>;
   const snippet = scope[name];
   if (snippet?.isTagstitch) return; // the tag stands on the page twice
-  const calls = Array.from(snippet?.q || []);
+  const calls = [...(snippet?.q || [])];
   const read = (): Settings => readSettings(script, findInit(calls) as Init);
   const found = takeParameters(read(), snippet?.u);
   let isBegun = false;
@@ -48,12 +48,7 @@ export function boot(script: HTMLScriptElement | null, name: string): void {
 /** Debug mode: what is done and why. The module that explains it is asked for at once, and told what was said before. */
 function explain(settings: Settings): Noting {
   const feed: Feed = { notes: [], debug: settings.debug };
-  loadModule(
-    "o",
-    settings,
-    () => true,
-    (show) => show(feed),
-  );
+  loadModule("o", settings, (show) => show(feed));
   return (said, detail) => {
     const note = { atMs: Date.now(), said, detail };
     feed.notes.push(note);

@@ -1,6 +1,6 @@
 // What a beacon says of the browser. Read only when a beacon may be sent, and nothing costly at start: the first Intl
-// call takes 20–30 ms, so where there is no Temporal, which takes less than one, the time zone is learned when the
-// browser is idle, and stands on the beacons from then on.
+// call takes 20–30 ms (Temporal, where there is one, less than one), so the time zone is learned when the browser is idle,
+// and stands on the beacons from then on.
 
 import { quiet } from "./quiet";
 import type { BrowserFacts } from "./wire";
@@ -8,22 +8,17 @@ import type { BrowserFacts } from "./wire";
 let timeZone: string | undefined;
 let automation: number | undefined;
 
-/** Run when the browser has nothing better to do, within `withinMs`. */
-export function whenIdle(run: () => void, withinMs: number): void {
+/** Run when the browser has nothing better to do, within `withinMs`. Returns a number, not 0. */
+export function whenIdle(run: () => void, withinMs: number): number {
   // Safari has no requestIdleCallback.
-  (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs } as IdleRequestOptions & number);
+  return (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs } as IdleRequestOptions & number);
 }
 
-/** Learn the time zone soon, in time for the first beacon. Pages bring Temporals of their own, which may lack things. */
-export const learnTimeZone = quiet((): void => {
+/** Learn the time zone. Pages bring Temporals of their own, which may lack things: throws then. */
+export function learnTimeZone(): void {
   const { Temporal } = window as { Temporal?: { Now: { timeZoneId(): string } } };
-  if (Temporal) timeZone = Temporal.Now.timeZoneId();
-  else {
-    whenIdle(() => {
-      timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    }, 200);
-  }
-});
+  timeZone = Temporal ? Temporal.Now.timeZoneId() : Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
 
 export function readBrowser(): BrowserFacts {
   const { webdriver, languages, userAgent, language } = navigator;

@@ -1,6 +1,7 @@
-// One first-party cookie, by name. Never called before storage was consented to, but for `deleteCookie`.
+// One first-party cookie, by name. Never called before storage was consented to, but to remove it.
 
-const MAX_AGE_S = 400 * 86_400; // the longest that browsers grant
+export const MAX_AGE_S = 400 * 86_400; // the longest that browsers grant
+export const GONE_S = -1; // removes it
 
 /** Return the cookie's value, "" where there is none. */
 export function readCookie(name: string): string {
@@ -15,9 +16,4 @@ export function writeCookie(name: string, value: string, domain: string, maxAgeS
     `${name}=${value};path=/;max-age=${maxAgeS};samesite=lax` +
     (domain && `;domain=${domain}`) +
     (location.protocol === "https:" ? ";secure" : "");
-}
-
-/** Remove the cookie, whether it was there or not. */
-export function deleteCookie(name: string, domain: string): void {
-  writeCookie(name, "", domain, -1);
 }

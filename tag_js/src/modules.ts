@@ -70,8 +70,8 @@ function trust(url: string): string {
 export function loadModule<K extends keyof Modules>(
   key: K,
   settings: Settings,
-  isWanted: () => boolean,
   use: (run: Modules[K]) => void,
+  isWanted = (): boolean => true,
 ): void {
   const load = (name: string, digest: string, onLoad: (run: unknown) => void): void => {
     if (!isWanted()) return;

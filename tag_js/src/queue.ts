@@ -7,7 +7,7 @@ import { type Noting, Said } from "./notes";
 import type { Init } from "./settings";
 
 /** A command and its arguments. */
-export type Call = ArrayLike<unknown>;
+export type Call = ArrayLike<unknown> & Iterable<unknown>;
 export type Commands = Record<string, (...args: never[]) => void>;
 
 export interface Stub {
@@ -41,8 +41,8 @@ export function takeOver(calls: Call[], commands: Commands, note: Noting): Stub 
   };
   run.isTagstitch = true;
   const isAnswer = (call: Call): boolean => call[0] === "consent";
-  for (const call of calls.filter(isAnswer)) run(...Array.from(call));
+  for (const call of calls.filter(isAnswer)) run(...call);
   run("begin");
-  for (const call of calls) isAnswer(call) || run(...Array.from(call));
+  for (const call of calls) isAnswer(call) || run(...call);
   return run;
 }

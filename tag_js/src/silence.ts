@@ -5,7 +5,7 @@
 // beacons by; 0 is the collector's wish, and ends when the cookie does. It is looked at even where nothing else on the
 // device is: that is what the person asked for. Once a page, and again when somebody comes back to it.
 
-import { deleteCookie, readCookie, writeCookie } from "./cookie";
+import { GONE_S, MAX_AGE_S, readCookie, writeCookie } from "./cookie";
 import type { Settings } from "./settings";
 
 const NAME = "_ts_out";
@@ -35,7 +35,7 @@ export function createSilence(settings: Settings): Silence {
     },
     object(isObjecting) {
       isSilent = isObjecting;
-      isObjecting ? writeCookie(NAME, "1", settings.cookieDomain) : deleteCookie(NAME, settings.cookieDomain);
+      writeCookie(NAME, "1", settings.cookieDomain, isObjecting ? MAX_AGE_S : GONE_S);
     },
     refresh() {
       isSilent = undefined;

@@ -32,6 +32,7 @@ import type { Extra, Props, WireEvent, WireIdentifier } from "./wire";
 
 const MAX_DRAFTS = 500;
 const CLOCK_TOLERANCE_MS = 30_000;
+const START_MS = 200; // at most, until the first look at the device, and until the last thing that a start needs
 const SETTLE_MS = 100; // a router sets the title after the address
 
 type Listener = (event: WireEvent) => void;
@@ -50,16 +51,15 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   let sequence = 0;
   let token = found[settings.link] || "";
   let arrival = found[settings.handover];
-  const { touch, campaign } = readLanding(token);
-  let arriving = campaign;
+  const landing = readLanding(token);
   let isSignalsAsked = false; // of this visitor, on this page
   let isReleased = false; // storage was allowed once
+  let planned = 0; // `release` will run when the browser is idle
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
   let known: WireIdentifier[] = []; // whom the page has identified
 
   const hasViews = isYes(settings.page);
-  const isAlways = (): boolean => true;
   const isOn = (word: string, isUsual = true): boolean => (settings.auto ? settings.auto.includes(word) : isUsual);
   const mayStore = (): boolean => consent.allows("s");
   /** Whether what is on the device may be read and written. */
@@ -105,10 +105,11 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     let context: Item["context"] = { c: consent.letters() };
     if (mayStore()) {
       const { session } = visitor.memory();
-      const memory = visitor.touch(event.t, arriving);
-      arriving = "";
+      const memory = visitor.touch(event.t, landing.campaign);
+      landing.campaign = "";
       if (event.n === "page_view") {
-        if (memory.session !== session) event.p = { ...keepTouch(`${settings.cookie}t`, touch, event.t), ...event.p };
+        if (memory.session !== session)
+          event.p = { ...keepTouch(`${settings.cookie}t`, landing.touch, event.t), ...event.p };
         if (consent.allows("i")) describeCustomer(event, extra, memory.session);
       }
       context = {
@@ -126,9 +127,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   /** What a page view says of the customer: identifiers that the site captures, once a session while they are the same. */
   const describeCustomer = (event: WireEvent, extra: Extra, session: string): void => {
     if (settings.domains) extra.xl = 1;
-    const claims = settings.capture ? capture(settings, found) : [];
-    const mark = digest(session + JSON.stringify(claims));
-    if (!claims[0] || recall(`${settings.cookie}c`) === mark) return;
+    const claims = capture(settings, found);
+    const mark = claims[0] && digest(session + JSON.stringify(claims));
+    if (!mark || recall(`${settings.cookie}c`) === mark) return;
     keep(`${settings.cookie}c`, mark);
     event.k = claims;
   };
@@ -158,11 +159,11 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       isResetDue = false;
       if (!isReleased) {
         isReleased = true;
-        learnTimeZone();
         whenIdle(() => {
           visitor.verify();
           transport.resume();
-        }, 1000);
+          learnTimeZone();
+        }, START_MS);
       }
     }
     drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
@@ -170,12 +171,31 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     const isWanted = (): boolean => mayStore() && consent.allows("f");
     if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      loadModule("f", settings, isWanted, async (collect) => {
-        const signals = await collect();
-        if (!isWanted()) return;
-        visitor.memory().signalsSent = 1;
-        record("fingerprint", undefined, { f: signals });
-      });
+      loadModule(
+        "f",
+        settings,
+        async (collect) => {
+          const signals = await collect();
+          if (!isWanted()) return;
+          visitor.memory().signalsSent = 1;
+          record("fingerprint", undefined, { f: signals });
+        },
+        isWanted,
+      );
+    }
+  };
+
+  /**
+   * `release` that does not keep the page waiting. The first look at cookies and storages asks other processes: the page's
+   * script goes on meanwhile, and what it says is about a moment that is written down.
+   */
+  const releaseSoon = (): void => {
+    if (isReleased) return release();
+    if (!planned) {
+      planned = whenIdle(() => {
+        planned = 0;
+        release();
+      }, START_MS);
     }
   };
 
@@ -202,7 +222,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
     note(maySend() ? Said.Queued : Said.Held, event);
     for (const listener of listeners) quiet(listener)(event);
-    release();
+    releaseSoon();
   };
   const track = (name: string, props?: Props): void => {
     if (name) record(`${name}`, props);
@@ -267,22 +287,23 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     note(Said.Consent, consent.letters());
     if (!mayStore()) withdraw();
     if (!consent.allows("i")) transport.drop(needsIdentity);
-    release();
+    releaseSoon();
   };
 
   const commands: Commands = {
     init() {},
     begin() {
       if (settings.consentFrom) {
-        loadModule("c", settings, isAlways, (watch) => {
+        loadModule("c", settings, (watch) => {
           watch(settings.consentFrom, settings.dataLayer, takeAnswer);
           consent.settle(settings.consent);
-          release();
+          releaseSoon();
         });
       }
       watchLifecycle(
         () => {
           leavePage();
+          release();
           if (mayTouch()) visitor.save();
           transport.leave();
         },
@@ -312,9 +333,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       if (isOn("engagement")) takeEngagement = watchEngagement();
       if (isOn("forms")) leaveForm = watchForms(track);
       watchClicks(isOn, settings.clicks, track);
-      if (isOn("media")) watchMedia((element) => loadModule("m", settings, isAlways, (watch) => watch(track, element)));
-      if (isOn("vitals", false))
-        loadModule("v", settings, isAlways, (watch) => watch((props) => record("web_vitals", props)));
+      if (isOn("media"))
+        watchMedia(({ target }) => loadModule("m", settings, (watch) => watch(track, target as HTMLMediaElement)));
+      if (isOn("vitals", false)) loadModule("v", settings, (watch) => watch((props) => record("web_vitals", props)));
       if (hasViews) count();
     },
     page(props?: Props) {
@@ -340,6 +361,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       handover.keep("");
       known = [];
       isSignalsAsked = false;
+      release(); // what was said until now is about the visitor until now
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
@@ -360,7 +382,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     },
     use(addOn: AddOn | string, options: { purpose?: string } = {}) {
       addOns.push([addOn, (options.purpose || "")[0] as Purpose]);
-      release();
+      releaseSoon();
     },
   };
   return commands;

@@ -58,14 +58,13 @@ export function createTransport(options: TransportOptions): Transport {
   let waiting: Item[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined; // of the next send; a pause is kept by planning once only
   let notBeforeMs = 0; // the collector asked for patience until then
-  let flying: Item[] | undefined; // on their way by fetch, not answered yet
+  let flying: Item[] | undefined; // on their way by fetch, not answered yet; empty where they are wanted no more
   let isLeft = false;
   let failures = 0;
-  let generation = 0; // counts clears
 
   const encode = (items: Item[]): string => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
-  /** Whether the body is larger than browsers let pass when a page is left. */
-  const isLarge = (body: string): boolean => new Blob([body]).size > MAX_BYTES;
+  /** Whether the body is larger than browsers let pass when a page is left. A Blob is made in another process: rarely. */
+  const isLarge = (body: string): boolean => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
 
   /** Take the next batch off the queue: one context, within the bounds. */
   const take = (): Item[] => {
@@ -80,7 +79,6 @@ export function createTransport(options: TransportOptions): Transport {
   const clear = (): void => {
     waiting = [];
     flying &&= [];
-    generation++;
   };
 
   const plan = (delayMs: number): void => {
@@ -96,7 +94,6 @@ export function createTransport(options: TransportOptions): Transport {
     for (const item of items) item.isTried = true;
     const body = encode(items);
     const sentMs = Date.now();
-    const sentIn = generation;
     note(Said.Sending, body);
     // A simple request, without preflight, with the collector's HttpOnly cookie.
     // In an async function, because a page's own fetch may throw.
@@ -120,7 +117,7 @@ export function createTransport(options: TransportOptions): Transport {
       })
       .catch((retryAfter) => {
         // Asked to wait; or no answer, or one that is none of our collector's: whether it arrived is not known.
-        if (generation === sentIn) waiting = items.concat(waiting);
+        waiting = (flying as Item[]).concat(waiting); // nothing, if they were dropped meanwhile
         failures++;
         // In seconds; our collector writes no dates.
         notBeforeMs = Date.now() + (+retryAfter * 1000 || 0);

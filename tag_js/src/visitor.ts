@@ -4,7 +4,7 @@
 //
 // Reading and writing cookies waits for another process, so a page that starts does it as rarely as it can.
 
-import { deleteCookie, readCookie, writeCookie } from "./cookie";
+import { GONE_S, readCookie, writeCookie } from "./cookie";
 import { keep, recall } from "./device";
 import { decodeMemory, encodeMemory, type Memory, makeMemory } from "./memory";
 import { touchSession } from "./session";
@@ -95,7 +95,7 @@ export function createVisitor(settings: Settings): Visitor {
       const wasKnown = !!(memory || readCookie(cookie));
       memory = undefined;
       isKept = false;
-      deleteCookie(cookie, cookieDomain);
+      writeCookie(cookie, "", cookieDomain, GONE_S);
       // The visitor in the cookie's place, touches, claims, events that wait.
       for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
       return wasKnown;

@@ -130,7 +130,7 @@ test("what a script dispatches is no click, and what is to be ignored is ignored
 test("the first media element that plays starts it, once", () => {
   const start = vi.fn();
   const video = put("<video id=it></video>");
-  watchMedia(start);
+  watchMedia(({ target }) => start(target));
   act(video, "play");
   act(video, "play");
   expect(start.mock.calls).toEqual([[video]]);

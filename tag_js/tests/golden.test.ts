@@ -26,7 +26,7 @@ import {
 vi.mock("../src/modules", () => ({ loadModule: vi.fn() }));
 vi.mock("../src/browser", () => ({
   learnTimeZone: () => {},
-  whenIdle: () => {},
+  whenIdle: (run: () => void) => setTimeout(run),
   readBrowser: () => ({ l: "de-DE", z: "Europe/Berlin", w: "1280x720" }),
 }));
 
@@ -61,7 +61,7 @@ const pass = (ms = 1000): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 
 /** Hand the tag these signals, as the fingerprint module does once it has loaded. */
 function readSignals(signals: Signals): void {
-  const [, , , use] = vi.mocked(loadModule).mock.lastCall as Parameters<typeof loadModule<"f">>;
+  const [, , use] = vi.mocked(loadModule).mock.lastCall as Parameters<typeof loadModule<"f">>;
   use(async () => signals);
 }
 

@@ -23,7 +23,7 @@ test.each([
 function load(isWanted: () => boolean, changes = {}) {
   const got = vi.fn();
   const append = vi.spyOn(document.head, "append").mockImplementation(() => {});
-  loadModule("f", makeSettings(changes), isWanted, got);
+  loadModule("f", makeSettings(changes), got, isWanted);
   vi.advanceTimersByTime(2000);
   const element = (): ModuleElement => append.mock.lastCall?.[0] as ModuleElement;
   const arrive = (run?: unknown): void => {

@@ -189,10 +189,11 @@ describe("consent", () => {
   test("the fingerprint module is loaded with consent to that purpose only, once per session", async () => {
     const run = start({ consent: "required" });
     run("consent", { storage: true, identity: true });
+    await pass(1);
     expect(loadModule).not.toHaveBeenCalled();
     run("consent", { fingerprint: true });
     expect(loadModule).toHaveBeenCalledTimes(1);
-    const [, , , use] = vi.mocked(loadModule).mock.calls[0] as Parameters<typeof loadModule<"f">>;
+    const [, , use] = vi.mocked(loadModule).mock.calls[0] as Parameters<typeof loadModule<"f">>;
     use(async () => ({ v: 1, s: { math: "0a" } }));
     await pass();
     expect(names()).toEqual([["page_view"], ["fingerprint"]]);
@@ -251,7 +252,55 @@ describe("tagged link", () => {
   });
 });
 
+describe("the page's script", () => {
+  test("does not wait for the device: cookies and storages are looked at when the browser is idle", async () => {
+    const get = vi.spyOn(document, "cookie", "get");
+    const item = vi.spyOn(Storage.prototype, "getItem");
+    const run = start();
+    run("track", "seen");
+    run("identify", "4711");
+    run("consent", "all");
+    const touches = [get.mock.calls.length, item.mock.calls.length];
+    for (const spy of [get, item]) spy.mockRestore();
+    expect(touches).toEqual([0, 0]);
+    expect(document.cookie).toBe("");
+    await pass(1);
+    expect(readCookie("_ts_v")).not.toBe("");
+    await pass();
+    expect(names()).toEqual([["page_view", "seen", "identify"]]);
+  });
+
+  test("and a page that is left before that loses nothing", () => {
+    const run = start();
+    run("track", "seen");
+    setVisibility("hidden");
+    expect(names(collector.beaconed)).toEqual([["page_view", "seen"]]);
+    expect(collector.beaconed[0]?.d).toBe(decodeMemory(readCookie("_ts_v"))?.visitor);
+  });
+
+  test("a withdrawal before that takes back what was said, and writes nothing", async () => {
+    const run = start();
+    run("track", "seen");
+    run("consent", "none");
+    await pass();
+    expect([collector.posted, document.cookie, localStorage.length]).toEqual([[], "", 0]);
+  });
+});
+
 describe("visitor", () => {
+  test("what was said before a reset is about the visitor before it, even in the page's first task", async () => {
+    const run = start();
+    run("identify", "4711");
+    run("reset");
+    run("track", "anonymous");
+    await pass();
+    expect(names()).toEqual([
+      ["page_view", "identify"],
+      ["reset", "anonymous"],
+    ]);
+    expect(last().rf).toBe(collector.posted[0]?.d);
+  });
+
   test("the collector's visitor id is taken over for what comes, and written", async () => {
     const other = makeId();
     collector.answers = [new Response(JSON.stringify({ d: other }), { status: 200 })];
@@ -266,7 +315,7 @@ describe("visitor", () => {
   test("an answer about the visitor before a reset does not undo the reset", async () => {
     collector.answers = [new Response(JSON.stringify({ d: makeId() }), { status: 200 })];
     const run = start();
-    await pass(300);
+    await pass(301);
     const before = last().d;
     visit("https://shop.example/");
     run("reset");

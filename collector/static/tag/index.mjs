@@ -59,17 +59,12 @@ function whenActivated(run) {
 var timeZone;
 var automation;
 function whenIdle(run, withinMs) {
-  (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs });
+  return (window.requestIdleCallback || setTimeout)(quiet(run), { timeout: withinMs });
 }
-var learnTimeZone = quiet(() => {
+function learnTimeZone() {
   const { Temporal } = window;
-  if (Temporal) timeZone = Temporal.Now.timeZoneId();
-  else {
-    whenIdle(() => {
-      timeZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    }, 200);
-  }
-});
+  timeZone = Temporal ? Temporal.Now.timeZoneId() : Intl.DateTimeFormat().resolvedOptions().timeZone;
+}
 function readBrowser() {
   const { webdriver, languages, userAgent, language } = navigator;
   automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
@@ -91,7 +86,7 @@ function trust(url) {
   policy ||= trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked });
   return policy ? policy.createScriptURL(url) : url;
 }
-function loadModule(key, settings, isWanted, use2) {
+function loadModule(key, settings, use2, isWanted = () => true) {
   const load = (name, digest2, onLoad) => {
     if (!isWanted()) return;
     const element = document.createElement("script");
@@ -128,9 +123,9 @@ function takeOver(calls2, commands, note) {
   };
   run.isTagstitch = true;
   const isAnswer = (call2) => call2[0] === "consent";
-  for (const call2 of calls2.filter(isAnswer)) run(...Array.from(call2));
+  for (const call2 of calls2.filter(isAnswer)) run(...call2);
   run("begin");
-  for (const call2 of calls2) isAnswer(call2) || run(...Array.from(call2));
+  for (const call2 of calls2) isAnswer(call2) || run(...call2);
   return run;
 }
 
@@ -214,11 +209,7 @@ function watchClicks(isOn, clicks, track2) {
   listen("click auxclick", onClick);
 }
 function watchMedia(start2) {
-  addEventListener(
-    "play",
-    quiet((event) => start2(event.target)),
-    { capture: true, once: true }
-  );
+  addEventListener("play", quiet(start2), { capture: true, once: true });
 }
 
 // src/device.ts
@@ -283,15 +274,13 @@ function digest(text) {
 
 // src/cookie.ts
 var MAX_AGE_S = 400 * 86400;
+var GONE_S = -1;
 function readCookie(name) {
   const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
   return found ? found.slice(name.length + 1) : "";
 }
 function writeCookie(name, value, domain, maxAgeS = MAX_AGE_S) {
   document.cookie = `${name}=${value};path=/;max-age=${maxAgeS};samesite=lax` + (domain && `;domain=${domain}`) + (location.protocol === "https:" ? ";secure" : "");
-}
-function deleteCookie(name, domain) {
-  writeCookie(name, "", domain, -1);
 }
 
 // src/identify.ts
@@ -520,11 +509,12 @@ function awaitHuman(onHuman) {
 // src/ids.ts
 function makeId(nowMs = Date.now()) {
   const time = nowMs.toString(16).padStart(12, "0");
-  const random = "000-8000-000000000000".replace(
+  const random = crypto.getRandomValues(new Uint8Array(21));
+  const rest = "000-8000-000000000000".replace(
     /\d/g,
-    (digit) => (+digit | crypto.getRandomValues(new Uint8Array(1))[0] & (+digit ? 3 : 15)).toString(16)
+    (digit, at) => (+digit | random[at] & (+digit ? 3 : 15)).toString(16)
   );
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${random}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${rest}`;
 }
 function isId(text) {
   return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text);
@@ -617,7 +607,7 @@ function createSilence(settings) {
     },
     object(isObjecting) {
       isSilent = isObjecting;
-      isObjecting ? writeCookie(NAME, "1", settings.cookieDomain) : deleteCookie(NAME, settings.cookieDomain);
+      writeCookie(NAME, "1", settings.cookieDomain, isObjecting ? MAX_AGE_S : GONE_S);
     },
     refresh() {
       isSilent = void 0;
@@ -664,9 +654,8 @@ function createTransport(options) {
   let flying;
   let isLeft = false;
   let failures = 0;
-  let generation = 0;
   const encode = (items) => JSON.stringify(buildEnvelope(options.site, items, options.facts()));
-  const isLarge = (body) => new Blob([body]).size > MAX_BYTES;
+  const isLarge = (body) => body.length * 3 > MAX_BYTES && new Blob([body]).size > MAX_BYTES;
   const take = () => {
     const key = (item) => JSON.stringify(item?.context);
     const first = key(waiting[0]);
@@ -678,7 +667,6 @@ function createTransport(options) {
   const clear = () => {
     waiting = [];
     flying &&= [];
-    generation++;
   };
   const plan = (delayMs) => {
     if (timer === void 0) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
@@ -692,7 +680,6 @@ function createTransport(options) {
     for (const item of items) item.isTried = true;
     const body = encode(items);
     const sentMs = Date.now();
-    const sentIn = generation;
     note(11 /* Sending */, body);
     (async () => fetch(options.endpoint, { method: "POST", body, credentials: "include", keepalive: !isLarge(body) }))().then(async (response) => {
       const { status } = response;
@@ -711,7 +698,7 @@ function createTransport(options) {
         silence: +read("x-tagstitch-stop")
       });
     }).catch((retryAfter) => {
-      if (generation === sentIn) waiting = items.concat(waiting);
+      waiting = flying.concat(waiting);
       failures++;
       notBeforeMs = Date.now() + (+retryAfter * 1e3 || 0);
       note(15 /* WillRetry */, [failures, retryAfter]);
@@ -836,7 +823,7 @@ function createVisitor(settings) {
       const wasKnown = !!(memory || readCookie(cookie));
       memory = void 0;
       isKept = false;
-      deleteCookie(cookie, cookieDomain);
+      writeCookie(cookie, "", cookieDomain, GONE_S);
       for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
       return wasKnown;
     }
@@ -846,6 +833,7 @@ function createVisitor(settings) {
 // src/tag.ts
 var MAX_DRAFTS = 500;
 var CLOCK_TOLERANCE_MS = 3e4;
+var START_MS = 200;
 var SETTLE_MS = 100;
 function createTag(settings, found, note) {
   const consent2 = createConsent(settings.consentFrom ? "required" : settings.consent);
@@ -858,15 +846,14 @@ function createTag(settings, found, note) {
   let sequence = 0;
   let token = found[settings.link] || "";
   let arrival = found[settings.handover];
-  const { touch, campaign } = readLanding(token);
-  let arriving = campaign;
+  const landing = readLanding(token);
   let isSignalsAsked = false;
   let isReleased = false;
+  let planned = 0;
   let isResetDue = false;
   let isLeaving = false;
   let known = [];
   const hasViews = isYes(settings.page);
-  const isAlways = () => true;
   const isOn = (word, isUsual = true) => settings.auto ? settings.auto.includes(word) : isUsual;
   const mayStore = () => consent2.allows("s");
   const mayTouch = () => mayStore() && !silence.holds();
@@ -904,10 +891,11 @@ function createTag(settings, found, note) {
     let context = { c: consent2.letters() };
     if (mayStore()) {
       const { session } = visitor.memory();
-      const memory = visitor.touch(event.t, arriving);
-      arriving = "";
+      const memory = visitor.touch(event.t, landing.campaign);
+      landing.campaign = "";
       if (event.n === "page_view") {
-        if (memory.session !== session) event.p = { ...keepTouch(`${settings.cookie}t`, touch, event.t), ...event.p };
+        if (memory.session !== session)
+          event.p = { ...keepTouch(`${settings.cookie}t`, landing.touch, event.t), ...event.p };
         if (consent2.allows("i")) describeCustomer(event, extra, memory.session);
       }
       context = {
@@ -923,9 +911,9 @@ function createTag(settings, found, note) {
   };
   const describeCustomer = (event, extra, session) => {
     if (settings.domains) extra.xl = 1;
-    const claims = settings.capture ? capture(settings, found) : [];
-    const mark = digest(session + JSON.stringify(claims));
-    if (!claims[0] || recall(`${settings.cookie}c`) === mark) return;
+    const claims = capture(settings, found);
+    const mark = claims[0] && digest(session + JSON.stringify(claims));
+    if (!mark || recall(`${settings.cookie}c`) === mark) return;
     keep(`${settings.cookie}c`, mark);
     event.k = claims;
   };
@@ -953,23 +941,37 @@ function createTag(settings, found, note) {
       isResetDue = false;
       if (!isReleased) {
         isReleased = true;
-        learnTimeZone();
         whenIdle(() => {
           visitor.verify();
           transport.resume();
-        }, 1e3);
+          learnTimeZone();
+        }, START_MS);
       }
     }
     drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
     const isWanted = () => mayStore() && consent2.allows("f");
     if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
-      loadModule("f", settings, isWanted, async (collect) => {
-        const signals = await collect();
-        if (!isWanted()) return;
-        visitor.memory().signalsSent = 1;
-        record("fingerprint", void 0, { f: signals });
-      });
+      loadModule(
+        "f",
+        settings,
+        async (collect) => {
+          const signals = await collect();
+          if (!isWanted()) return;
+          visitor.memory().signalsSent = 1;
+          record("fingerprint", void 0, { f: signals });
+        },
+        isWanted
+      );
+    }
+  };
+  const releaseSoon = () => {
+    if (isReleased) return release();
+    if (!planned) {
+      planned = whenIdle(() => {
+        planned = 0;
+        release();
+      }, START_MS);
     }
   };
   const record = (name, props, extra = {}, identifiers) => {
@@ -994,7 +996,7 @@ function createTag(settings, found, note) {
     drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
     note(maySend() ? 0 /* Queued */ : 1 /* Held */, event);
     for (const listener of listeners) quiet(listener)(event);
-    release();
+    releaseSoon();
   };
   const track2 = (name, props) => {
     if (name) record(`${name}`, props);
@@ -1049,22 +1051,23 @@ function createTag(settings, found, note) {
     note(4 /* Consent */, consent2.letters());
     if (!mayStore()) withdraw();
     if (!consent2.allows("i")) transport.drop(needsIdentity);
-    release();
+    releaseSoon();
   };
   const commands = {
     init() {
     },
     begin() {
       if (settings.consentFrom) {
-        loadModule("c", settings, isAlways, (watch) => {
+        loadModule("c", settings, (watch) => {
           watch(settings.consentFrom, settings.dataLayer, takeAnswer);
           consent2.settle(settings.consent);
-          release();
+          releaseSoon();
         });
       }
       watchLifecycle(
         () => {
           leavePage();
+          release();
           if (mayTouch()) visitor.save();
           transport.leave();
         },
@@ -1094,9 +1097,9 @@ function createTag(settings, found, note) {
       if (isOn("engagement")) takeEngagement = watchEngagement();
       if (isOn("forms")) leaveForm = watchForms(track2);
       watchClicks(isOn, settings.clicks, track2);
-      if (isOn("media")) watchMedia((element) => loadModule("m", settings, isAlways, (watch) => watch(track2, element)));
-      if (isOn("vitals", false))
-        loadModule("v", settings, isAlways, (watch) => watch((props) => record("web_vitals", props)));
+      if (isOn("media"))
+        watchMedia(({ target }) => loadModule("m", settings, (watch) => watch(track2, target)));
+      if (isOn("vitals", false)) loadModule("v", settings, (watch) => watch((props) => record("web_vitals", props)));
       if (hasViews) count();
     },
     page(props) {
@@ -1121,6 +1124,7 @@ function createTag(settings, found, note) {
       handover.keep("");
       known = [];
       isSignalsAsked = false;
+      release();
       drafts = drafts.filter((draft) => !needsIdentity(draft));
       isResetDue = true;
       record("reset");
@@ -1141,7 +1145,7 @@ function createTag(settings, found, note) {
     },
     use(addOn, options = {}) {
       addOns.push([addOn, (options.purpose || "")[0]]);
-      release();
+      releaseSoon();
     }
   };
   return commands;
@@ -1158,7 +1162,7 @@ function boot(script, name) {
   const scope = window;
   const snippet = scope[name];
   if (snippet?.isTagstitch) return;
-  const calls2 = Array.from(snippet?.q || []);
+  const calls2 = [...snippet?.q || []];
   const read = () => readSettings(script, findInit(calls2));
   const found = takeParameters(read(), snippet?.u);
   let isBegun = false;
@@ -1182,12 +1186,7 @@ function boot(script, name) {
 }
 function explain(settings) {
   const feed = { notes: [], debug: settings.debug };
-  loadModule(
-    "o",
-    settings,
-    () => true,
-    (show) => show(feed)
-  );
+  loadModule("o", settings, (show) => show(feed));
   return (said, detail) => {
     const note = { atMs: Date.now(), said, detail };
     feed.notes.push(note);
