@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick chaos lint types tag-tests bench-tag docs picture lock clean size
+.PHONY: help run test quick chaos soak lint types tag-tests bench-tag docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -27,9 +27,18 @@ quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/pytest -q -n auto --dist loadfile -m "not browser and not engine and not chaos and not slow"
 
-chaos: $(STAMPS)/dev ## The long form of the tests that kill and damage. SEED repeats a run.
+chaos: $(STAMPS)/dev $(STAMPS)/programs ## The long form of the tests that kill and damage; writes docs/reliability.md. ROUNDS, SEED, ARGS="-k proxy".
+	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/chaos.jsonl && touch $(STAMPS)/chaos.jsonl
 	@TAGSTITCH_CHAOS_ROUNDS=$${ROUNDS:-200} TAGSTITCH_CHAOS_SEED=$${SEED:-4711} TAGSTITCH_TEST_EXAMPLES=1000 \
-		$(BIN)/pytest tests/chaos tests/identity tests/test_spool*.py tests/test_load*.py --timeout 3600
+		TAGSTITCH_CHAOS_REPORT=$(STAMPS)/chaos.jsonl \
+		$(BIN)/pytest tests/chaos tests/spool tests/load tests/identity --timeout 7200 $(ARGS); \
+		status=$$?; $(BIN)/python -m tests.chaos.report $(STAMPS)/chaos.jsonl && exit $$status
+
+soak: $(STAMPS)/dev ## Most of the load it can bear for MINUTES=30: memory, descriptors and spool stay where they are.
+	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/soak.jsonl && touch $(STAMPS)/soak.jsonl
+	@TAGSTITCH_SOAK_MINUTES=$${MINUTES:-30} TAGSTITCH_CHAOS_REPORT=$(STAMPS)/soak.jsonl \
+		$(BIN)/pytest tests/chaos/test_soak.py -s --timeout 7200; \
+		status=$$?; $(BIN)/python -m tests.chaos.report $(STAMPS)/soak.jsonl && exit $$status
 
 lint:
 	@$(BIN)/ruff check .
