@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import data, doctor, keys, links, questions, roles, sites, watch
+from collector.commands import data, doctor, keys, links, maintenance, questions, roles, sites, watch
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command(rich_help_panel=RUNNING)(roles.web)
 app.command(rich_help_panel=RUNNING)(roles.load)
 app.command(rich_help_panel=RUNNING)(roles.stitch)
 app.command(rich_help_panel=RUNNING)(roles.engine)
+app.add_typer(maintenance.maintenance_app, name="maintenance", rich_help_panel=RUNNING)
 
 STORE = "Ask and change the store"
 app.command(rich_help_panel=STORE)(data.migrate)

@@ -18,6 +18,10 @@ Refused rows
     bad line stands alone. If the store refuses even the rejection in its place, the row was not at fault: that is
     trouble with the schema. All other refusals (no table, read-only, no memory, too many parts) are waited out.
 
+Maintenance
+    While `load/maintenance` is there nothing is sent. A batch that is on its way stays frozen, and is sent again as
+    it was when the file is gone.
+
 Stopping
     The batch in hand is finished; then, if asked to drain, what is sealed is loaded until nothing is left or DRAIN_S
     are over. With the store away the loader stops at once: the frozen batch is sent again by the next one.
@@ -50,7 +54,8 @@ from collector.load.batch import (
     split_ranges,
 )
 from collector.load.journal import LoadJournal, Manifest, Range
-from collector.load.patience import Patience, Stopping
+from collector.load.maintenance import FILE_NAME as MAINTENANCE_NAME
+from collector.load.patience import MAINTENANCE, Patience, Paused, Stopping
 from collector.load.store import ClickHouseLanding, LandingStore, is_bad_row
 from collector.logs import get_logger
 from collector.spool.reader import adopt_folders, list_foreign, list_places
@@ -98,6 +103,7 @@ class Loader:
         self.counts = LoaderCounts()
         self._spool = spool
         self._folder = folder
+        self._maintenance = folder / MAINTENANCE_NAME
         self._store = store
         self._patience = patience
         self._batch_events = batch_events
@@ -109,6 +115,11 @@ class Loader:
         self._turn = 0
         self._foreign: set[Path] = set()
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is loaded now, see `Patience.trouble`; "" while all is well."""
+        return self._patience.trouble
+
     def step(self) -> bool:
         """Load one batch, if one waits. True: look again at once, there may be more.
 
@@ -116,11 +127,15 @@ class Loader:
         meanwhile, InstanceError where the journal holds what this version cannot repeat.
         """
         try:
+            if self._is_paused():
+                return False
             journal = self._open_journal()
             self._look_around()
             if journal.state.manifest is not None:
                 return self._resume(journal, journal.state.manifest)
             return self._load_next(journal)
+        except Paused:
+            return False
         except OSError as error:
             # What is on disk is not known any more: read it again.
             self.close()
@@ -134,6 +149,15 @@ class Loader:
         if self._journal is not None:
             journal, self._journal = self._journal, None
             journal.close()
+
+    def _is_paused(self) -> bool:
+        """Whether maintenance is on, and say once when it begins and ends."""
+        if self._maintenance.exists():
+            self._patience.say_maintenance()
+            return True
+        if self._patience.trouble == MAINTENANCE:
+            self._patience.is_over()
+        return False
 
     # --- one batch
 
@@ -227,6 +251,8 @@ class Loader:
         """
         times, code = 0, 0
         while True:
+            if self._is_paused():
+                raise Paused
             try:
                 self._store.check()
                 insert()

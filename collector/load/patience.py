@@ -11,10 +11,15 @@ from collector.logs import get_logger
 
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 3.0
+MAINTENANCE = "maintenance"
 
 
 class Stopping(Exception):
     """The loader was told to stop while it waited."""
+
+
+class Paused(Exception):
+    """Maintenance began while a batch was on its way: it stays frozen, and goes on when maintenance ends."""
 
 
 class Patience:
@@ -27,11 +32,25 @@ class Patience:
         self._wait_s = FIRST_WAIT_S
         self._kind = ""
 
+    @property
+    def trouble(self) -> str:
+        """What keeps the loader from loading: "", away, schema, disk, rejection, maintenance or `refusal CODE`."""
+        return self._kind
+
     def say(self, kind: str, reason: str) -> None:
         """Log the trouble, if it is not the one that was logged last."""
         if kind != self._kind:
             self._kind = kind
             get_logger().error("loading is paused, events wait in the spool", reason=reason)
+
+    def say_maintenance(self) -> None:
+        """Log once that a person wants it so: no error."""
+        if self._kind != MAINTENANCE:
+            self._kind = MAINTENANCE
+            get_logger().warning(
+                "loading is paused, events wait in the spool",
+                reason="maintenance is on: `tagstitch maintenance off` ends it",
+            )
 
     def say_store(self, error: StoreError) -> None:
         """Log what the store answered; of a refusal the code alone, as the store's words may quote the data."""

@@ -23,6 +23,7 @@ from collector.keyring import make_keyring
 from collector.load.batch import as_places, collect_batch, split_ranges
 from collector.load.journal import SLOT_BYTES, LoadJournal, has_unsettled_batch
 from collector.load.loader import Loader, drain_loader, run_loader
+from collector.load.maintenance import is_maintenance, set_maintenance
 from collector.load.patience import Patience, Stopping
 from collector.spool.frames import encode_frame
 from collector.spool.reader import Place
@@ -250,6 +251,61 @@ def test_stop_while_the_store_is_away(host: Host) -> None:
     assert host.loaded == list(range(9))
     assert len(host.store.blocks) == 2
     assert not has_unsettled_batch(host.folder)
+
+
+def test_maintenance_loads_nothing(host: Host) -> None:
+    """While the switch is on nothing is sent, said once and not as an error; then everything lands in order."""
+    data = host.spool.parent
+    assert set_maintenance(data, wanted=True)
+    assert not set_maintenance(data, wanted=True)
+    host.write(1, range(5))
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert not host.loader.step()
+        assert host.loader.trouble == "maintenance"
+        host.restart()
+        host.stop.set()
+        drain_loader(host.loader, host.stop, 0.1, 60)
+    assert host.store.attempts == []
+    assert [(entry["log_level"], "maintenance" in entry["reason"]) for entry in logs] == [("warning", True)] * 2
+    assert set_maintenance(data, wanted=False)
+    host.write(2, range(5, 9))
+    with capture_logs() as logs:
+        host.load()
+    assert [entry["event"] for entry in logs] == ["loading again"]
+    assert host.loaded == list(range(9))
+
+
+def test_maintenance_begins_with_a_batch_on_its_way(tmp_path: Path) -> None:
+    """A batch whose fate is not known waits as it is, halves of a refused one too, and lands once in the end."""
+
+    class Begins(Waits):
+        """Switches maintenance on where the loader would wait before it sends again."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            set_maintenance(host.spool.parent, wanted=True)
+            return super().wait(timeout)
+
+    for sent in range(9):
+        host = Host(tmp_path / str(sent))
+        host.write(1, range(16))
+        host.store.is_bad = lambda row: row.get("viewport", "") == "11"
+        host.store.plan = [""] * sent + ["lost", "away"]
+        host.stop = Begins()
+        host.loader = Loader(host.spool, host.folder, host.store, Patience(host.stop), digest_key="key")
+        with capture_logs():
+            host.load()
+            attempts = len(host.store.attempts)
+            assert is_maintenance(host.spool.parent)
+            assert not host.loader.step()
+            assert len(host.store.attempts) == attempts
+            host.store.plan = []
+            set_maintenance(host.spool.parent, wanted=False)
+            host.load()
+        host.loader.close()
+        assert sorted(host.loaded) == [number for number in range(16) if number != 11]
+        assert sum(len(row.get("rejected", [])) for row in host.store.rows) == 1
+        assert [row["seq"] for row in host.store.batches] == list(range(1, len(host.store.blocks) + 1))
 
 
 def test_stop_drains(host: Host) -> None:
