@@ -73,6 +73,7 @@ class Reason(StrEnum):
     HANDOVER = "handover"  # a hand-over token that is forged, too old, or of another browser
     EXCLUDED = "excluded"  # a network that the site excludes
     RATE = "rate"  # too many at once
+    SCOPE = "scope"  # the key of a server may not do this
 
 
 RETRYABLE = frozenset({Reason.RATE})

@@ -7,6 +7,7 @@ in `validate`. Nothing of the body survives a refusal, and a field's path is nam
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ from collector.event import Beacon, Context, Envelope, Reason, Rejected
 MAX_DEPTH = 16
 """Deepest nesting of a body, the body itself counted as 1."""
 
+_Form = TypeVar("_Form")
 _DECODER = msgspec.json.Decoder(Envelope)
 _BRACKETS = b"[]{}"
 _NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
@@ -28,13 +30,21 @@ _PATH = re.compile(r"at `\$\.?([\w.\[\]]{0,80})")
 
 def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Fill in the envelope."""
-    body = beacon.body
+    answer = read_json(_DECODER, beacon.body)
+    if isinstance(answer, Rejected):
+        return answer
+    beacon.envelope = answer
+    return beacon
+
+
+def read_json(decoder: msgspec.json.Decoder[_Form], body: bytes) -> _Form | Rejected:
+    """Return what the body holds, or why not. Never raises."""
     if is_too_deep(body):
         return Rejected(Reason.DEPTH)
     if b"\\u" in body:
         body = mend_surrogates(body)
     try:
-        beacon.envelope = _DECODER.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         path = _PATH.search(str(error))
         return Rejected(Reason.SHAPE, field=path.group(1) if path else "")
@@ -44,7 +54,6 @@ def decode(beacon: Beacon, context: Context) -> Beacon | Rejected:
         return Rejected(Reason.ENCODING)
     except ValueError:  # msgspec.DecodeError is one
         return Rejected(Reason.SYNTAX)
-    return beacon
 
 
 def mend_surrogates(body: bytes) -> bytes:

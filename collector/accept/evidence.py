@@ -16,6 +16,7 @@ RESET = "reset"
 UNPROVED_LATE_MS = 300_000
 """How long before its arrival a sign-in may begin where only the script names the visitor."""
 
+_PROVED = frozenset(("cookie", "server"))
 _VISITOR = IdentifierKind(name=VISITOR_KIND)
 
 
@@ -90,8 +91,8 @@ def add_evidence(beacon: Beacon, event: WireEvent, identity: Known, *, kind: str
 
 
 def hold_to_arrival(evidence: EvidenceRow, context: Context) -> None:
-    """Let evidence about a visitor that its cookie does not prove begin when it arrived."""
-    if evidence.proof != "cookie":
+    """Let evidence about a visitor that neither its cookie nor a server proves begin when it arrived."""
+    if evidence.proof not in _PROVED:
         evidence.time_ms = max(evidence.time_ms, context.received_at_ms - UNPROVED_LATE_MS)
 
 

@@ -36,8 +36,8 @@ NEWEST_MS = 300_000
 MAX_OFFSET_MS = 100 * 366 * 86_400_000
 LONGEST_SESSION_MS = 2 * 86_400_000
 
-_LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
-_TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}")
+LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
+TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}")
 _VIEWPORT = re.compile(r"\d{1,5}x\d{1,5}")
 
 
@@ -92,8 +92,8 @@ def _keep_facts(beacon: Beacon, context: Context) -> None:
     """Take over what the browser said about itself, as far as it has the right form."""
     envelope, row = beacon.envelope, beacon.row
     for field, name, form in (
-        ("l", "language", _LANGUAGE),
-        ("z", "time_zone", _TIME_ZONE),
+        ("l", "language", LANGUAGE),
+        ("z", "time_zone", TIME_ZONE),
         ("w", "viewport", _VIEWPORT),
     ):
         text = getattr(envelope, name)

@@ -27,6 +27,7 @@ REMEDIES: dict[str, str] = {
     Reason.HANDOVER: "a link between your domains was opened late, in another browser or network: nothing to do",
     Reason.EXCLUDED: "a network on the site's list of excluded ones, such as your office: nothing to do",
     Reason.RATE: "more requests than the bound: a loop in the page, or a robot",
+    Reason.SCOPE: "give the server a key with scope track, and identify-server where it names customers",
 }
 
 EXPECTED = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.CLOCK, Reason.OPTED_OUT, Reason.OFF))
