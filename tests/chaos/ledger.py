@@ -1,0 +1,109 @@
+"""What clients sent and what was acknowledged to them, held against what the store has: the promise, checked.
+
+An event is noted before it is sent for the first time and again when its 2xx has come, so that at any moment
+acknowledged ⊆ stored ⊆ sent must be true once the spool has run empty.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from collector.errors import StoreError
+from collector.load.journal import has_unsettled_batch
+
+Ask = Callable[[str], list[dict[str, Any]]]
+
+
+class Ledger:
+    """Events by id. Written by one thread, read by any."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, tuple[str, str]] = {}  # event id: session id, event name
+        self.acknowledged: dict[str, None] = {}
+        self.visitors: set[str] = set()
+
+    def note_sent(self, visitor: str, session: str, events: Iterable[dict[str, Any]]) -> None:
+        """Note events of a session that are about to be sent."""
+        self.visitors.add(visitor)
+        for event in events:
+            self.sent[str(event["i"])] = (session, str(event["n"]))
+
+    def note_acknowledged(self, events: Iterable[dict[str, Any]]) -> None:
+        """Note that these events got their 2xx."""
+        for event in events:
+            self.acknowledged[str(event["i"])] = None
+
+    def compare(self, ask: Ask, host_count: int = 1) -> str:
+        """Hold the ledger against the store and say in a few words what was found. Raises AssertionError.
+
+        `ask`: asks as the writer. `host_count`: hosts whose loaders had a journal of their own.
+        """
+        stored = Counter(str(row["id"]) for row in ask("SELECT event_id AS id FROM v_events"))
+        stored = Counter({event: count for event, count in stored.items() if event in self.sent})
+        lost = [event for event in self.acknowledged if event not in stored]
+        doubled = [event for event, count in stored.items() if count > 1]
+        assert not lost, f"{len(lost)} of {len(self.acknowledged)} acknowledged events are lost, such as {lost[0]}"
+        assert not doubled, f"{len(doubled)} events are doubled, such as {doubled[0]}"
+        strange = ask(
+            "SELECT toString(event_id) AS id FROM events FINAL WHERE visitor_id IN"
+            f" ({', '.join(repr(visitor) for visitor in self.visitors) or repr('')})"
+        )
+        assert {str(row["id"]) for row in strange} <= set(self.sent), "the store has events that nobody sent"
+
+        self._compare_sessions(ask, set(stored))
+        self._compare_evidence(ask, set(stored))
+        hosts = ask("SELECT host, max(seq) AS last, count() AS n FROM batches FINAL GROUP BY host")
+        assert all(row["last"] == row["n"] for row in hosts), f"the list of batches has a gap: {hosts}"
+        assert len(hosts) <= host_count, hosts
+        return f"0 lost, 0 doubled of {len(self.acknowledged):,} acknowledged"
+
+    def _compare_sessions(self, ask: Ask, stored: set[str]) -> None:
+        wanted = Counter(self.sent[event][0] for event in stored)
+        rows = ask(
+            "SELECT session_id AS id, uniqExactMerge(events) AS n, uniqExactIfMerge(page_views) AS views"
+            " FROM sessions GROUP BY session_id"
+        )
+        found = {str(row["id"]): row["n"] for row in rows if str(row["id"]) in wanted}
+        assert found == wanted, "sessions count other events than are stored"
+        views = Counter(self.sent[event][0] for event in stored if self.sent[event][1] == "page_view")
+        counted = {str(row["id"]): row["views"] for row in rows if str(row["id"]) in wanted and row["views"]}
+        assert counted == views, "sessions count other page views than are stored"
+
+    def _compare_evidence(self, ask: Ask, stored: set[str]) -> None:
+        wanted = Counter(event for event in stored if self.sent[event][1] == "identify")
+        rows = ask("SELECT event_id AS id FROM identity_evidence FINAL WHERE kind = 'identify'")
+        found = Counter(str(row["id"]) for row in rows if str(row["id"]) in self.sent)
+        assert found == wanted, (
+            f"{(wanted - found).total()} pieces of evidence are lost, {(found - wanted).total()} more"
+        )
+
+
+def wait_until_loaded(data: Path, *, limit_s: float = 60.0, explain: Callable[[], str] = str) -> None:
+    """Wait until nothing waits in the spool and no batch is unsettled. `explain`: what to say where it never is."""
+    give_up_at = time.monotonic() + limit_s
+    while waiting := [path.name for path in (data / "spool").rglob("*.v1.*") if path.suffix in (".seg", ".open")]:
+        assert time.monotonic() < give_up_at, f"{len(waiting)} segments still wait, such as {waiting[0]}\n{explain()}"
+        time.sleep(0.05)
+    while has_unsettled_batch(data / "load"):
+        assert time.monotonic() < give_up_at, f"a batch is still unsettled\n{explain()}"
+        time.sleep(0.05)
+
+
+def ask_patiently(ask: Ask, limit_s: float = 40.0) -> Ask:
+    """Return `ask` for a store that may just be on its way back: it is asked again until it answers."""
+
+    def patient(question: str) -> list[dict[str, Any]]:
+        give_up_at = time.monotonic() + limit_s
+        while True:
+            try:
+                return ask(question)
+            except StoreError:
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.1)
+
+    return patient
