@@ -103,6 +103,21 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Put the bytes into the file in one step, and wait for no disk: after a power cut it may be old, empty or gone.
+
+    For what is written every second and only ever looked at. One writer at a time, as with `write_file`.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    unlink(draft)
+    fd = create_file(draft)
+    try:
+        write_all(fd, data)
+    finally:
+        close(fd)
+    rename(draft, path)
+
+
 def unlink(path: Path) -> None:
     """Remove the file; none is fine. Durable only after `sync_folder`."""
     try:

@@ -32,7 +32,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,9 +52,11 @@ from collector.load.batch import (
     make_token,
     split_ranges,
 )
+from collector.load.counts import LoaderCounts
 from collector.load.journal import LoadJournal, Manifest, Range
 from collector.load.maintenance import FILE_NAME as MAINTENANCE_NAME
 from collector.load.patience import MAINTENANCE, Patience, Paused, Stopping
+from collector.load.status import LoadStatusFile, Position
 from collector.load.store import ClickHouseLanding, LandingStore, is_bad_row
 from collector.logs import get_logger
 from collector.spool.reader import adopt_folders, list_foreign, list_places
@@ -67,21 +68,6 @@ REFUSED_NAME = "refused"
 DRAIN_S = 3.0
 """Less than the supervisor's patience with a role that was told to stop."""
 NO_BOUND = 2**62
-
-
-@dataclass(slots=True)
-class LoaderCounts:
-    """What a loader has done since it was started."""
-
-    batches: int = 0
-    lines: int = 0
-    events: int = 0
-    bytes: int = 0
-    retries: int = 0  # attempts after the first
-    refused: int = 0  # lines that the store would not take
-    damaged: int = 0  # stretches of the spool that are no frames
-    damaged_bytes: int = 0
-    adopted: int = 0  # segments of dead writers
 
 
 class Loader:
@@ -114,6 +100,12 @@ class Loader:
         self._halves: list[list[Range]] = []  # of batches that were refused, the next one last
         self._turn = 0
         self._foreign: set[Path] = set()
+
+    @property
+    def position(self) -> Position:
+        """How far it is. May be read by another thread."""
+        journal = self._journal
+        return Position() if journal is None else Position(journal.state.host, journal.state.seq, journal.state.offsets)
 
     @property
     def trouble(self) -> str:
@@ -232,10 +224,7 @@ class Loader:
         journal.settle(manifest.ranges, manifest.seq)
         journal.remove_finished(self._spool)
         self._patience.is_over()
-        self.counts.batches += 1
-        self.counts.lines += len(batch.lines)
-        self.counts.events += manifest.events
-        self.counts.bytes += len(body)
+        self.counts.count_batch(len(batch.lines), manifest.events, len(body), self._clock_ms())
         return True
 
     def _list(self, journal: LoadJournal, manifest: Manifest) -> None:
@@ -357,9 +346,12 @@ def run_loader(config: Config, keyring: Keyring, stop: threading.Event, *, drain
         batch_bytes=config.batch_bytes,
         digest_key=keyring.digest_key,
     )
+    status = LoadStatusFile(config.data_path, lambda: loader.position, lambda: loader.trouble, loader.counts)
+    status.start()
     try:
         drain_loader(loader, stop, config.load_interval_s, DRAIN_S if drain else 0.0)
     finally:
+        status.stop()
         loader.close()
         store.close()
         disk.close(lock)
