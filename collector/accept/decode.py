@@ -46,14 +46,19 @@ def read_json(decoder: msgspec.json.Decoder[_Form], body: bytes) -> _Form | Reje
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        path = _PATH.search(str(error))
-        return Rejected(Reason.SHAPE, field=path.group(1) if path else "")
+        return Rejected(Reason.SHAPE, field=find_path(error))
     except RecursionError:
         return Rejected(Reason.DEPTH)
     except UnicodeDecodeError:
         return Rejected(Reason.ENCODING)
     except ValueError:  # msgspec.DecodeError is one
         return Rejected(Reason.SYNTAX)
+
+
+def find_path(error: msgspec.ValidationError) -> str:
+    """Return the path of the field that has the wrong type: names that we know, never keys of the sender's."""
+    path = _PATH.search(str(error))
+    return path.group(1) if path else ""
 
 
 def mend_surrogates(body: bytes) -> bytes:

@@ -21,7 +21,7 @@ from collector.event import Beacon, Context, Rejected
 
 MAX_USER_AGENT_CHARS = 512
 
-_COUNTRY = re.compile(r"[A-Z]{2}")
+COUNTRY = re.compile(r"[A-Z]{2}")
 
 
 class Client(NamedTuple):
@@ -65,7 +65,7 @@ def recognise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     row.os, row.os_version, row.device = client.os, client.os_version, client.device
     row.bot_reason = _find_robot(client, beacon.envelope.automation, context)
     row.is_bot = int(bool(row.bot_reason) and not beacon.site.count_automated)
-    row.country = context.country if _COUNTRY.fullmatch(context.country) else ""
+    row.country = context.country if COUNTRY.fullmatch(context.country) else ""
     row.network = truncate_address(context.address)
     return beacon
 
