@@ -59,11 +59,14 @@ def is_torn(data: bytes, start: int) -> bool:
     """Tell whether `data[start:]`, damage at the end of a segment, is a write that never was completed.
 
     True for a frame shorter than its header says, for less than a header and for zeros; such a write was never
-    acknowledged. False for anything else: somebody may have been told that it is stored.
+    acknowledged. False for anything else: somebody may have been told that it is stored. So where a newline has come,
+    the frame was whole, and its length is what is damaged.
     """
     rest = len(data) - start
     if rest < HEADER_BYTES or not data[start:].strip(b"\0"):
         return True
+    if b"\n" in data[start:]:
+        return False
     size = _read_length(data, start)
     return size is not None and size <= MAX_LINE_BYTES and rest < size + OVERHEAD_BYTES
 
