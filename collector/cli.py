@@ -28,6 +28,7 @@ app = typer.Typer(
 RUNNING = "Run"
 app.command(rich_help_panel=RUNNING)(roles.run)
 app.command(rich_help_panel=RUNNING)(roles.web)
+app.command(rich_help_panel=RUNNING)(roles.reload)
 app.command(rich_help_panel=RUNNING)(roles.load)
 app.command(rich_help_panel=RUNNING)(roles.stitch)
 app.command(rich_help_panel=RUNNING)(roles.engine)

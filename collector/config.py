@@ -49,6 +49,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     port: Annotated[Port, Meta(description="Port on which web listens; 0: any free one.")] = 8000
     engine_host: Annotated[str, Meta(description="Address on which the embedded engine listens.")] = "127.0.0.1"
     engine_port: Annotated[Port, Meta(description="Port of the embedded engine; 0: any free one.")] = 8123
+    web_workers: Annotated[
+        int, Meta(description="Web processes that share the port; 0: one for each core but one.", ge=0, le=256)
+    ] = 1
     public_url: Annotated[
         str,
         Meta(description="How browsers reach this collector, `https://shop.example`; empty: as requested."),

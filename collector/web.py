@@ -1,7 +1,9 @@
 """The process `web`: spool, sites, application and HTTP server, put together and run on a given socket.
 
 It needs the data folder and the secrets, not the store: sites and keys come from their copy on disk until the store
-answers. On SIGTERM it stops listening, ends what is under way, seals the spool and goes.
+answers. Its folder of the spool is the first of `web-0`, `web-1`, … that no living process holds, so that any number
+of web processes can share a data folder, a successor beside the one that it replaces too. On SIGTERM it stops
+listening, ends what is under way, seals the spool and goes.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collector.app import create_app
 from collector.config import Config
 from collector.country import open_country_lookup
 from collector.endpoints.edge import Edge
+from collector.errors import InstanceBusy
 from collector.http import make_protocol
 from collector.id_tokens.poll import KeyPoller
 from collector.instance import open_instance
@@ -31,6 +34,7 @@ from collector.sites.poll import SitePoller
 from collector.spool.writer import SpoolWriter
 
 SHUTDOWN_LIMIT_S = 2
+MOST_WRITERS = 1024
 
 
 def serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
@@ -43,15 +47,7 @@ def serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
 
 
 async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> None:
-    port = listener.getsockname()[1]
-    spool = SpoolWriter(
-        config.data_path / "spool" / f"web-{port}",
-        segment_bytes=config.segment_bytes,
-        segment_age_s=config.segment_age_s,
-        max_spool_bytes=config.max_spool_bytes,
-        min_free_bytes=config.min_free_bytes,
-        durability=config.durability,
-    )
+    spool = await asyncio.to_thread(open_spool, config)
     key_poller: KeyPoller | None = None
     try:
         poller = SitePoller(config, keyring)
@@ -90,6 +86,26 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
         if key_poller is not None:
             await asyncio.to_thread(key_poller.stop)
         await asyncio.to_thread(spool.close)
+
+
+def open_spool(config: Config) -> SpoolWriter:
+    """Take the first free folder of the spool. Raises OSError, and InstanceBusy where there is none."""
+    number = 0
+    while True:
+        try:
+            return SpoolWriter(
+                config.data_path / "spool" / f"web-{number}",
+                segment_bytes=config.segment_bytes,
+                segment_age_s=config.segment_age_s,
+                max_spool_bytes=config.max_spool_bytes,
+                min_free_bytes=config.min_free_bytes,
+                durability=config.durability,
+                lock_patience_s=0.0,
+            )
+        except InstanceBusy:
+            number += 1
+            if number == MOST_WRITERS:
+                raise
 
 
 class _Server(uvicorn.Server):

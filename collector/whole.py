@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import msgspec
 
@@ -27,14 +27,15 @@ from collector.instance import Instance, RunningState, open_instance
 from collector.keyring import Credential, Keyring, open_keyring
 from collector.listener import listen
 from collector.logs import get_logger
+from collector.role_board import RoleBoard
 from collector.sites.rows import ensure_demo_site
 from collector.store.client import open_client
 from collector.store.dsn import Role as DsnRole
 from collector.store.dsn import find_address
 from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
+from collector.workers import START_LIMIT_S, close_listeners, count_workers, make_environ, make_web_roles
 
-START_LIMIT_S = 60.0
 ENGINE_DRAIN_S = 1.5  # nobody loads any more when its turn comes: only a reader's statement can still run
 STOP_ORDER = ("web", "load", "stitch", "engine")
 
@@ -45,15 +46,17 @@ async def run_all(config: Config) -> None:
     instance = open_instance(config.data_path, lock=True)
     try:
         keyring = open_keyring(config.secrets_path)
-        listener = listen(config.host, config.port, "PORT or --port")
-        config = _settle_ports(config, listener)
-        supervisor = Supervisor()
+        listeners = listen(config.host, config.port, "PORT or --port", count_workers(config))
+        config = _settle_ports(config, listeners)
+        board = RoleBoard(config.data_path)
+        supervisor = Supervisor(board)
         try:
-            await _start(supervisor, instance, config, keyring, listener, started)
+            await _start(supervisor, instance, config, keyring, listeners, started)
             await supervisor.wait()
         finally:
+            close_listeners(listeners)
             await supervisor.stop(STOP_ORDER)
-            listener.close()
+            board.close()
             get_logger().info("stopped")
     finally:
         instance.close()
@@ -64,34 +67,28 @@ async def _start(
     instance: Instance,
     config: Config,
     keyring: Keyring,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     started: float,
 ) -> None:
-    environ = _role_environ(config)
+    environ = make_environ(config)
     engine = None
     if config.is_embedded:
         engine = await supervisor.start(make_engine_role(config, keyring))
     instance.write_state(RunningState(os.getpid(), config.host, config.port, config.engine_host, config.engine_port))
     command = [sys.executable, "-m", "collector"]
-    web = Role(
-        "web",
-        [*command, "web", "--fd", str(listener.fileno())],
-        environ,
-        pass_fds=[listener.fileno()],
-        stop_s=3.5,
-        announces=True,
-    )
+    webs = make_web_roles(environ, listeners)
     # A web process that has a copy of the sites can start at once; the first one waits until they are in the store.
     is_first = not (config.data_path / "web" / "sites.json").exists()
-    web_running = None if is_first else await supervisor.start(web)
+    running = [] if is_first else [await supervisor.start(web) for web in webs]
     if engine is not None and await supervisor.until(engine.announced, START_LIMIT_S, "engine") is None:
         return
     await _migrate(config, keyring)
-    web_running = web_running or await supervisor.start(web)
+    running = running or [await supervisor.start(web) for web in webs]
     await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
-    if await supervisor.until(web_running.announced, START_LIMIT_S, "web") is None:
-        return
+    for web in running:
+        if await supervisor.until(web.announced, START_LIMIT_S, "web") is None:
+            return
     await _await_ready(config)
     _greet(config, keyring, time.monotonic() - started)
 
@@ -125,31 +122,19 @@ def _give_access(credential: Credential) -> Access:
     return Access(credential.user, digest_password(credential.password))
 
 
-def _settle_ports(config: Config, listener: socket.socket) -> Config:
+def _settle_ports(config: Config, listeners: Sequence[socket.socket]) -> Config:
     """Replace ports of 0 by real ones and see that the engine's is free, before anything starts."""
-    changes: dict[str, int] = {"port": listener.getsockname()[1]}
+    changes: dict[str, int] = {"port": listeners[0].getsockname()[1]}
     if config.is_embedded:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((config.engine_host, config.engine_port))
             except OSError as error:
-                listener.close()
+                close_listeners(listeners)
                 raise PortTaken(config.engine_host, config.engine_port, "ENGINE_PORT or --engine-port") from error
             changes["engine_port"] = probe.getsockname()[1]
     return msgspec.structs.replace(config, **changes)
-
-
-def _role_environ(config: Config) -> Mapping[str, str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("TAGSTITCH_")}
-    for name, value in msgspec.structs.asdict(config).items():
-        environ[f"TAGSTITCH_{name.upper()}"] = str(value).lower() if isinstance(value, bool) else str(value)
-    if secrets := os.environ.get("TAGSTITCH_SECRETS"):
-        environ["TAGSTITCH_SECRETS"] = secrets
-    if config.log_form == "auto" and sys.stderr.isatty():
-        environ["TAGSTITCH_LOG_FORM"] = "text"
-    environ["TAGSTITCH_SUPERVISED"] = "1"
-    return environ
 
 
 async def _await_ready(config: Config) -> None:

@@ -15,6 +15,8 @@ import typer
 from collector import disk
 from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
 from collector.config import Config
+from collector.errors import InstanceError
+from collector.instance import read_state
 from collector.keyring import Keyring, open_keyring, read_keyring
 from collector.listener import listen
 from collector.logs import configure_logs
@@ -23,6 +25,9 @@ HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", hel
 PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
 EnginePortOption = Annotated[
     int | None, typer.Option("--engine-port", metavar="PORT", help="Port of the embedded ClickHouse.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="Web processes on the port; 0: one for each core but one.")
 ]
 DemoOption = Annotated[
     bool | None, typer.Option("--demo/--no-demo", help="Serve the demo shop at /demo and its live page.")
@@ -36,11 +41,13 @@ def run(
     host: HostOption = None,
     port: PortOption = None,
     engine_port: EnginePortOption = None,
+    workers: WorkersOption = None,
     demo: DemoOption = None,
 ) -> None:
     """Start everything: engine, web, load and stitch, under one supervisor.
 
     The data folder is made on first start, with fresh secrets. Ctrl-C stops all of it and loses nothing.
+    `tagstitch reload` puts new web processes in the place of the old ones, without a gap.
 
         tagstitch run --demo                 everything on this machine, with the demo shop
         tagstitch run --data /srv/tagstitch  the same with a folder of your choice
@@ -48,7 +55,8 @@ def run(
     """
     from collector.whole import run_all  # late: `tagstitch --help` needs none of it
 
-    read = read_options(data, config, settings, host=host, port=port, engine_port=engine_port, demo=demo)
+    flags = {"host": host, "port": port, "engine_port": engine_port, "web_workers": workers, "demo": demo}
+    read = read_options(data, config, settings, **flags)
     configure_logs("supervisor", read.config.log_level, read.config.log_form)
     disk.allow_open_files()  # the roles inherit it
     asyncio.run(run_all(read.config))
@@ -60,19 +68,52 @@ def web(
     settings: SetOption = None,
     host: HostOption = None,
     port: PortOption = None,
+    workers: WorkersOption = None,
     demo: DemoOption = None,
     fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
 ) -> None:
     """Take beacons in and serve the tag, the API and the pages.
 
     Needs the data folder and its secrets, and works while the store is away. Several hosts share one secrets file.
+    With several workers, SIGHUP replaces them one at a time by new processes, without a gap.
     """
     from collector.web import serve
+    from collector.workers import count_workers, run_workers
 
-    read = read_options(data, config, settings, host=host, port=port, demo=demo)
+    read = read_options(data, config, settings, host=host, port=port, web_workers=workers, demo=demo)
+    if fd is None and count_workers(read.config) > 1:
+        configure_logs("supervisor", read.config.log_level, read.config.log_form)
+        read_keyring(read.config.secrets_path)  # where they are missing this is said once, not by each
+        disk.allow_open_files()
+        asyncio.run(run_workers(read.config))
+        return
     keyring = _start_role("web", read.config)
-    listener = socket.socket(fileno=fd) if fd is not None else listen(read.config.host, read.config.port, "--port")
-    serve(read.config, keyring, listener)
+    if fd is not None:
+        serve(read.config, keyring, socket.socket(fileno=fd))
+    else:
+        [listener] = listen(read.config.host, read.config.port, "PORT or --port")
+        serve(read.config, keyring, listener)
+
+
+def reload(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Put new web processes in the place of those that run, one at a time, without a gap.
+
+    A new one is ready before the old one is asked to go, and the old one answers what it has begun. They run the
+    program that is installed now, with the secrets of now and the settings with which `tagstitch run` was started.
+    Where a new one does not become ready the old one stays, and the log says why.
+
+    \b
+        tagstitch reload --data /srv/tagstitch
+        systemctl reload tagstitch
+    """
+    read = read_options(data, config, settings)
+    state = read_state(read.config.data_path)
+    if state is None:
+        raise InstanceError(
+            read.config.data_path, "no `tagstitch run` here; send SIGHUP to the process of `tagstitch web --workers N`"
+        )
+    os.kill(state.pid, signal.SIGUSR1)
+    typer.echo(f"asked process {state.pid} to replace its web processes one at a time; its log says when it has")
 
 
 def load(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:

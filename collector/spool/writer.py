@@ -91,10 +91,12 @@ class SpoolWriter:
         min_free_bytes: int = 268_435_456,
         durability: str = "fsync",
         clock: Callable[[], float] = time.monotonic,
+        lock_patience_s: float = LOCK_PATIENCE_S,
     ) -> None:
         """Take the folder (`spool/<writer>`), seal what an earlier writer left open, and start.
 
-        `clock`: seconds that never go back. `max_spool_bytes` bounds all folders beside this one together.
+        `lock_patience_s`: how long to wait for the folder's lock. `clock`: seconds that never go back.
+        `max_spool_bytes` bounds all folders beside this one together.
         Raises InstanceBusy where another process writes here, OSError where the folder cannot be used.
         """
         self.counts = SpoolCounts()
@@ -102,7 +104,7 @@ class SpoolWriter:
         self._clock = clock
 
         disk.make_folder(folder)
-        self._lock_fd = self._take_lock()
+        self._lock_fd = self._take_lock(lock_patience_s)
         try:
             for found in recover_folder(folder):
                 self.counts.recovered_frames += found.frames
@@ -241,9 +243,9 @@ class SpoolWriter:
         place = sum(seconds > bound for bound in COMMIT_BOUNDS_S)
         self.counts.commit_buckets[place] += 1
 
-    def _take_lock(self) -> int:
+    def _take_lock(self, patience_s: float) -> int:
         """Take the folder's lock. The loader may hold it for a moment, while it adopts what a dead writer left."""
-        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        give_up_at = time.monotonic() + patience_s
         while True:
             fd = disk.take_lock(self._folder / LOCK_NAME)
             if fd is not None:
