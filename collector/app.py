@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute
 
 from collector.config import Config
 from collector.console.guard import OperatorGuard
-from collector.endpoints import api, beacon, health, links, opt_out, pixel, tag
+from collector.endpoints import api, beacon, health, links, opt_out, pixel, server_events, tag
 from collector.endpoints.edge import Edge
 from collector.keyring import Keyring
 from collector.sites.poll import SitePoller
@@ -41,6 +41,7 @@ def create_app(
         *links.routes(edge),
         *tag.routes(config),
         *api.routes(config, keyring, poller),
+        *server_events.routes(edge, poller.uses.note),
         *health.routes(OperatorGuard(keyring), spool, edge.site_book),
     ]
     if config.demo:

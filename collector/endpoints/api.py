@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from collector import __version__
 from collector.config import Config
+from collector.endpoints.server_events_texts import describe_server_events
 from collector.event import Envelope, Reason
 from collector.keyring import Keyring
 from collector.sites.keys import verify_key
@@ -72,7 +73,7 @@ def describe(config: Config) -> dict[str, Any]:
         "type": "object",
         "required": ["error", "field", "message", "retry"],
         "properties": {
-            "error": {"enum": [*Reason, "unavailable"]},
+            "error": {"enum": [*Reason, "unauthorized", "unavailable"]},
             "field": {"type": "string", "description": "Path of the field, never its value."},
             "message": {"type": "string"},
             "retry": {"type": "boolean", "description": "Whether the same bytes may be sent again later."},
@@ -88,6 +89,7 @@ def describe(config: Config) -> dict[str, Any]:
         "204": answer("Kept. X-Tagstitch-Rejected names what was not."),
         **dict.fromkeys(("400", "403", "404", "413", "415", "429", "503"), refused),
     }
+    server_paths, server_schemas = describe_server_events({"$ref": "#/components/schemas/Refusal"})
     ready = _object({"ready": {"type": "boolean"}, "reason": {"type": "string"}})
     return {
         "openapi": "3.1.0",
@@ -125,6 +127,7 @@ def describe(config: Config) -> dict[str, Any]:
                     "responses": {"200": answer("The sites.", _object({"sites": {"type": "array"}})), "401": refused},
                 }
             },
+            **server_paths,
             "/health": {"get": {"summary": "Is it alive?", "responses": {"200": answer("Yes.")}}},
             "/ready": {
                 "get": {
@@ -134,8 +137,11 @@ def describe(config: Config) -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": {**components, "Refusal": refusal},
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "schemas": {**components, **server_schemas, "Refusal": refusal},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "basic": {"type": "http", "scheme": "basic", "description": "The key as user name, no password."},
+            },
         },
     }
 
