@@ -17,8 +17,9 @@ from collector.console.guard import OperatorGuard
 from collector.endpoints import api, beacon, health, links, opt_out, pixel, server_events, tag
 from collector.endpoints.edge import Edge
 from collector.keyring import Keyring
+from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller
-from collector.spool.writer import SpoolWriter
+from collector.spool.writer import SpoolWriter, read_spool_totals
 from collector.store.client import StoreClient, open_client
 
 
@@ -34,6 +35,9 @@ def create_app(
 
     `is_stopping`: whether the process is about to end; answers that would go on for ever end then.
     """
+    shared = SharedTotals(
+        config.data_path, spool.writer, lambda: read_spool_totals(spool.counts), lambda: edge.site_book().read_at_ms
+    )
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -42,7 +46,7 @@ def create_app(
         *tag.routes(config),
         *api.routes(config, keyring, poller),
         *server_events.routes(edge, poller.uses.note),
-        *health.routes(OperatorGuard(keyring), spool, edge.site_book),
+        *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]
     if config.demo:
         from collector.console.demo import demo_routes
@@ -54,9 +58,11 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         poller.start()
+        shared.start()
         try:
             yield
         finally:
+            await shared.stop()
             poller.stop()
 
     app = Starlette(routes=routes, lifespan=lifespan)

@@ -38,6 +38,8 @@ COUNTERS = {
     "edge_requests": CounterForm("What became of requests and connections.", ("outcome",)),
     "limited_requests": CounterForm("Requests answered 429, by what was over its rate.", ("scope",)),
     "removed_values": CounterForm("Values that became [removed], by where they stood.", ("place",)),
+    "spool_failures": CounterForm("Groups of beacons that the disk did not take.", ()),
+    "spool_refusals": CounterForm("Beacons refused for a bound of the spool.", ()),
     "kept_bodies": CounterForm("Refused bodies kept for replay, or not, by what became of them.", ("outcome",)),
 }
 
@@ -104,7 +106,7 @@ def count_kept_body(outcome: str, bodies: int = 1) -> None:
 
 
 def observe_acknowledgement(seconds: float) -> None:
-    """Note how long a beacon has waited for its answer, from the read of its head to the end of the sync."""
+    """Note how long a beacon waited for its answer: from the last byte of its body to the end of the sync."""
     _acks.buckets[bisect_left(ACK_BOUNDS_S, seconds)] += 1
     _acks.total += seconds
 

@@ -6,6 +6,8 @@ plain ASGI endpoint without middleware, because this path is the one that has to
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import msgspec
 from starlette.routing import Route
 
@@ -17,7 +19,7 @@ from collector.endpoints.edge import Edge, RequestFacts, read_facts
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.errors import SpoolError, SpoolFull
 from collector.event import RETRYABLE, Reason
-from collector.metrics import count_request
+from collector.metrics import count_request, observe_acknowledgement
 
 STATUS_BY_REASON = {
     Reason.SIZE: 413,
@@ -75,6 +77,7 @@ class Beacons:
         except Disconnected:
             count_request("disconnected")
             return
+        began = perf_counter()
         if not facts.context.sites.read_at_ms:
             # Nothing is known yet of any site: the client keeps its events, a 404 would make it drop them.
             await self._answer_unavailable(_RETRY_AFTER_S, facts, send)
@@ -93,6 +96,7 @@ class Beacons:
             retry_after_s = error.retry_after_s if isinstance(error, SpoolFull) else _RETRY_AFTER_S
             await self._answer_unavailable(retry_after_s, facts, send)
             return
+        observe_acknowledgement(perf_counter() - began)
         await self._answer_kept(outcome, facts, send)
 
     async def _answer_kept(self, outcome: Accepted, facts: RequestFacts, send: Send) -> None:

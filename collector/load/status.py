@@ -40,6 +40,7 @@ class LoadStatus(msgspec.Struct, frozen=True):
     oldest_ms: int  # when the oldest beacon that waits was received
     paused: str  # one of PAUSES, "" while all is well
     paused_code: int  # ClickHouse's code where it refuses
+    offsets: dict[str, int]  # bytes of segments (`folder/segment`) that are loaded already
     counts: LoaderCounts
 
 
@@ -100,6 +101,7 @@ class LoadStatusFile:
                 oldest_ms=survey.oldest_ms,
                 paused="refused" if paused == "refusal" else paused,
                 paused_code=int(code) if code.isdigit() else 0,
+                offsets=position.offsets,
                 counts=self._counts,
             )
             disk.replace_file(self._path, msgspec.json.encode(status))

@@ -48,6 +48,7 @@ from pathlib import Path
 from collector import disk
 from collector.errors import InstanceBusy, SpoolError
 from collector.logs import get_logger
+from collector.metrics import Histogram, Totals
 from collector.spool.bounds import SpoolBounds
 from collector.spool.frames import encode_frame
 from collector.spool.segments import LOCK_NAME, recover_folder
@@ -161,6 +162,11 @@ class SpoolWriter:
         disk.close(self._lock_fd)
 
     @property
+    def writer(self) -> str:
+        """Name of the writer: its folder's."""
+        return self._folder.name
+
+    @property
     def used_bytes(self) -> int:
         """Size of the whole spool as measured last, and what was written here since."""
         return self._bounds.used_bytes
@@ -271,3 +277,10 @@ def _resolve(group: list[_Waiting], failure: SpoolError | None) -> None:
             group[0][1].get_loop().call_soon_threadsafe(settle)
         except RuntimeError:  # the loop is closed: nobody waits any more
             return
+
+
+def read_spool_totals(counts: SpoolCounts) -> Totals:
+    """Return the counts in the form of the process's metrics."""
+    commits = Histogram(list(counts.commit_buckets), counts.commit_seconds)
+    counters = {"spool_failures": {"": counts.failures}, "spool_refusals": {"": counts.refusals}}
+    return Totals(counters, {"spool_commit_seconds": commits})
