@@ -68,16 +68,19 @@ FAULTS: dict[str, Callable[..., Any]] = {
 
 
 class FaultyOs:
-    """`os`, but call number `at` (from 1; 0: none) of those in CALLS meets the fault, and `times - 1` after it."""
+    """`os`, but call number `at` (from 1; 0: none) of those in `names` meets the fault, and `times - 1` after it."""
 
-    def __init__(self, at: int = 0, fault: Callable[..., Any] = write_half, times: int = 1) -> None:
+    def __init__(
+        self, at: int = 0, fault: Callable[..., Any] = write_half, times: int = 1, names: frozenset[str] = CALLS
+    ) -> None:
         self.calls: list[str] = []
+        self._names = names
         self._range = range(at, at + times) if at else range(0)
         self._fault = fault
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(os, name) if name not in SYNCS else os.fstat
-        if name not in CALLS:
+        if name not in self._names:
             return call
 
         def counted(*arguments: Any) -> Any:

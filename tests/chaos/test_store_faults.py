@@ -5,9 +5,7 @@ The loader is the real one, in a thread; the engine is the real one in its proce
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import itertools
 import random
 import threading
 import time
@@ -20,11 +18,11 @@ from structlog.testing import capture_logs
 
 from collector.load import patience
 from collector.load.loader import run_loader
-from collector.spool.writer import SpoolWriter
 from tests.chaos.fault_proxy import Answer, CutAnswer, CutBody, Fault, FaultProxy, Reset, Slow
 from tests.chaos.ledger import Ledger, ask_patiently, wait_until_loaded
 from tests.chaos.outcome import SEED, chaos_case, count_rounds, is_long
-from tests.running_store import RunningStore, make_event, make_evidence, make_id, make_row, running_store
+from tests.chaos.stream import Stream
+from tests.running_store import RunningStore, running_store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -51,52 +49,6 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 HOLD_S = 2.0 if is_long() else 0.1
 TRIES = count_rounds(1, 10)
 GROUPS = [[name] for name in FAULTS] if is_long() else [list(FAULTS)]
-
-
-class Stream:
-    """Appends beacons to a spool of its own until `stop`, a few at a time, and keeps their ledger."""
-
-    numbers = itertools.count(1)
-
-    def __init__(self, data: Path, ledger: Ledger) -> None:
-        self._folder = data / "spool" / "web-0"
-        self._ledger = ledger
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-
-    def __enter__(self) -> Stream:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def wait_for_more(self, count: int = 20) -> None:
-        """Wait until so many more events are acknowledged: a store in trouble must not hold them up."""
-        wanted = len(self._ledger.acknowledged) + count
-        give_up_at = time.monotonic() + 60
-        while len(self._ledger.acknowledged) < wanted:
-            assert time.monotonic() < give_up_at, "nothing is acknowledged any more"
-            time.sleep(0.005)
-
-    async def _run(self) -> None:
-        writer = SpoolWriter(self._folder, segment_age_s=0.02)
-        while not self._stop.is_set():
-            await asyncio.gather(*[self._append(writer) for _ in range(8)])
-            await asyncio.sleep(0.01)
-        writer.close()
-
-    async def _append(self, writer: SpoolWriter) -> None:
-        number = next(self.numbers)
-        events = [make_event(number * 3 + index) for index in range(2)]
-        events.append(make_event(number * 3 + 2, name="identify"))
-        evidence = make_evidence(number, number, event_id=events[2].event_id)
-        row = make_row(number, events=events, evidence=[evidence])
-        noted = [{"i": event.event_id, "n": event.name} for event in events]
-        self._ledger.note_sent(row.visitor_id, make_id(number, 0x5), noted)
-        await writer.append(msgspec.json.encode(row))
-        self._ledger.note_acknowledged(noted)
 
 
 @pytest.fixture(scope="module")

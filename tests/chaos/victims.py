@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -15,10 +18,13 @@ from collector import disk
 from collector.config import Config
 from collector.keyring import Keyring
 from collector.load import loader
+from collector.load.journal import LoadJournal
 from collector.load.loader import Loader
 from collector.load.patience import Patience
+from collector.load.store import ClickHouseLanding
 from collector.spool.writer import SpoolWriter
-from tests.faulty_disk import FaultyOs
+from tests.chaos.stream import make_line
+from tests.faulty_disk import FaultyOs, die_after, die_before
 from tests.folder_store import FolderStore
 
 
@@ -44,6 +50,50 @@ def run_loader(data: Path, at: int, fault: Callable[..., Any]) -> None:
     role = Loader(data / "spool", data / "load", store, Patience(threading.Event()), batch_events=5)
     while role.step():
         pass
+
+
+STEPS: dict[str, tuple[Callable[..., Any], frozenset[str]]] = {
+    "after write": (die_after, frozenset({"write"})),
+    "before fsync": (die_before, frozenset({"fdatasync"})),
+    "before the acknowledgement": (die_after, frozenset({"fdatasync"})),
+}
+"""Steps of the writer, as the fault of a file operation."""
+
+
+def run_armed_writer(folder: Path, step: str, at: int, numbers: range, acknowledge: Connection) -> None:
+    """Append these beacons, four at a time, and tell each acknowledgement. Dies at the `at`-th time of the step."""
+
+    async def append(writer: SpoolWriter, number: int) -> None:
+        await writer.append(make_line(number))
+        acknowledge.send(number)
+
+    async def work() -> None:
+        writer = SpoolWriter(folder, segment_bytes=4096, segment_age_s=60)
+        for first in numbers[::4]:
+            await asyncio.gather(*[append(writer, number) for number in range(first, first + 4)])
+        writer.close()
+
+    fault, names = STEPS[step]
+    disk.os = FaultyOs(at, fault, names=names)  # type: ignore[attr-defined]
+    asyncio.run(work())
+
+
+def run_armed_loader(config: Config, keyring: Keyring, step: str, at: int) -> None:
+    """Run the role `load` and die at the `at`-th time of the step."""
+    owner, name = {
+        "after insert, before the cursor": (ClickHouseLanding, "insert"),
+        "after the cursor, before unlink": (LoadJournal, "settle"),
+    }[step]
+    real, times = getattr(owner, name), itertools.count(1)
+
+    def armed(*arguments: Any) -> Any:
+        result = real(*arguments)
+        if next(times) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(owner, name, armed)
+    loader.run_loader(config, keyring, threading.Event())
 
 
 def run_role(config: Config, keyring: Keyring) -> None:
