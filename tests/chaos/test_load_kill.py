@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from collector.load.journal import has_unsettled_batch
 from collector.spool.frames import encode_frame
+from tests.chaos.outcome import chaos_case
 from tests.chaos.victims import run_loader
 from tests.faulty_disk import FaultyOs, die_after, die_before
 from tests.folder_store import FolderStore
@@ -33,6 +34,7 @@ def fill(data: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [die_before, die_after])
+@chaos_case("kill at every file operation of the loader", "SIGKILL before and after each call of a small run")
 def test_killed_at_every_step(tmp_path: Path, fault: Callable[..., Any]) -> None:
     """Killed before and after every file operation and every answer of the store, then started again: each beacon is
     in the store once, the list of batches has no gap, and the spool is empty."""

@@ -1,13 +1,9 @@
-"""kill -9 of the role `load` at any moment, under a stream of beacons, with the real engine behind it.
-
-`TAGSTITCH_CHAOS_ROUNDS` makes it longer, `TAGSTITCH_CHAOS_SEED` repeats a run.
-"""
+"""kill -9 of the role `load` at any moment, under a stream of beacons, with the real engine behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import os
 import random
 import threading
 import time
@@ -18,13 +14,13 @@ import pytest
 
 from collector.load.loader import run_loader
 from collector.spool.writer import SpoolWriter
+from tests.chaos.outcome import SEED, chaos_case, count_rounds
 from tests.chaos.victims import run_role
 from tests.running_store import make_event, make_evidence, make_row, running_store
 
 pytestmark = [pytest.mark.chaos, pytest.mark.engine]
 
-ROUNDS = int(os.environ.get("TAGSTITCH_CHAOS_ROUNDS", "6"))
-SEED = int(os.environ.get("TAGSTITCH_CHAOS_SEED", "4711"))
+ROUNDS = count_rounds(6, 200)
 
 
 async def stream(folder: Path, enough: threading.Event, acknowledged: list[int]) -> None:
@@ -49,6 +45,7 @@ async def stream(folder: Path, enough: threading.Event, acknowledged: list[int])
 
 
 @pytest.mark.timeout(60 + 5 * ROUNDS)
+@chaos_case("kill -9 of the loader at any moment", "SIGKILL of the loader alone, the real engine behind it", ROUNDS)
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """What was acknowledged is in every table exactly once, and the list of batches has no gap."""
     chance = random.Random(SEED)

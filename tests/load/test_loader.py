@@ -27,6 +27,7 @@ from collector.load.maintenance import is_maintenance, set_maintenance
 from collector.load.patience import Patience, Stopping
 from collector.spool.frames import encode_frame
 from collector.spool.reader import Place
+from tests.chaos.outcome import chaos_case
 from tests.faulty_disk import FAULTS, FaultyOs
 from tests.folder_store import SCHEMA_TROUBLE, FolderStore
 
@@ -397,6 +398,7 @@ def test_end_of_data_is_believed_late(host: Host) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@chaos_case("disk: the n-th call of the loader fails", "ENOSPC, EIO, EMFILE, short write, torn write, for every n")
 def test_any_call_may_fail(tmp_path: Path, fault: str) -> None:
     """Whichever file operation of the loader fails, and however: every line lands once, and it goes on by itself."""
 

@@ -20,6 +20,7 @@ from collector.spool import writer as spool
 from collector.spool.frames import encode_frame, scan_frames
 from collector.spool.segments import list_segments, recover_folder
 from collector.spool.writer import SpoolWriter
+from tests.chaos.outcome import chaos_case
 from tests.chaos.victims import run_writer
 from tests.faulty_disk import FAULTS, FaultyOs, die_after, die_before
 
@@ -249,6 +250,7 @@ def test_slow_disk_sheds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
+@chaos_case("disk: the n-th call of the writer fails", "ENOSPC, EIO, EMFILE, short write, torn write, for every n")
 def test_any_call_may_fail(tmp_path: Path, fault: str) -> None:
     """Whichever file operation fails, and however: nothing is acknowledged that is not stored, and the next append
     is taken again."""
@@ -430,6 +432,7 @@ def test_empty_segment_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [die_before, die_after])
+@chaos_case("kill at every file operation of the writer", "SIGKILL before and after each call of a small run")
 def test_killed_at_every_call(tmp_path: Path, fault: Callable[..., Any]) -> None:
     """kill -9 before and after every file operation of a writer: what it acknowledged is there when it starts again."""
     context = multiprocessing.get_context("forkserver")
