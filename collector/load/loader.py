@@ -19,8 +19,9 @@ Refused rows
     trouble with the schema. All other refusals (no table, read-only, no memory, too many parts) are waited out.
 
 Maintenance
-    While `load/maintenance` is there nothing is sent. A batch that is on its way stays frozen, and is sent again as
-    it was when the file is gone.
+    While `load/maintenance` is there no batch is begun. The one on its way is finished, so that whoever moves the
+    store has no batch whose fate it alone knows; if the store does not take it now, it stays frozen, and is sent
+    again as it was when the file is gone.
 
 Stopping
     The batch in hand is finished; then, if asked to drain, what is sealed is loaded until nothing is left or DRAIN_S
@@ -240,8 +241,6 @@ class Loader:
         """
         times, code = 0, 0
         while True:
-            if self._is_paused():
-                raise Paused
             try:
                 self._store.check()
                 insert()
@@ -251,6 +250,8 @@ class Loader:
                     return error
                 self._patience.say_store(error)
                 self._patience.wait()
+                if self._is_paused():
+                    raise Paused from None
                 self.counts.retries += 1
             else:
                 return None
