@@ -10,7 +10,7 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import data, doctor, keys, links, maintenance, questions, roles, sites, watch
+from collector.commands import copy, data, doctor, keys, links, maintenance, questions, roles, sites, status, watch
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -37,11 +37,12 @@ app.add_typer(maintenance.maintenance_app, name="maintenance", rich_help_panel=R
 STORE = "Ask and change the store"
 app.command(rich_help_panel=STORE)(data.migrate)
 app.command(rich_help_panel=STORE)(data.sql)
+app.command(rich_help_panel=STORE)(copy.copy)
 app.command(rich_help_panel=STORE)(questions.questions)
 
 SEE = "See what happens"
 app.command(rich_help_panel=SEE)(watch.tail)
-app.command(rich_help_panel=SEE)(watch.status)
+app.command(rich_help_panel=SEE)(status.status)
 app.command(rich_help_panel=SEE)(doctor.doctor)
 
 SITE = "For a site"

@@ -138,6 +138,24 @@ class StoreClient:
         with self._errors(insert=True):
             self._connect().raw_insert(table, insert_block=data, settings=values, fmt="JSONEachRow")
 
+    def insert_native(
+        self,
+        table: str,
+        columns: Sequence[str],
+        data: bytes,
+        settings: Mapping[str, Any] | None = None,
+        token: str = "",
+    ) -> None:
+        """Insert blocks of format Native, as `stream` gives them. Table and columns are our own names.
+
+        With a token as `insert_lines`.
+        """
+        values = dict(settings or {})
+        if token:
+            values["insert_deduplication_token"] = token
+        with self._errors(insert=True):
+            self._connect().raw_insert(table, list(columns), insert_block=data, settings=values, fmt="Native")
+
     def stream(
         self,
         sql: str,

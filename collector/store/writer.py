@@ -44,6 +44,19 @@ BATCH_SETTINGS: Mapping[str, Any] = {
 # On a cluster the batch goes through the Distributed table, which waits for the shards and hands the token on.
 CLUSTER_SETTINGS: Mapping[str, Any] = {"distributed_foreground_insert": 1}
 
+# Rows of another store of ours: one insert is one block, known twice is stored once, and nothing is converted.
+COPY_SETTINGS: Mapping[str, Any] = {
+    "input_format_parallel_parsing": 0,
+    "max_insert_block_size": 1_048_576,
+    "min_insert_block_size_rows": 1_048_576,
+    "min_insert_block_size_bytes": 1_073_741_824,
+    "max_insert_threads": 1,
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "materialized_views_ignore_errors": 0,
+}
+
 STATE_SETTINGS: Mapping[str, Any] = {
     "async_insert": 0,
     "input_format_skip_unknown_fields": 0,
@@ -72,3 +85,13 @@ def insert_rows(client: StoreClient, table: str, rows: Sequence[object]) -> None
     """
     if rows:
         client.insert_lines(f"{client.database}.{table}", encode_rows(rows), STATE_SETTINGS)
+
+
+def insert_copied(client: StoreClient, table: str, columns: Sequence[str], data: bytes, token: str = "") -> None:
+    """Insert rows that were read from another store of ours, as one block of format Native.
+
+    `token`: names the rows and a digest of their bytes; none for tables of state. Raises StoreUnavailable where it is
+    not known whether they are in (call again with the same bytes and token), StoreError where they are refused.
+    """
+    settings = {**COPY_SETTINGS, **(CLUSTER_SETTINGS if client.cluster else {})}
+    client.insert_native(f"{client.database}.{table}", columns, data, settings, token)
