@@ -167,16 +167,17 @@ class Senders:
     async def _send_on(self, connection: Connection, chance: random.Random) -> None:
         visitor, session = str(uuid.uuid4()), str(uuid.uuid4())
         due = time.monotonic() + self._interval_s * chance.random()
-        while True:
+        # The flag is looked at too: `wait_for` loses a cancellation that comes together with an answer.
+        while not self._stop.is_set():
             if self._interval_s:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 due += self._interval_s
             events = [self._make_event(chance) for _ in range(chance.randint(1, self._most_events))]
             body = make_beacon(visitor, session, events, now_ms=self._clock_ms())
             self._ledger.note_sent(visitor, session, events)
-            while True:
-                if await self._is_taken(connection, body):
-                    break
+            while not await self._is_taken(connection, body):
+                if self._stop.is_set():
+                    return
                 await asyncio.sleep(RETRY_S * chance.uniform(0.5, 1.0))
             self._ledger.note_acknowledged(events)
             if self._pause_s:
