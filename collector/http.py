@@ -56,20 +56,17 @@ class HardenedProtocol(HttpToolsProtocol):
         self._unread: asyncio.TimerHandle | None = None
         self._is_refused = False
         self._is_in_head = True
+        self._has_begun = self._has_ended = False  # whether a request began, or ended, in the bytes just read
         self._has_body_come = False
         self._has_data = False
         self._cycles: list[RequestResponseCycle] = []  # those that are not answered yet, in order
         self._status = 400  # of the answer, should parsing fail
+        self._coming_bytes = 0
         self._begin_head()
 
     def _begin_head(self) -> None:
         self._is_in_head = True
         self._head_bytes = 0  # what came before the body or after it, outside of its chunks' contents
-        self._header_bytes = 0
-        self._cookie_bytes = 0
-        self._hosts = 0
-        self._lengths = 0
-        self._encodings = 0
 
     # --- the connection -------------------------------------------------------------------------------------
 
@@ -91,9 +88,8 @@ class HardenedProtocol(HttpToolsProtocol):
             return
         self._has_data = True
         self._unset_keepalive_if_required()
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            self._arm()  # bytes between two requests, which begin none yet
-        self._has_body_come = False
+        self._coming_bytes = len(data)
+        self._has_begun = self._has_ended = self._has_body_come = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -106,6 +102,12 @@ class HardenedProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.max_head_bytes:
                 self._refuse(431)
+                return
+        # A request that came whole needs no clock. One that did not has its time from its first bytes on; bytes between
+        # two requests, which begin none, have it too.
+        is_idle = self._deadline is None and (self.cycle is None or self.cycle.response_complete)
+        if self._has_begun or (is_idle and not self._has_ended):
+            self._arm()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -119,52 +121,85 @@ class HardenedProtocol(HttpToolsProtocol):
     # --- the request, as the parser finds it ----------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
         self._begin_head()
-        self._arm()
+        self._has_begun = True
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         if len(self.url) > MAX_URL_BYTES:
             self._fail(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_in_head:
-            # A trailer. The application has the head already, or soon will: what a proxy has put there, such as the
-            # client's address, must not be overruled from behind the body.
-            return
-        super().on_header(name, value)
-        name = self.headers[-1][0]  # lower case
-        self._header_bytes += len(name) + len(value) + 4
-        if self._header_bytes > self.limits.max_head_bytes or len(self.headers) > MAX_HEADERS:
-            self._fail(431)
-        if name == b"cookie":
-            self._cookie_bytes += len(value)
-            if self._cookie_bytes > MAX_COOKIE_BYTES:
+        if self._is_in_head:
+            self.headers.append((name.lower(), value))
+            if len(self.headers) > MAX_HEADERS:
                 self._fail(431)
-        elif name == b"host":
-            self._hosts += 1
-        elif name == b"content-length":
-            self._lengths += 1
-            if not value.isdigit():
-                self._fail(400)
-        elif name == b"transfer-encoding":
-            self._encodings += 1
-            if value.strip().lower() != b"chunked":
-                self._fail(400)
+        # Else a trailer. The application has the head already, or soon will: what a proxy has put there, such as the
+        # client's address, must not be overruled from behind the body.
 
     def on_headers_complete(self) -> None:
-        # Two lengths, or a length and chunks, are where a proxy and we could part ways about the request's end.
-        if self._lengths + self._encodings > 1 or self._hosts > 1:
-            self._fail(400)
-        version = self.parser.get_http_version()
-        if (version == "1.1" and not self._hosts) or (version != "1.1" and self._encodings):
-            self._fail(400)
-        if not self.url.startswith(b"/"):
-            self._fail(400)
+        named = dict(self.headers)
+        if not self._is_plain(named):
+            self._check_head()
         if len(self.pipeline) >= MAX_PIPELINED:
             self._fail(503)
         self._is_in_head = False
+        self._begin_request(named)
+
+    def _is_plain(self, named: dict[bytes, bytes]) -> bool:
+        """Whether the head is of the usual form, in which `_check_head` finds nothing. A cheap test, and most pass."""
+        return (
+            len(named) == len(self.headers)
+            and self._head_bytes + self._coming_bytes <= self.limits.max_head_bytes
+            and b"host" in named
+            and b"transfer-encoding" not in named
+            and named.get(b"content-length", b"0").isdigit()
+            and len(named.get(b"cookie", b"")) <= MAX_COOKIE_BYTES
+            and self.url[:1] == b"/"
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _check_head(self) -> None:
+        """Refuse heads over the bounds, and requests whose end two parsers could see in different places."""
+        head_bytes = cookie_bytes = hosts = lengths = encodings = 0
+        for name, value in self.headers:
+            head_bytes += len(name) + len(value) + 4
+            if name == b"cookie":
+                cookie_bytes += len(value)
+            elif name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                lengths += 1
+                if not value.isdigit():
+                    self._fail(400)
+            elif name == b"transfer-encoding":
+                encodings += 1
+                if value.strip().lower() != b"chunked":
+                    self._fail(400)
+        if head_bytes > self.limits.max_head_bytes or cookie_bytes > MAX_COOKIE_BYTES:
+            self._fail(431)
+        # Two lengths, or a length and chunks, are where a proxy and we could part ways about the request's end.
+        if lengths + encodings > 1 or hosts > 1:
+            self._fail(400)
+        version = self.parser.get_http_version()
+        if (version == "1.1" and not hosts) or (version != "1.1" and encodings):
+            self._fail(400)
+        if not self.url.startswith(b"/"):
+            self._fail(400)
+
+    def _begin_request(self, named: dict[bytes, bytes]) -> None:
+        """Give the request to the application, once its head is complete and checked."""
+        self._start_cycle(named)
+
+    def _start_cycle(self, named: dict[bytes, bytes]) -> None:
+        # uvicorn makes the scope when a request begins, and its headers empty: here both are made when they are needed.
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers = self.scope["headers"] = headers
+        self.expect_100_continue = named.get(b"expect", b"").lower() == b"100-continue"
         super().on_headers_complete()
         self._cycles = [*self._find_unanswered(), self.cycle]
 
@@ -174,6 +209,7 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._disarm()
+        self._has_begun, self._has_ended = False, True
         super().on_message_complete()
 
     def _find_unanswered(self) -> list[RequestResponseCycle]:
