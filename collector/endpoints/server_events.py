@@ -12,6 +12,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,7 +31,7 @@ from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Se
 from collector.endpoints.server_events_texts import find_message
 from collector.errors import SpoolError, SpoolFull
 from collector.event import RETRYABLE, Reason, Rejected, RejectedRow
-from collector.metrics import count_rejected, count_request
+from collector.metrics import count_rejected, count_request, observe_acknowledgement
 from collector.sites.book import ApiKey
 from collector.sites.keys import SCOPES, verify_key
 
@@ -105,6 +106,7 @@ class ServerEvents:
             edge.refusals.note(unread.refusal)
             await _answer_refusal(unread.rejected, send)
             return
+        began = perf_counter()
         calls = self._read_calls(kind, body, scope)
         if isinstance(calls, Rejected):
             self._note(calls, access.key, facts, len(body))
@@ -115,6 +117,8 @@ class ServerEvents:
         if retry_after_s:
             await _answer_unavailable(retry_after_s, send)
             return
+        if outcome.lines:
+            observe_acknowledgement(perf_counter() - began)
         for refusal in outcome.refusals:
             edge.refusals.note(refusal)
         await _answer_outcome(outcome, send, is_batch=kind == BATCH)
