@@ -28,7 +28,8 @@ from collector.keyring import Credential, Keyring, open_keyring
 from collector.listener import listen
 from collector.logs import get_logger
 from collector.role_board import RoleBoard
-from collector.sites.rows import ensure_demo_site
+from collector.sites.poll import write_copy
+from collector.sites.rows import ensure_demo_site, read_book
 from collector.store.client import open_client
 from collector.store.dsn import Role as DsnRole
 from collector.store.dsn import find_address
@@ -77,12 +78,14 @@ async def _start(
     instance.write_state(RunningState(os.getpid(), config.host, config.port, config.engine_host, config.engine_port))
     command = [sys.executable, "-m", "collector"]
     webs = make_web_roles(environ, listeners)
-    # A web process that has a copy of the sites can start at once; the first one waits until they are in the store.
+    # Web processes that have a copy of the sites can start at once; the first ones wait until they are in the store.
     is_first = not (config.data_path / "web" / "sites.json").exists()
     running = [] if is_first else [await supervisor.start(web) for web in webs]
     if engine is not None and await supervisor.until(engine.announced, START_LIMIT_S, "engine") is None:
         return
     await _migrate(config, keyring)
+    if is_first:
+        await asyncio.to_thread(_copy_sites, config, keyring)
     running = running or [await supervisor.start(web) for web in webs]
     await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
@@ -140,10 +143,10 @@ def _settle_ports(config: Config, listeners: Sequence[socket.socket]) -> Config:
 async def _await_ready(config: Config) -> None:
     """Wait until web would accept a beacon; go on all the same where the disk, say, keeps it from that."""
     for _ in range(100):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, TimeoutError):
             reader, writer = await asyncio.open_connection(config.host, config.port)
             writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            answer = await reader.read()
+            answer = await asyncio.wait_for(reader.read(), 5)
             writer.close()
             if answer.startswith(b"HTTP/1.1 200"):
                 return
@@ -163,6 +166,12 @@ async def _migrate(config: Config, keyring: Keyring) -> None:
             break
     if config.demo:
         await asyncio.to_thread(_ensure_demo_site, config, keyring)
+
+
+def _copy_sites(config: Config, keyring: Keyring) -> None:
+    """Put the copy of sites and keys in its place, so that every web process can accept from its first moment."""
+    with open_client(config, keyring, "writer") as client:
+        write_copy(config.data_path, read_book(client, time.time_ns() // 1_000_000))
 
 
 def _ensure_demo_site(config: Config, keyring: Keyring) -> None:

@@ -6,8 +6,9 @@ Made by whoever needs it first on that day (UTC), at random, and never derived f
 gone, no key of the instance leads back to who was who. The file of a day that is over is deleted within one poll of
 the sites, with or without visitors, and by the next start.
 
-Invariants: two processes that make one at the same moment end with the same (`link` of a finished draft). A file that
-is damaged is replaced. Where the disk refuses, there is no salt, and events are kept without a visitor.
+Invariants: processes that make one at the same moment end with the same (`link` of a finished draft). A file that is
+damaged is replaced, by one of them (lock `day-salt.lock`). Where the disk refuses, there is no salt, and events are
+kept without a visitor.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from collector import disk
 from collector.logs import get_logger
 
 PREFIX = "day-salt-"
+LOCK_NAME = "day-salt.lock"
+LOCK_PATIENCE_S = 1.0
 DAY_MS = 86_400_000
 
 _FORM = re.compile(rb"[0-9a-f]{64}")
@@ -84,14 +88,29 @@ class DaySalts:
             try:
                 os.link(draft, path)  # fails where another process was faster
             except FileExistsError:
-                if _read(path) is None:
-                    disk.rename(draft, path)  # what stood there was damaged
+                self._mend(path, draft)
         finally:
             disk.unlink(draft)
         salt = _read(path)
         if salt is None:
             raise OSError(0, "the file does not hold what was written")
         return salt
+
+    def _mend(self, path: Path, draft: Path) -> None:
+        """Put the draft in the place of a damaged file, unless another process has done so already."""
+        give_up_at = time.monotonic() + LOCK_PATIENCE_S
+        while _read(path) is None:
+            lock = disk.take_lock(self._folder / LOCK_NAME)
+            if lock is not None:
+                try:
+                    if _read(path) is None:
+                        disk.rename(draft, path)
+                finally:
+                    disk.close(lock)
+                return
+            if time.monotonic() > give_up_at:
+                raise OSError(0, "another process keeps the salt's lock")
+            time.sleep(0.01)
 
 
 def _read(path: Path) -> bytes | None:

@@ -50,6 +50,20 @@ def read_copy(data: Path) -> SiteBook:
         return SiteBook()
 
 
+def write_copy(data: Path, book: SiteBook) -> bool:
+    """Write the copy. False: another process of this host is writing the same. Raises OSError."""
+    path = data / "web" / FILE_NAME
+    disk.make_folder(path.parent)
+    lock = disk.take_lock(path.with_suffix(".lock"))
+    if lock is None:
+        return False
+    try:
+        disk.write_file(path, msgspec.json.encode(book))
+    finally:
+        disk.close(lock)
+    return True
+
+
 class SitePoller:
     """The sites and keys of one web process.
 
@@ -62,7 +76,7 @@ class SitePoller:
         self.uses = KeyUses()
         self.day_salts = DaySalts(config.data_path / "web")
         self._interval_s = config.settings_interval_s
-        self._path = config.data_path / "web" / FILE_NAME
+        self._data = config.data_path
         self._now_ms = now_ms
         self._client = open_client(config, keyring, "writer")
         self._stop = threading.Event()
@@ -141,17 +155,11 @@ class SitePoller:
         """Write the copy where something has changed, and once a minute, so that its age can be told."""
         book, copied = self._book, self._copied
         is_same = (book.sites, book.keys) == (copied.sites, copied.keys)
-        if is_same and book.read_at_ms - copied.read_at_ms < COPY_INTERVAL_MS:
+        # A clock that was set back makes the copy look as if it came from the future: write it then too.
+        if is_same and abs(book.read_at_ms - copied.read_at_ms) < COPY_INTERVAL_MS:
             return
         try:
-            disk.make_folder(self._path.parent)
-            lock = disk.take_lock(self._path.with_suffix(".lock"))
-            if lock is None:
-                return  # another web process of this host is writing the same
-            try:
-                disk.write_file(self._path, msgspec.json.encode(book))
-            finally:
-                disk.close(lock)
-            self._copied = book
+            if write_copy(self._data, book):
+                self._copied = book
         except OSError as error:
             get_logger().warning("the copy of sites and keys cannot be written", reason=error.strerror or "unknown")

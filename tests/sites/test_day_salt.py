@@ -69,11 +69,14 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, content: bytes) -> None:
     salt = DaySalts(tmp_path).find(NOON_MS)
     assert len(salt) == 32
     assert DaySalts(tmp_path).find(NOON_MS) == salt
-    assert list_files(tmp_path) == ["day-salt-2026-11-22"]
+    assert list_files(tmp_path) == ["day-salt-2026-11-22", "day-salt.lock"]
 
 
-def test_processes_that_start_together_end_with_the_same(tmp_path: Path) -> None:
-    """Of eight that make one at the same moment, all use one."""
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_processes_that_start_together_end_with_the_same(tmp_path: Path, is_damaged: bool) -> None:
+    """Of eight that make one at the same moment, or replace a damaged one, all use one."""
+    if is_damaged:
+        (tmp_path / "day-salt-2026-11-22").write_bytes(b"ab")
     found: list[bytes] = []
     barrier = threading.Barrier(8)
 
@@ -88,7 +91,8 @@ def test_processes_that_start_together_end_with_the_same(tmp_path: Path) -> None
         thread.join()
     assert len(found) == 8
     assert len(set(found)) == 1
-    assert list_files(tmp_path) == ["day-salt-2026-11-22"]
+    assert found[0].hex() == (tmp_path / "day-salt-2026-11-22").read_text()
+    assert list_files(tmp_path) == ["day-salt-2026-11-22", *(["day-salt.lock"] if is_damaged else [])]
 
 
 def test_where_the_disk_refuses_there_is_no_salt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
