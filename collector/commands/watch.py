@@ -1,28 +1,20 @@
-"""Commands that watch: `tail` (events as they land) and `status` (how the instance is doing)."""
+"""`tagstitch tail`: events as they land, and what was refused."""
 
 from __future__ import annotations
 
 import json
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
-from collector.config import Config
-from collector.errors import StoreError
-from collector.instance import read_state
 from collector.store.client import StoreClient, open_client
-from collector.store.dsn import find_address
 
 INTERVAL_S = 0.5
 MARGIN_S = 60
@@ -46,10 +38,6 @@ WHERE site_id IN ({site:String}, '') AND received_at >= {since:DateTime64(3)}
 GROUP BY received_at, step, reason, field
 ORDER BY received_at
 LIMIT 5000
-"""
-STATE = """
-SELECT count() AS batches, sum(events) AS events, sum(rejected) AS rejected, max(last_received_at) AS last_received_at,
-       max(loaded_at) AS loaded_at FROM v_batches
 """
 
 
@@ -125,76 +113,3 @@ def _describe(row: dict[str, Any]) -> Text:
     line.append(f"({LEVELS[row['assurance']]}, {row['visitor_proof']}) ", style="dim")
     line.append(f"{row['browser']} {row['device']}", style="dim")
     return line.append(" robot", style="yellow") if row["is_bot"] else line
-
-
-def status(
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay and refresh every second, until Ctrl-C.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
-    dsn: Annotated[
-        Literal["reader", "analyst"] | None,
-        typer.Option(
-            "--dsn", help="Print the address of ClickHouse for a notebook, Grafana or dbt, password included."
-        ),
-    ] = None,
-) -> None:
-    """Say how the instance is doing: roles, spool, how far load and stitch are behind.
-
-    Ends with status 1 where something does not answer.
-    """
-    read = read_running(data, config, settings)
-    keyring = open_secrets(read)
-    console = Console(highlight=False)
-    if dsn is not None:
-        typer.echo(find_address(read.config, keyring, dsn).dsn)
-        return
-    if as_json:
-        facts = read_facts(read.config, open_client(read.config, keyring, "reader"))
-        console.print(json.dumps(facts, default=str), markup=False, soft_wrap=True)
-        raise typer.Exit(0 if facts["web"] == "ready" and facts["store"] == "answers" else 1)
-    with open_client(read.config, keyring, "reader") as client:
-        facts = read_facts(read.config, client)
-        if not watch:
-            console.print(_draw(facts))
-            raise typer.Exit(0 if facts["web"] == "ready" and facts["store"] == "answers" else 1)
-        with Live(_draw(facts), console=console, refresh_per_second=2) as live:
-            try:
-                while True:
-                    time.sleep(1)
-                    live.update(_draw(read_facts(read.config, client)))
-            except KeyboardInterrupt:
-                return
-
-
-def read_facts(config: Config, client: StoreClient) -> dict[str, Any]:
-    """Return what can be seen of an instance from outside, by name. Never raises for what is away."""
-    state = read_state(config.data_path)
-    facts: dict[str, Any] = {"supervisor": f"process {state.pid}" if state else "not running here"}
-    try:
-        with urllib.request.urlopen(f"http://{config.host}:{config.port}/ready", timeout=5) as answer:
-            ready = json.load(answer)
-        facts["web"] = "ready"
-    except urllib.error.HTTPError as error:
-        ready = json.load(error)
-        facts["web"] = f"not ready: {ready.get('reason', error.code)}"
-    except (OSError, ValueError) as error:
-        ready = {}
-        facts["web"] = f"does not answer on {config.host}:{config.port} ({getattr(error, 'reason', error)})"
-    facts["spool_bytes"] = ready.get("spool_bytes")
-    try:
-        [row] = client.query_rows(STATE)
-        facts.update({"store": "answers", **row})
-    except StoreError as error:
-        facts["store"] = str(error)
-    return facts
-
-
-def _draw(facts: dict[str, Any]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in facts.items():
-        good = value in {"ready", "answers"}
-        bad = name in {"web", "store"} and not good
-        table.add_row(name.replace("_", " "), str(value), style="green" if good else "red" if bad else "")
-    return table
