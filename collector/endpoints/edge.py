@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +17,17 @@ from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
+from collector.endpoints.plain import Headers
 from collector.event import Context
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
 from collector.sites.book import SiteBook
+
+MAX_KNOWN_HOPS_BYTES = 128
+"""A longer X-Forwarded-For is read anew each time, so that what is kept of them stays small."""
+
+_NO_COOKIES: dict[str, Any] = {}
+_PURPOSE_HEADERS = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,28 @@ class Edge:
     def trusted_networks(self) -> Networks:
         """The proxies whose word counts."""
         return parse_networks(tuple(part for part in self.config.trusted_proxies.split(",") if part.strip()))
+
+    @cached_property
+    def find_sender(self) -> Callable[[str, bytes], tuple[str, bool]]:
+        """What tells from the peer and X-Forwarded-For the client's address, and whether a proxy of ours sent it."""
+        networks = self.trusted_networks
+
+        @lru_cache(maxsize=8192)
+        def is_proxy(peer: str) -> bool:
+            return is_trusted(peer, networks)
+
+        @lru_cache(maxsize=8192)
+        def find_client(peer: str, forwarded: bytes) -> str:
+            return find_client_address(peer, forwarded, networks)
+
+        def find_sender(peer: str, forwarded: bytes) -> tuple[str, bool]:
+            if not networks or not is_proxy(peer):
+                return peer, False
+            if len(forwarded) > MAX_KNOWN_HOPS_BYTES:
+                return find_client_address(peer, forwarded, networks), True
+            return find_client(peer, forwarded), True
+
+        return find_sender
 
     @cached_property
     def public_origin(self) -> str:
@@ -74,79 +103,61 @@ class RequestFacts:
 
 
 def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> RequestFacts:
-    """Read a request's facts. Never raises; what cannot be read counts as not said."""
-    origins: list[bytes] = []
-    cookies: list[bytes] = []
-    forwarded: list[bytes] = []
-    protocol = country = host = referrer = agent = encoding = fetch_site = b""
-    length = -1
-    gpc = prefetch = False
-    for name, value in scope["headers"]:
-        match name:
-            case b"origin":
-                origins.append(value)
-            case b"cookie":
-                cookies.append(value)
-            case b"user-agent":
-                agent = value
-            case b"content-length":
-                length = int(value) if value.isdigit() and len(value) < 16 else -1
-            case b"content-encoding":
-                encoding = value.strip().lower()
-            case b"host":
-                host = value
-            case b"referer":
-                referrer = value
-            case b"sec-fetch-site":
-                fetch_site = value
-            case b"sec-gpc" | b"dnt":
-                gpc = gpc or value.strip() == b"1"
-            case b"sec-purpose" | b"purpose" | b"x-moz":
-                prefetch = prefetch or b"prefetch" in value or b"prerender" in value or b"preview" in value
-            case b"x-forwarded-for":
-                forwarded.append(value)
-            case b"x-forwarded-proto":
-                protocol = value.rpartition(b",")[2].strip().lower()
-            case _:
-                if name == edge.country_header:
-                    country = value
-
+    """Read a request's facts from an ASGI scope. Never raises; what cannot be read counts as not said."""
     client = scope.get("client")
-    address = peer = client[0] if client else ""
-    secure = scope.get("scheme") == "https"
-    if edge.trusted_networks and is_trusted(peer, edge.trusted_networks):
-        address = find_client_address(peer, b",".join(forwarded), edge.trusted_networks)
+    headers = scope["headers"]
+    peer = client[0] if client else ""
+    return read_head(edge, headers, dict(headers), peer, scope.get("scheme") == "https", pixel=pixel)
+
+
+def read_head(
+    edge: Edge, headers: Headers, named: dict[bytes, bytes], peer: str, secure: bool, *, pixel: bool = False
+) -> RequestFacts:
+    """Read a request's facts. `named`: the headers by name, lower case; of one that came twice, the last."""
+    find = named.get
+    origin_sent, cookie, forwarded = find(b"origin", b""), find(b"cookie"), find(b"x-forwarded-for", b"")
+    cookies = [cookie] if cookie else []
+    gpc = find(b"sec-gpc", b"").strip() == b"1" or find(b"dnt", b"").strip() == b"1"
+    is_ambiguous = False
+    if len(named) != len(headers):
+        is_ambiguous = len(_list_values(headers, b"origin")) > 1
+        cookies = _list_values(headers, b"cookie")
+        forwarded = b",".join(_list_values(headers, b"x-forwarded-for"))
+        gpc = any(value.strip() == b"1" for value in _list_values(headers, b"sec-gpc", b"dnt"))
+
+    address, is_proxied = edge.find_sender(peer, forwarded)
+    country = b""
+    if is_proxied:
+        protocol = find(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
         secure = protocol == b"https" if protocol else secure
-    else:
-        country = b""
+        country = find(edge.country_header, b"")
     if edge.public_origin:
         secure = edge.public_origin.startswith("https:")
 
-    origin = origins[0].decode("latin-1") if origins else ""
-    if len(origins) > 1:
-        origin = "null"
-    if origin in ("", "null") and fetch_site == b"same-origin":
+    origin = "null" if is_ambiguous else origin_sent.decode("latin-1")
+    if origin in ("", "null") and find(b"sec-fetch-site") == b"same-origin":
         # Browsers leave the origin out of pictures, and blank it under a strict referrer policy. Sec-Fetch-Site is
         # out of a script's reach: the page has our own origin, and that must be on the site's list like any other.
-        origin = edge.public_origin or f"http{'s' if secure else ''}://{host.decode('latin-1')}"
+        host = find(b"host", b"").decode("latin-1")
+        origin = edge.public_origin or f"http{'s' if secure else ''}://{host}"
     elif pixel and not origin:
-        origin = _origin_of(referrer)
+        origin = _origin_of(find(b"referer", b""))
     now_ms, book = edge.now_ms(), edge.site_book()
     needs = edge.site_needs.find(book)
-    found, twins = pick_cookies(cookies, needs.cookie_names) if cookies else ({}, {})
+    found, twins = pick_cookies(cookies, needs.cookie_names) if cookies else (_NO_COOKIES, _NO_COOKIES)
     context = Context(
         received_at_ms=now_ms,
         sites=book,
         keyring=edge.keyring,
         address=address,
         origin=origin,
-        user_agent=agent[:512].decode("latin-1"),
+        user_agent=find(b"user-agent", b"")[:512].decode("latin-1"),
         country=country.decode("latin-1").upper() or edge.find_country(address),
         cookies=found,
         cookie_twins=twins,
         secure=secure,
         gpc=gpc,
-        prefetch=prefetch,
+        prefetch=_is_prefetch(headers, named),
         pixel=pixel,
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
@@ -154,7 +165,24 @@ def read_facts(edge: Edge, scope: dict[str, Any], *, pixel: bool = False) -> Req
         link_parameter=edge.config.link_parameter,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
     )
-    return RequestFacts(context, length, encoding, origins[0] if len(origins) == 1 else b"")
+    length = find(b"content-length", b"")
+    return RequestFacts(
+        context,
+        int(length) if length.isdigit() and len(length) < 16 else -1,
+        find(b"content-encoding", b"").strip().lower(),
+        b"" if is_ambiguous else origin_sent,
+    )
+
+
+def _list_values(headers: Headers, *names: bytes) -> list[bytes]:
+    return [value for name, value in headers if name in names]
+
+
+def _is_prefetch(headers: Headers, named: dict[bytes, bytes]) -> bool:
+    if _PURPOSE_HEADERS.isdisjoint(named):
+        return False
+    values = _list_values(headers, *_PURPOSE_HEADERS)
+    return any(word in value for value in values for word in (b"prefetch", b"prerender", b"preview"))
 
 
 def _origin_of(referrer: bytes) -> str:

@@ -43,6 +43,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from collector import disk
@@ -76,7 +77,10 @@ class SpoolCounts:
     """Commits by duration: at most COMMIT_BOUNDS_S[i] seconds, the last one longer."""
 
 
-_Waiting = tuple[bytes, "asyncio.Future[None]"]
+Done = Callable[[SpoolError | None], None]
+"""Called in the event loop: with None once the line is durable, else with what went wrong."""
+
+_Waiting = tuple[bytes, Done]
 
 
 class SpoolWriter:
@@ -91,8 +95,8 @@ class SpoolWriter:
         max_spool_bytes: int = 10_737_418_240,
         min_free_bytes: int = 268_435_456,
         durability: str = "fsync",
-        clock: Callable[[], float] = time.monotonic,
         lock_patience_s: float = LOCK_PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the folder (`spool/<writer>`), seal what an earlier writer left open, and start.
 
@@ -126,7 +130,11 @@ class SpoolWriter:
             raise
 
         # Shared with the event loop, under the condition.
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._is_idle = False  # the thread waits for lines
+        self._is_waking = False  # and is to be woken at the end of this round of the event loop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[_Waiting] = []
         self._unwritten_bytes = 0
         self._closing = False
@@ -142,14 +150,31 @@ class SpoolWriter:
         Raises SpoolFull where a bound is reached (nothing was written), SpoolError where the disk failed (it may be
         stored, but must not be acknowledged), ValueError where the line is no line.
         """
-        frame = encode_frame(line)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        with self._changed:
-            self._admit(len(frame))
-            self._waiting.append((frame, future))
-            self._unwritten_bytes += len(frame)
-            self._changed.notify()
+        self.put(line, partial(_settle_future, future))
         await future
+
+    def put(self, line: bytes, done: Done) -> None:
+        """Store one line, as `append` does and with the same errors, and call `done` when that is decided.
+
+        To be called from the event loop. The thread is woken once for all lines of one round of the loop, so that what
+        came together is written together.
+        """
+        frame = encode_frame(line)
+        self._loop = asyncio.get_running_loop()
+        with self._lock:
+            self._admit(len(frame))
+            self._waiting.append((frame, done))
+            self._unwritten_bytes += len(frame)
+            if not self._is_idle or self._is_waking:
+                return
+            self._is_waking = True
+        self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._is_waking = False
+            self._changed.notify()
 
     def close(self) -> None:
         """Write what waits, seal the segment and give the folder free. Blocks until done; safe to repeat."""
@@ -207,7 +232,7 @@ class SpoolWriter:
             with self._changed:
                 self._crash = error
                 group, self._waiting = group + self._waiting, []
-            _resolve(group, SpoolError(f"spool {self._folder.name}: its thread died, restart web"))
+            self._resolve(group, SpoolError(f"spool {self._folder.name}: its thread died, restart web"))
 
     def _take_group(self) -> tuple[list[_Waiting], bool]:
         """Wait for appends, `close` or the time to look after the house, and take what has come."""
@@ -216,7 +241,9 @@ class SpoolWriter:
                 due_s = self._tail.find_due() - self._clock()
                 if due_s <= 0:
                     break
+                self._is_idle = True
                 self._changed.wait(due_s if due_s < threading.TIMEOUT_MAX else None)
+                self._is_idle = False
             size = count = 0
             for frame, _ in self._waiting:
                 size += len(frame)
@@ -241,7 +268,23 @@ class SpoolWriter:
         with self._changed:
             self._unwritten_bytes -= len(data)
         self._count_commit(self._clock() - began)
-        _resolve(group, failure)
+        self._resolve(group, failure)
+
+    def _resolve(self, group: list[_Waiting], failure: SpoolError | None) -> None:
+        """Tell those who wait, in their event loop, all in one call."""
+
+        def settle() -> None:
+            for _, done in group:
+                try:
+                    done(failure)
+                except Exception as error:  # a fault of ours with one of them: the others wait for their answer too
+                    get_logger().error("an answer could not be given", writer=self._folder.name, error=repr(error))
+
+        if group and self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(settle)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
 
     def _count_commit(self, seconds: float) -> None:
         self.counts.commits += 1
@@ -261,22 +304,13 @@ class SpoolWriter:
             time.sleep(0.02)
 
 
-def _resolve(group: list[_Waiting], failure: SpoolError | None) -> None:
-    """Wake those who wait, in their event loop."""
-
-    def settle() -> None:
-        for _, future in group:
-            if not future.done():  # its request may have been cancelled
-                if failure is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(failure)
-
-    if group:
-        try:
-            group[0][1].get_loop().call_soon_threadsafe(settle)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            return
+def _settle_future(future: asyncio.Future[None], failure: SpoolError | None) -> None:
+    if future.done():  # its request may have been cancelled
+        return
+    if failure is None:
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
 
 
 def read_spool_totals(counts: SpoolCounts) -> Totals:
