@@ -10,6 +10,8 @@
 -- column. With the engine's own bound of 32 types, 15,000 events of one hostile client whose values changed their type
 -- made parts of 9,600 files, and a merge opened more than 20,000; so they stay under 600.
 --
+-- ZSTD instead of ClickHouse's LZ4: 44 bytes of an event on disk where there were 73, for the same work of an insert.
+--
 -- The sorting key of `events` holds the time in milliseconds instead of `time` itself. With `time` in it ClickHouse
 -- matches a time range to that late column and reads the whole month; so it uses toDate(time), and reads the days.
 
@@ -151,7 +153,6 @@ CREATE TABLE IF NOT EXISTS @local(events) @on_cluster
     batch_host LowCardinality(String) COMMENT 'Host whose spool the event came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one event the one with the higher value stays: what was received first',
-    INDEX event_id_index event_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX own_person_index own_person_id TYPE bloom_filter(0.01) GRANULARITY 1,
     INDEX batch_index batch_seq TYPE minmax GRANULARITY 1
 )
@@ -159,7 +160,7 @@ ENGINE = @engine(events, ReplacingMergeTree, precedence)
 PARTITION BY toYYYYMM(time)
 ORDER BY (site_id, toDate(time), visitor_id, toUnixTimestamp64Milli(time), event_id)
 TTL toDateTime(time) + toIntervalDay(keep_days) DELETE WHERE keep_days > 0
-SETTINGS @deduplication
+SETTINGS @deduplication, default_compression_codec = 'ZSTD(1)'
 COMMENT 'One row per event, never rewritten: who it was is read through the identity map, see v_events';
 
 @facade(events, cityHash64(own_person_id));

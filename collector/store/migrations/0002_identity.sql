@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
 )
 ENGINE = @engine(identity_evidence, ReplacingMergeTree, precedence)
 ORDER BY (space_id, a_key, b_key, evidence_id, op)
-SETTINGS @deduplication, index_granularity = 1024
+SETTINGS @deduplication, index_granularity = 1024, default_compression_codec = 'ZSTD(1)'
 COMMENT 'Every observation that two identifiers belong together; append-only, retractions included';
 
 @facade(identity_evidence, cityHash64(a_key));

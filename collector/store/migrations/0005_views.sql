@@ -203,10 +203,10 @@ SELECT
     page_views <= 1 AS is_bounce,
     assurance,
     entry.url AS entry_url,
-    entry.host AS entry_host,
-    entry.path AS entry_path,
-    exit.url AS exit_url,
-    exit.path AS exit_path,
+    lower(domain(entry.url)) AS entry_host,
+    path(entry.url) AS entry_path,
+    exit_url,
+    path(exit_url) AS exit_path,
     entry.referrer_host AS referrer_host,
     entry.channel AS channel,
     entry.utm_source AS utm_source,
@@ -215,11 +215,11 @@ SELECT
     entry.utm_term AS utm_term,
     entry.utm_content AS utm_content,
     entry.link_campaign AS link_campaign,
-    first_device.browser AS browser,
-    first_device.os AS os,
-    first_device.device AS device,
-    first_device.country AS country,
-    first_device.language AS language,
+    entry.browser AS browser,
+    entry.os AS os,
+    entry.device AS device,
+    entry.country AS country,
+    entry.language AS language,
     is_bot,
     space_id
 FROM
@@ -238,8 +238,7 @@ FROM
         uniqExactMerge(s.events) AS events,
         uniqExactIfMerge(s.page_views) AS page_views,
         argMinMerge(s.entry) AS entry,
-        argMaxMerge(s.exit) AS exit,
-        argMinMerge(s.device) AS first_device
+        argMaxMerge(s.exit) AS exit_url
     FROM @name(sessions) AS s
     GROUP BY s.site_id, s.visitor_id, s.session_id
 )
