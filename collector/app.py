@@ -55,6 +55,13 @@ def create_app(
         routes += demo_routes(config, keyring)
         routes += live_routes(config, keyring, make_reader(config, keyring), is_stopping=is_stopping)
 
+    if config.inspect:
+        from collector.console.inspect import inspect_routes
+        from collector.console.page import static_mount
+
+        routes += inspect_routes(edge, is_stopping)
+        routes += [] if config.demo else [static_mount()]
+
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         poller.start()

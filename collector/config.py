@@ -92,6 +92,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     request_timeout_s: Annotated[
         float, Meta(description="Seconds in which a client must have sent head and body.", gt=0)
     ] = 5.0
+    address_rate: Annotated[
+        int, Meta(description="Beacons a second from one address, in each web process; 0: any number.", ge=0)
+    ] = 200
+    address_burst: Annotated[int, Meta(description="Beacons that one address may send at once.", ge=1)] = 1000
     max_connections: Annotated[int, Meta(description="Most open connections of one web process.", ge=1)] = 4096
 
     # Spool and load
@@ -135,6 +139,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     # Pages and logs
     demo: Annotated[bool, Meta(description="Serve the demo shop and its live page.")] = False
+    inspect: Annotated[
+        bool,
+        Meta(description="Serve the dry run: beacons sent to /x/inspect are judged and shown at /inspect, not stored."),
+    ] = False
     log_level: Annotated[
         str, Meta(description="debug, info, warning or error.", pattern="^(debug|info|warning|error)$")
     ] = "info"

@@ -26,6 +26,8 @@ START_LIMIT_S = 60.0
 
 def count_workers(config: Config) -> int:
     """Return how many web processes the settings ask for: one a core but for the one that loads, where they say 0."""
+    if config.inspect:
+        return 1  # the dry run remembers in the memory of one process
     return config.web_workers or max(1, len(os.sched_getaffinity(0)) - 1)
 
 

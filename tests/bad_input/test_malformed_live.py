@@ -15,10 +15,10 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from web_process import Answer, WebProcess, running_web
 
 from collector.event import Reason
 from tests.accept.test_malformed import CLASSES
+from tests.bad_input.web_process import Answer, WebProcess, running_web
 from tests.edge_examples import NOW_MS, ORIGIN, SITE, make_body, make_event
 
 MOST_CPU_S = 0.5
