@@ -41,11 +41,11 @@ ADVICE: dict[Reason, Advice] = {
     ),
     Reason.SITE: Advice(
         "There is no such site here.",
-        "Compare the site id with `tagstitch site list`; a site is made with `tagstitch site add`.",
+        "Compare the site id with tagstitch site list; a site is made with tagstitch site add.",
     ),
     Reason.ORIGIN: Advice(
         "The page's origin is not on the site's list.",
-        "Add it: `tagstitch site add SITE --replace --origin …`; scheme, host and port are compared letter by letter.",
+        "Add it: tagstitch site add SITE --replace --origin …; scheme, host and port are compared letter by letter.",
     ),
     Reason.COUNT: Advice(
         "There are no events, too many of them, or too many identifiers.",
@@ -57,7 +57,7 @@ ADVICE: dict[Reason, Advice] = {
     ),
     Reason.CLOCK: Advice(
         "A time lies more than 7 days before or 5 minutes after its arrival.",
-        "Send milliseconds since 1970, and compare the clock with the answer's Date; `o` mends a wrong clock.",
+        "Send milliseconds since 1970, and compare the clock with the answer's Date; the field o mends a wrong clock.",
     ),
     Reason.CONSENT: Advice(
         "It was not consented to.",
@@ -86,7 +86,7 @@ ADVICE: dict[Reason, Advice] = {
     ),
     Reason.OFF: Advice(
         "The site's tag is switched off, or this visitor is not in its sample.",
-        "Look at `tagstitch site show`: its tag and its sample.",
+        "Look at tagstitch site show: its tag and its sample.",
     ),
     Reason.HANDOVER: Advice(
         "The hand-over token is forged, too old, or came from another browser or page.",
@@ -97,7 +97,7 @@ ADVICE: dict[Reason, Advice] = {
         "Test from another network, or take this one off the site's list.",
     ),
     Reason.SCOPE: Advice(
-        "The key may not do this.", "Make a key with the scope that this needs: `tagstitch key create --scope …`."
+        "The key may not do this.", "Make a key with the scope that this needs: tagstitch key create --scope …."
     ),
     Reason.RATE: Advice("Too many at once.", "Send the same bytes again after the time that Retry-After names."),
 }

@@ -111,6 +111,17 @@ def test_a_page_that_is_on_no_list_learns_just_that() -> None:
     assert told["row"] is None
 
 
+def test_the_operator_judges_as_if_from_another_page() -> None:
+    """By a header that no other page can send; from elsewhere it counts for nothing."""
+    web = Inspected()
+    assert web.post(origin="http://localhost").json()["rejected"][0]["reason"] == "origin"
+    assert web.post(origin="http://localhost", x_tagstitch_as_origin=ORIGIN).json()["accepted"] is True
+    there = {"base": ELSEWHERE, "address": "203.0.113.9", "origin": "http://localhost"}
+    assert web.post(**there, x_tagstitch_as_origin=ORIGIN).json()["accepted"] is False
+    preflight = web.ask("OPTIONS", "/x/inspect", origin="http://localhost")
+    assert "as-origin" not in preflight.headers["access-control-allow-headers"].lower()
+
+
 def test_others_are_not_told_what_would_be_stored() -> None:
     """From another machine reasons and removals are told, and neither row nor evidence: pseudonyms are no answer."""
     web = Inspected()

@@ -184,7 +184,7 @@
   }
 
   function describeEvidence(evidence) {
-    return `${evidence.kind}: ${evidence.b_kind} ${evidence.b_value}, level ${evidence.level}, said by ${evidence.source}, visitor proved by ${evidence.proof}`;
+    return `${evidence.kind}: ${evidence.b_kind} ${evidence.b_value}, level ${evidence.level}, said by ${evidence.source}, visitor known by ${evidence.proof}`;
   }
 
   function makeList(texts) {
@@ -235,7 +235,7 @@
             ["proof", row.visitor_proof],
             ["session", row.session_id],
             ["session number", row.session_number || ""],
-            ["consent", row.consent || "none"],
+            ["consent", row.consent.replaceAll(",", ", ") || "none"],
             ["tagged link", row.link_status],
             ["fingerprint", row.fingerprint],
           ]),
@@ -372,13 +372,17 @@
     const now = Date.now();
     const site = byId("site").value || byId("site").options[1]?.textContent || "shop";
     const event = { i: crypto.randomUUID?.() ?? "", n: "page_view", t: now, p: { price: 49.9, contact: "ada@mail.example" } };
-    const page = `${location.origin}/shoes?utm_source=letter&session=1#top`;
+    const page = `${byId("origin").value || location.origin}/shoes?utm_source=letter&session=1#top`;
     byId("body").value = JSON.stringify({ v: 1, s: site, st: now, c: "si", u: page, e: [event] }, null, 2);
   });
   byId("try-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     isFollowing = true;
-    const answer = await fetch(document.body.dataset.post, { method: "POST", body: byId("body").value });
+    const answer = await fetch(document.body.dataset.post, {
+      method: "POST",
+      body: byId("body").value,
+      headers: { "Content-Type": "text/plain", "X-Tagstitch-As-Origin": byId("origin").value },
+    });
     byId("try-note").textContent = answer.ok ? "Judged: it stands above." : "The collector cannot judge it now.";
     if (answer.ok) outcome.scrollIntoView({ block: "nearest" });
   });
