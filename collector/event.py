@@ -13,7 +13,7 @@ the arrival, so that a retry gives the same row key.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -263,8 +263,7 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
 # --- at the edge --------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What the steps may look at besides the beacon. Made by the endpoint, once per request."""
 
     received_at_ms: int
@@ -274,8 +273,9 @@ class Context:
     origin: str = ""
     user_agent: str = ""
     country: str = ""  # from a trusted proxy's header or the country database
-    cookies: Mapping[str, str] = field(default_factory=dict)  # those that a site or we may want; the first of a name
-    cookie_twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # further values under the same name
+    # The cookies that a site or we may want: the first of a name, and further values under the same name.
+    cookies: Mapping[str, str] = msgspec.field(default_factory=dict)
+    cookie_twins: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     secure: bool = False
     gpc: bool = False  # Sec-GPC: 1, or DNT: 1
     prefetch: bool = False  # Sec-Purpose says prefetch or prerender
@@ -286,6 +286,7 @@ class Context:
     issuer_keys: KeyBook | None = None  # the public keys of those who issue ID tokens
     link_parameter: str = "lt"  # never kept in an address
     day_salt: bytes = b""  # the salt of the day; empty where no site is cookieless
+    admit_events: Callable[[Site, int], bool] = lambda site, events: True  # whether the site's rate lets them in
 
 
 @dataclass(slots=True)

@@ -208,9 +208,12 @@ class HardenedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._note_end()
+        super().on_message_complete()
+
+    def _note_end(self) -> None:
         self._disarm()
         self._has_begun, self._has_ended = False, True
-        super().on_message_complete()
 
     def _find_unanswered(self) -> list[RequestResponseCycle]:
         self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete]
@@ -272,7 +275,11 @@ class HardenedProtocol(HttpToolsProtocol):
             self.transport.close()
 
 
+def make_limits(config: Config) -> Limits:
+    """Return the limits of these settings."""
+    return Limits(config.max_header_bytes, config.request_timeout_s, config.max_connections)
+
+
 def make_protocol(config: Config) -> type[HardenedProtocol]:
     """Return the protocol class with the limits of these settings, for `uvicorn.Config(http=…)`."""
-    limits = Limits(config.max_header_bytes, config.request_timeout_s, config.max_connections)
-    return type("HardenedProtocol", (HardenedProtocol,), {"limits": limits})
+    return type("HardenedProtocol", (HardenedProtocol,), {"limits": make_limits(config)})

@@ -23,9 +23,10 @@ from collector import disk
 from collector.app import create_app
 from collector.config import Config
 from collector.country import open_country_lookup
+from collector.endpoints.beacon import Beacons
 from collector.endpoints.edge import Edge
 from collector.errors import InstanceBusy
-from collector.http import make_protocol
+from collector.http_whole import make_whole_protocol
 from collector.id_tokens.poll import KeyPoller
 from collector.instance import open_instance
 from collector.keyring import Keyring
@@ -68,7 +69,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
         server = _Server(
             uvicorn.Config(
                 app,
-                http=make_protocol(config),
+                http=make_whole_protocol(config, config.beacon_path, Beacons(edge).take),
                 ws="none",
                 access_log=False,
                 log_config=None,

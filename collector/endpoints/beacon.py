@@ -6,17 +6,18 @@ plain ASGI endpoint without middleware, because this path is the one that has to
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 
 import msgspec
 from starlette.routing import Route
 
 from collector.accept.pipeline import Accepted, Refused, accept, refuse_unread
-from collector.endpoints.body import Disconnected, read_body
+from collector.endpoints.body import Disconnected, check_head, decode_body, read_body
 from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.cors import VARY, AllowedOrigins, cross_origin_headers, preflight_headers
-from collector.endpoints.edge import Edge, RequestFacts, read_facts
-from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
+from collector.endpoints.edge import Edge, RequestFacts, read_facts, read_head
+from collector.endpoints.plain import Answer, Headers, PlainEndpoint, Receive, Scope, Send, WholeRequest, send_answer
 from collector.errors import SpoolError, SpoolFull
 from collector.event import RETRYABLE, Reason
 from collector.metrics import count_request, observe_acknowledgement
@@ -47,7 +48,7 @@ MESSAGES = {
     Reason.ORIGIN: "The page's origin is not on the site's list.",
     Reason.COUNT: "A beacon holds at least one event, and no more than this collector takes.",
     Reason.ID: "A visitor id is not a UUID.",
-    Reason.RATE: "The collector has too much to read now; send the same beacon again later.",
+    Reason.RATE: "Too much comes at once, from this address or for this site; send the same beacon again later.",
     Reason.CLOCK: "The clock offset is outside of what can be.",
 }
 
@@ -59,7 +60,7 @@ _RETRY_AFTER_S = 5
 
 
 class Beacons:
-    """The endpoint. `receive` is the ASGI application."""
+    """The endpoint. `receive` is the ASGI application; `take` does the same for a request that came whole."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
@@ -70,7 +71,7 @@ class Beacons:
         edge = self._edge
         facts = read_facts(edge, scope)
         if scope["method"] == "OPTIONS":
-            await self._answer_preflight(facts, send)
+            await send_answer(send, *self._answer_preflight(facts))
             return
         try:
             body = await read_body(receive, facts.content_length, facts.content_encoding, edge.config.max_body_bytes)
@@ -78,41 +79,73 @@ class Beacons:
             count_request("disconnected")
             return
         began = perf_counter()
+        outcome = self._judge(body, facts)
+        if isinstance(outcome, Accepted):
+            try:
+                await edge.spool.append(outcome.line)
+            except SpoolError as error:
+                outcome = self._answer_unspooled(error, facts)
+            else:
+                observe_acknowledgement(perf_counter() - began)
+                outcome = self._answer_kept(outcome, facts)
+        await send_answer(send, *outcome)
+
+    def take(self, request: WholeRequest) -> None:
+        """Take one beacon in, without a task and a scope of its own: both cost more than the judgement."""
+        edge, began = self._edge, perf_counter()
+        facts = read_head(edge, request.headers, request.named, request.peer, request.secure)
+        body: bytes | Reason = request.body
+        max_bytes = edge.config.max_body_bytes
+        if facts.content_encoding or facts.content_length > max_bytes:
+            problem = check_head(facts.content_length, facts.content_encoding, max_bytes)
+            body = problem or decode_body(request.body, facts.content_encoding, max_bytes)
+        outcome = self._judge(body, facts)
+        if not isinstance(outcome, Accepted):
+            request.answer(outcome)
+            return
+        try:
+            edge.spool.put(outcome.line, partial(self._settle, request, outcome, facts, began))
+        except SpoolError as error:
+            request.answer(self._answer_unspooled(error, facts))
+
+    def _settle(
+        self, request: WholeRequest, outcome: Accepted, facts: RequestFacts, began: float, failure: SpoolError | None
+    ) -> None:
+        if failure is not None:
+            request.answer(self._answer_unspooled(failure, facts))
+            return
+        observe_acknowledgement(perf_counter() - began)
+        request.answer(self._answer_kept(outcome, facts))
+
+    def _judge(self, body: bytes | Reason, facts: RequestFacts) -> Accepted | Answer:
+        """Judge a body, or what was wrong with it. Accepted is to be spooled before it is answered."""
         if not facts.context.sites.read_at_ms:
             # Nothing is known yet of any site: the client keeps its events, a 404 would make it drop them.
-            await self._answer_unavailable(_RETRY_AFTER_S, facts, send)
-            return
+            return self._answer_unavailable(_RETRY_AFTER_S, facts)
         if isinstance(body, Reason):
             outcome: Accepted | Refused = refuse_unread(body, max(facts.content_length, 0), facts.context)
         else:
             outcome = accept(body, facts.context)
-        if isinstance(outcome, Refused):
-            edge.refusals.note(outcome.refusal)
-            await self._answer_refusal(outcome, facts, send)
-            return
-        try:
-            await edge.spool.append(outcome.line)
-        except SpoolError as error:
-            retry_after_s = error.retry_after_s if isinstance(error, SpoolFull) else _RETRY_AFTER_S
-            await self._answer_unavailable(retry_after_s, facts, send)
-            return
-        observe_acknowledgement(perf_counter() - began)
-        await self._answer_kept(outcome, facts, send)
+            if outcome.rejected and self._edge.kept_bodies is not None:
+                self._edge.kept_bodies.note(body, facts.context, outcome)
+        if isinstance(outcome, Accepted):
+            return outcome
+        self._edge.refusals.note(outcome.refusal)
+        return self._answer_refusal(outcome, facts)
 
-    async def _answer_kept(self, outcome: Accepted, facts: RequestFacts, send: Send) -> None:
+    def _answer_kept(self, outcome: Accepted, facts: RequestFacts) -> Answer:
         headers = self._start_headers(facts)
         if outcome.reasons:
             headers.append((b"x-tagstitch-rejected", ",".join(outcome.reasons).encode()))
         if outcome.cookie_forms:
             headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, facts.context.secure)
+        if outcome.visitor_reply is None and outcome.handover is None:
+            return Answer(204, headers)
         reply = {"d": outcome.visitor_reply, "x": outcome.handover}
         said = {name: text for name, text in reply.items() if text is not None}
-        if said:
-            await send_answer(send, 200, [*headers, _JSON, _PLAIN], _ENCODE(said))
-        else:
-            await send_answer(send, 204, headers, b"")
+        return Answer(200, [*headers, _JSON, _PLAIN], _ENCODE(said))
 
-    async def _answer_refusal(self, outcome: Refused, facts: RequestFacts, send: Send) -> None:
+    def _answer_refusal(self, outcome: Refused, facts: RequestFacts) -> Answer:
         reason = outcome.rejected.reason
         # A page that is not on this site's list shall not even read why.
         headers = list(BASE) if reason is Reason.ORIGIN else self._start_headers(facts)
@@ -122,8 +155,7 @@ class Beacons:
         if reason in STOP_S:
             headers.append((b"x-tagstitch-stop", STOP_S[reason]))
         if reason in QUIET:
-            await send_answer(send, 204, headers, b"")
-            return
+            return Answer(204, headers)
         if reason in RETRYABLE:
             headers.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
         if outcome.rejected.step == "read":
@@ -134,10 +166,12 @@ class Beacons:
             "message": MESSAGES.get(reason, "This beacon is not accepted."),
             "retry": reason in RETRYABLE,
         }
-        status = STATUS_BY_REASON.get(reason, 400)
-        await send_answer(send, status, [*headers, _JSON, _PLAIN], _ENCODE(text))
+        return Answer(STATUS_BY_REASON.get(reason, 400), [*headers, _JSON, _PLAIN], _ENCODE(text))
 
-    async def _answer_unavailable(self, retry_after_s: int, facts: RequestFacts, send: Send) -> None:
+    def _answer_unspooled(self, error: SpoolError, facts: RequestFacts) -> Answer:
+        return self._answer_unavailable(error.retry_after_s if isinstance(error, SpoolFull) else _RETRY_AFTER_S, facts)
+
+    def _answer_unavailable(self, retry_after_s: int, facts: RequestFacts) -> Answer:
         count_request("not spooled")
         headers = [*self._start_headers(facts), (b"retry-after", str(retry_after_s).encode()), _JSON, _PLAIN]
         text = {
@@ -146,12 +180,12 @@ class Beacons:
             "message": "The collector cannot store this now; send the same beacon again later.",
             "retry": True,
         }
-        await send_answer(send, 503, headers, _ENCODE(text))
+        return Answer(503, headers, _ENCODE(text))
 
-    async def _answer_preflight(self, facts: RequestFacts, send: Send) -> None:
+    def _answer_preflight(self, facts: RequestFacts) -> Answer:
         allowed = self._origins.has(facts.origin, facts.context.sites)
         headers = [*BASE, *(preflight_headers(facts.origin) if allowed else ()), (b"allow", b"POST, OPTIONS")]
-        await send_answer(send, 204 if allowed else 403, headers, b"")
+        return Answer(204 if allowed else 403, headers)
 
     def _start_headers(self, facts: RequestFacts) -> Headers:
         if facts.origin and self._origins.has(facts.origin, facts.context.sites):

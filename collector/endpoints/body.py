@@ -37,10 +37,9 @@ async def read_body(
 
     `content_length`: -1 where the client did not say.
     """
-    if content_encoding not in (b"", b"identity", b"gzip"):
-        return Reason.ENCODING
-    if content_length > max_bytes:
-        return Reason.SIZE
+    problem = check_head(content_length, content_encoding, max_bytes)
+    if problem is not None:
+        return problem
     message = await receive()
     if message["type"] != "http.request":
         raise Disconnected
@@ -50,6 +49,18 @@ async def read_body(
         if isinstance(rest, Reason):
             return rest
         body = rest
+    return decode_body(body, content_encoding, max_bytes)
+
+
+def check_head(content_length: int, content_encoding: bytes, max_bytes: int) -> Reason | None:
+    """Return why a body with this head is not read, or None."""
+    if content_encoding not in (b"", b"identity", b"gzip"):
+        return Reason.ENCODING
+    return Reason.SIZE if content_length > max_bytes else None
+
+
+def decode_body(body: bytes, content_encoding: bytes, max_bytes: int) -> bytes | Reason:
+    """Return a body that has come without its encoding, or why it is not taken."""
     if len(body) > max_bytes:
         return Reason.SIZE
     return decompress(body, max_bytes) if content_encoding == b"gzip" else body

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import uuid
-from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -54,7 +53,7 @@ class Pixel:
         query: bytes = scope["query_string"]
         if scope["method"] == "GET" and 0 < len(query) <= MAX_QUERY_BYTES:
             given = read_query(query)
-            context = replace(facts.context, may_set_visitor="d" not in given)
+            context = msgspec.structs.replace(facts.context, may_set_visitor="d" not in given)
             outcome = accept(build_body(given, context.received_at_ms), context)
             if isinstance(outcome, Refused):
                 edge.refusals.note(outcome.refusal)

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+
+class Answer(NamedTuple):
+    """A whole answer. Without the length: whoever sends it adds that."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+
+
+class WholeRequest(Protocol):
+    """A request that came whole, outside of ASGI: see `collector.http_whole`."""
+
+    headers: Headers  # names in lower case
+    named: dict[bytes, bytes]  # the same by name; of one that came twice, the last
+    peer: str  # address of who connected, "" where it is not known
+    secure: bool
+    body: bytes
+
+    def answer(self, answer: Answer) -> None:
+        """Send the answer, once. Nothing happens where the client has gone."""
 
 
 class PlainEndpoint:
@@ -24,6 +45,6 @@ class PlainEndpoint:
 async def send_answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
     """Send a whole answer at once. Adds the length; a 204 has none."""
     if status != 204:
-        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
