@@ -126,8 +126,8 @@ def _give_access(credential: Credential) -> Access:
 
 
 def _settle_ports(config: Config, listeners: Sequence[socket.socket]) -> Config:
-    """Replace ports of 0 by real ones and see that the engine's is free, before anything starts."""
-    changes: dict[str, int] = {"port": listeners[0].getsockname()[1]}
+    """Replace ports and numbers of 0 by real ones and see that the engine's is free, before anything starts."""
+    changes: dict[str, int] = {"port": listeners[0].getsockname()[1], "web_workers": len(listeners)}
     if config.is_embedded:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

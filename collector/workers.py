@@ -67,7 +67,7 @@ async def run_workers(config: Config) -> None:
     Raises PortTaken, and RoleFailed where one does not start or keeps dying.
     """
     listeners = listen(config.host, config.port, "PORT or --port", count_workers(config))
-    config = msgspec.structs.replace(config, port=listeners[0].getsockname()[1])
+    config = msgspec.structs.replace(config, port=listeners[0].getsockname()[1], web_workers=len(listeners))
     supervisor = Supervisor()
     try:
         roles = make_web_roles(make_environ(config), listeners)

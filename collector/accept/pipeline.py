@@ -17,6 +17,7 @@ from collector.accept.consent import consent
 from collector.accept.decode import decode
 from collector.accept.identify import identify
 from collector.accept.minimise import minimise
+from collector.accept.pace import pace
 from collector.accept.recognise import recognise
 from collector.accept.refusals import Refusal
 from collector.accept.sample import sample
@@ -37,7 +38,7 @@ from collector.sites.cookies import CookieForm, list_cookie_forms
 
 Step = Callable[[Beacon, Context], Beacon | Rejected]
 
-STEPS: tuple[Step, ...] = (decode, validate, consent, minimise, recognise, identify, sample)
+STEPS: tuple[Step, ...] = (decode, validate, pace, consent, minimise, recognise, identify, sample)
 
 MAX_LINE_BYTES = 4_194_304
 """Largest line, half of what one insert takes. What a beacon says once (address, title) stands on each of its events,

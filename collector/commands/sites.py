@@ -186,6 +186,15 @@ def add_site(
             rich_help_panel=TAG,
         ),
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            metavar="EVENTS",
+            help="Events a second that each host takes for it; more are answered 429. 0: any. [default: 0]",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     tag: Annotated[
         bool | None,
         typer.Option(
@@ -223,6 +232,7 @@ def add_site(
         "consent_from": consent_from,
         "linked_domains": _list(linked_domain, str, "--linked-domain"),
         "sample": sample,
+        "rate": rate,
         "tag": tag,
     }
     default = Site(site_id=site)

@@ -73,6 +73,10 @@ class Beacons:
         if scope["method"] == "OPTIONS":
             await send_answer(send, *self._answer_preflight(facts))
             return
+        too_fast = self._judge_pace(facts)
+        if too_fast is not None:
+            await send_answer(send, *too_fast)
+            return
         try:
             body = await read_body(receive, facts.content_length, facts.content_encoding, edge.config.max_body_bytes)
         except Disconnected:
@@ -94,6 +98,10 @@ class Beacons:
         """Take one beacon in, without a task and a scope of its own: both cost more than the judgement."""
         edge, began = self._edge, perf_counter()
         facts = read_head(edge, request.headers, request.named, request.peer, request.secure)
+        too_fast = self._judge_pace(facts)
+        if too_fast is not None:
+            request.answer(too_fast)
+            return
         body: bytes | Reason = request.body
         max_bytes = edge.config.max_body_bytes
         if facts.content_encoding or facts.content_length > max_bytes:
@@ -116,6 +124,15 @@ class Beacons:
             return
         observe_acknowledgement(perf_counter() - began)
         request.answer(self._answer_kept(outcome, facts))
+
+    def _judge_pace(self, facts: RequestFacts) -> Answer | None:
+        """Return the answer to an address that sends faster than it may; its body is not looked at."""
+        retry_after_s = self._edge.limits.judge_address(facts.context.address)
+        if not retry_after_s:
+            return None
+        refused = refuse_unread(Reason.RATE, max(facts.content_length, 0), facts.context)
+        self._edge.refusals.note(refused.refusal)
+        return self._answer_refusal(refused, facts, retry_after_s)
 
     def _judge(self, body: bytes | Reason, facts: RequestFacts) -> Accepted | Answer:
         """Judge a body, or what was wrong with it. Accepted is to be spooled before it is answered."""
@@ -145,7 +162,7 @@ class Beacons:
         said = {name: text for name, text in reply.items() if text is not None}
         return Answer(200, [*headers, _JSON, _PLAIN], _ENCODE(said))
 
-    def _answer_refusal(self, outcome: Refused, facts: RequestFacts) -> Answer:
+    def _answer_refusal(self, outcome: Refused, facts: RequestFacts, retry_after_s: int = _RETRY_AFTER_S) -> Answer:
         reason = outcome.rejected.reason
         # A page that is not on this site's list shall not even read why.
         headers = list(BASE) if reason is Reason.ORIGIN else self._start_headers(facts)
@@ -157,7 +174,7 @@ class Beacons:
         if reason in QUIET:
             return Answer(204, headers)
         if reason in RETRYABLE:
-            headers.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
+            headers.append((b"retry-after", str(retry_after_s).encode()))
         if outcome.rejected.step == "read":
             headers.append((b"connection", b"close"))  # what is left of the body is not waited for
         text = {

@@ -18,10 +18,11 @@ from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
 from collector.endpoints.plain import Headers
+from collector.endpoints.limits import RateLimits
 from collector.event import Context
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
-from collector.sites.book import SiteBook
+from collector.sites.book import Site, SiteBook
 
 MAX_KNOWN_HOPS_BYTES = 128
 """A longer X-Forwarded-For is read anew each time, so that what is kept of them stays small."""
@@ -88,6 +89,21 @@ class Edge:
 
     @cached_property
     def refusals(self) -> Refusals:
+    @cached_property
+    def limits(self) -> RateLimits:
+        """How fast beacons may come."""
+        return RateLimits(
+            address_rate=self.config.address_rate,
+            address_burst=self.config.address_burst,
+            workers=max(1, self.config.web_workers),
+        )
+
+    @cached_property
+    def admit_events(self) -> Callable[[Site, int], bool]:
+        """What lets events in as far as their site's rate allows."""
+        limits = self.limits
+        return lambda site, events: not limits.judge_site(site, events)
+
         """Where refusals are counted. To be flushed before the spool is closed."""
         return Refusals(self.spool)
 
@@ -164,6 +180,7 @@ def read_head(
         issuer_keys=edge.issuer_keys,
         link_parameter=edge.config.link_parameter,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
+        admit_events=edge.admit_events,
     )
     length = find(b"content-length", b"")
     return RequestFacts(

@@ -18,7 +18,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from starlette.routing import Route
 
-from collector.accept.pipeline import Accepted, Refused, accept
+from collector.accept.pipeline import Accepted, Refused, accept, refuse_unread
 from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
@@ -51,7 +51,9 @@ class Pixel:
         facts = read_facts(edge, scope, pixel=True)
         headers = list(_HEADERS)
         query: bytes = scope["query_string"]
-        if scope["method"] == "GET" and 0 < len(query) <= MAX_QUERY_BYTES:
+        if edge.limits.judge_address(facts.context.address):
+            edge.refusals.note(refuse_unread(Reason.RATE, len(query), facts.context).refusal)
+        elif scope["method"] == "GET" and 0 < len(query) <= MAX_QUERY_BYTES:
             given = read_query(query)
             context = msgspec.structs.replace(facts.context, may_set_visitor="d" not in given)
             outcome = accept(build_body(given, context.received_at_ms), context)

@@ -112,6 +112,12 @@ class ServerEvents:
             self._note(calls, access.key, facts, len(body))
             await _answer_refusal(calls, send)
             return
+        site = facts.context.sites.find_site(access.key.site_id)
+        if site is not None and not edge.admit_events(site, len(calls)):
+            refused = Rejected(Reason.RATE, step="pace")
+            self._note(refused, access.key, facts, len(body))
+            await _answer_refusal(refused, send)
+            return
         outcome = accept_calls(calls, self._make_caller(access, facts))
         retry_after_s = await self._spool(outcome.lines)
         if retry_after_s:

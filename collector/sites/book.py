@@ -86,6 +86,7 @@ class Site(msgspec.Struct, frozen=True):
     consent_from: str = ""  # consent tools that the tag listens to; goes into the snippet
     linked_domains: tuple[str, ...] = ()  # hosts to which visitors are handed over; goes into the snippet
     sample: float = 1.0  # share of visitors that is kept, 0–1
+    rate: float = 0.0  # events a second that each host takes; 0: any
     tag: bool = True  # False: the tag falls silent, and what still comes is refused
     debug: bool = False
     version: int = 0

@@ -14,6 +14,8 @@ from collector.sites.book import Site
 from collector.sites.validate import LOCAL_HOSTS, is_address, is_below, is_local, list_captures
 
 LONG_KEEP_DAYS = 5 * 366
+LOW_RATE = 10.0
+"""Events a second. A lower rate is hardly meant: a handful of people shop faster."""
 
 
 class SiteFinding(NamedTuple):
@@ -139,6 +141,11 @@ def _inspect_captures(site: Site) -> Iterable[SiteFinding]:
 def _inspect_delivery(site: Site, others: list[Site]) -> Iterable[SiteFinding]:
     if not site.tag:
         yield SiteFinding("warning", "tag", "the tag is switched off: nothing is counted", "--tag")
+    if 0 < site.rate < LOW_RATE:
+        yield SiteFinding(
+            *("note", "rate", f"more than {site.rate:g} events a second are answered 429, and come again later"),
+            "a page view with what the tag notes is several events; use --rate 0 for any number",
+        )
     if site.sample < 1:
         yield SiteFinding(
             *("note", "sample", f"only {site.sample:.2%} of all visitors are kept, and customers among them as well"),

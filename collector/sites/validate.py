@@ -24,6 +24,7 @@ NOTHING = "none"
 """In place of AUTO_WORDS: note nothing by itself."""
 CONSENT_TOOLS = ("tcf", "gpp", "google")
 MAX_KEEP_DAYS = 36_500
+MAX_RATE = 1_000_000
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # it stands in cookie names and paths
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,62})(\.[a-z0-9-]{1,63})*")
@@ -203,6 +204,10 @@ def _validate_delivery(site: Site) -> None:
             (_HOST.fullmatch(host) and "." in host) or is_local(host) or is_address(host),
             *(site, "linked_domains", f"{host!r} is no host: write other.example, without scheme and path"),
         )
+    _require(
+        0 <= site.rate <= MAX_RATE,
+        *(site, "rate", f"is 0 (any) to {MAX_RATE} events a second, not {site.rate:g}"),
+    )
     _require(
         0 < site.sample <= 1,
         *(site, "sample", f"is a share above 0, at most 1, not {site.sample:g}; to keep nothing at all, use --no-tag"),
