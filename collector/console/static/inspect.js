@@ -147,7 +147,7 @@
   function makeSection(title, note, ...content) {
     const section = make("section");
     const heading = make("h3", "", title);
-    if (note) heading.append(make("small", "", note));
+    if (note) heading.append(" ", make("small", "", note));
     section.append(heading, ...content);
     return section;
   }
