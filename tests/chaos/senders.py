@@ -21,6 +21,7 @@ from typing import Any
 from tests.chaos.ledger import Ledger
 
 RETRY_S = 0.05
+BEACONS_OF_A_VISITOR = 50
 ANSWER_S = 10.0
 """A client that has waited so long gives the connection up and sends again."""
 
@@ -47,13 +48,17 @@ def make_beacon(
 class Connection:
     """One connection of a client to a port of this machine, opened when it is needed and opened anew after trouble."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, address: str = "") -> None:
+        """`address`: of the client, told as a proxy tells it; "": none."""
         self._port = port
+        self._address = address
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, body: bytes, path: str = "/x/b") -> tuple[int, dict[str, str]]:
         """Send one beacon and return status and headers of the answer. Raises OSError where none comes."""
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        if self._address:
+            head += f"X-Forwarded-For: {self._address}\r\n"
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection("127.0.0.1", self._port)
@@ -101,6 +106,7 @@ class Senders:
         beacons_per_s: float = 0.0,
         padding: int = 0,
         seed: int = 0,
+        address: str = "",
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         """`pause_s`: between a connection's beacons. `beacons_per_s`: of all together; 0: as fast as answers come.
@@ -114,6 +120,7 @@ class Senders:
         self._interval_s = connections / beacons_per_s if beacons_per_s else 0.0
         self._padding = "z" * padding
         self._seed = seed
+        self._address = address
         self._clock_ms = clock_ms
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -155,7 +162,7 @@ class Senders:
                 task.cancel()
 
     async def _send(self, number: int) -> None:
-        connection = Connection(self._ports[number % len(self._ports)])
+        connection = Connection(self._ports[number % len(self._ports)], self._address)
         try:
             await self._send_on(connection, random.Random(f"{self._seed} {number}"))
         except BaseException:
@@ -165,13 +172,16 @@ class Senders:
             await connection.close()
 
     async def _send_on(self, connection: Connection, chance: random.Random) -> None:
-        visitor, session = str(uuid.uuid4()), str(uuid.uuid4())
+        sent = 0
         due = time.monotonic() + self._interval_s * chance.random()
         # The flag is looked at too: `wait_for` loses a cancellation that comes together with an answer.
         while not self._stop.is_set():
             if self._interval_s:
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 due += self._interval_s
+            if sent % BEACONS_OF_A_VISITOR == 0:
+                visitor, session = str(uuid.uuid4()), str(uuid.uuid4())
+            sent += 1
             events = [self._make_event(chance) for _ in range(chance.randint(1, self._most_events))]
             body = make_beacon(visitor, session, events, now_ms=self._clock_ms())
             self._ledger.note_sent(visitor, session, events)

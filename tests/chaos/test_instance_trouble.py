@@ -19,16 +19,14 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from instance_process import RunningInstance, running_instance
-from known_sites import wait_for_site
+from instance_process import RunningInstance
 
 from collector.instance import open_instance
-from collector.store.client import open_client
 from tests.chaos.ledger import Ledger, ask_patiently, wait_until_loaded
 from tests.chaos.outcome import chaos_case, count_rounds
+from tests.chaos.running_chaos import ask, compare, list_pids, running_chaos
 from tests.chaos.senders import Connection, Senders, make_beacon
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
@@ -48,7 +46,8 @@ class Clock:
     @property
     def environ(self) -> dict[str, str]:
         """What the roles must be started with."""
-        return {"PYTHONPATH": str(Path(__file__).parent / "turned_clock"), "CHAOS_CLOCK": str(self.file)}
+        path = os.pathsep.join([str(Path(__file__).parent / "turned_clock"), os.environ.get("PYTHONPATH", "")])
+        return {"PYTHONPATH": path.rstrip(os.pathsep), "CHAOS_CLOCK": str(self.file)}
 
     def turn(self, by_ms: int, instance: RunningInstance | None = None) -> None:
         """Set it so far off the real time, in one step, and wait until every web process of the instance sees it."""
@@ -75,11 +74,8 @@ def instance(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator
     open_instance(folder / "data", lock=False).close()  # a folder with a foreign disk in it would not be taken for new
     with (
         small_disk(folder / "data" / "spool"),
-        running_instance(
-            folder, "--demo", "--workers", "2", environ={**clock.environ, "TAGSTITCH_MIN_FREE_BYTES": "0"}
-        ) as instance,
+        running_chaos(folder, "--workers", "2", environ={**clock.environ, "TAGSTITCH_MIN_FREE_BYTES": "0"}) as instance,
     ):
-        wait_for_site(instance, "demo")
         yield instance
 
 
@@ -94,29 +90,6 @@ def small_disk(folder: Path) -> Iterator[None]:
     finally:
         if mounted:
             subprocess.run(["umount", str(folder)], check=True)
-
-
-def ask(instance: RunningInstance, question: str) -> list[dict[str, Any]]:
-    """Ask as the writer, who sees every table."""
-    with contextlib.closing(open_client(instance.config, instance.keyring, "writer")) as client:
-        return client.query_rows(question)
-
-
-def compare(instance: RunningInstance, ledger: Ledger) -> str:
-    """Wait until everything is loaded, and hold the ledger against the store."""
-    wait_until_loaded(instance.data, explain=lambda: instance.log[-3000:])
-    return ledger.compare(ask_patiently(lambda question: ask(instance, question)))
-
-
-def list_pids(instance: RunningInstance, role: str) -> list[int]:
-    """Return the process ids of a role, of which web has several."""
-    children = Path(f"/proc/{instance.process.pid}/task/{instance.process.pid}/children").read_text().split()
-    found = []
-    for pid in children:
-        with contextlib.suppress(OSError):
-            if role.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                found.append(int(pid))
-    return sorted(found)
 
 
 def send(instance: RunningInstance, body: bytes, times: int = 1) -> list[tuple[int, dict[str, str]]]:

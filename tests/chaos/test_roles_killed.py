@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from instance_process import RunningInstance, running_instance
+from instance_process import RunningInstance
 
-from collector.store.client import open_client
-from tests.chaos.ledger import Ledger, ask_patiently, wait_until_loaded
+from tests.chaos.ledger import Ledger
 from tests.chaos.outcome import SEED, chaos_case, count_rounds
+from tests.chaos.running_chaos import compare, list_pids, running_chaos
 from tests.chaos.senders import Senders
 
 pytestmark = pytest.mark.chaos
@@ -32,36 +30,24 @@ PATIENT_SUPERVISOR = (
 )
 
 
-def ask(instance: RunningInstance, question: str) -> list[dict[str, Any]]:
-    """Ask as the writer, who sees every table."""
-    with contextlib.closing(open_client(instance.config, instance.keyring, "writer")) as client:
-        return client.query_rows(question)
-
-
-def compare(instance: RunningInstance, ledger: Ledger) -> str:
-    """Wait until everything is loaded, and hold the ledger against the store."""
-    wait_until_loaded(instance.data, explain=lambda: instance.log[-3000:])
-    return ledger.compare(ask_patiently(lambda question: ask(instance, question)))
-
-
 @pytest.mark.timeout(180 + 20 * ROUNDS)
 def test_every_acknowledged_beacon_is_there_once(tmp_path: Path) -> None:
     """Each role dies again and again under load, then the whole is stopped and started: nothing lost or doubled."""
     chance = random.Random(SEED)
     ledger = Ledger()
     with chaos_case("kill -9 of each role under load", "SIGKILL at a random moment, roles in turn") as outcome:
-        with running_instance(tmp_path, "--demo", program=PATIENT_SUPERVISOR) as instance:
+        with running_chaos(tmp_path, "--workers", "2", program=PATIENT_SUPERVISOR) as instance:
             with Senders(ledger, [instance.config.port], connections=4, pause_s=0.002, seed=SEED) as senders:
                 senders.wait_for(1)
                 for kill in range(ROUNDS * len(ROLES)):
                     time.sleep(chance.uniform(0.05, 0.6))
-                    os.kill(_wait_for_role(instance, ROLES[kill % len(ROLES)]), signal.SIGKILL)
+                    os.kill(_wait_for_role(instance, ROLES[kill % len(ROLES)], chance), signal.SIGKILL)
                     outcome.rounds = kill + 1
                 senders.wait_for(len(ledger.acknowledged) + 20)
             assert instance.log.count("killed by SIGKILL") >= ROUNDS * len(ROLES)
             assert senders.answers["cut"]
             compare(instance, ledger)
-        with running_instance(tmp_path, "--demo") as instance:
+        with running_chaos(tmp_path) as instance:
             outcome.found = compare(instance, ledger)
 
 
@@ -69,7 +55,7 @@ def test_the_supervisor_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     """kill -9 of the supervisor ends every role; the next start finds all that was acknowledged."""
     ledger = Ledger()
     with chaos_case("kill -9 of the supervisor under load", "SIGKILL of `tagstitch run`") as outcome:
-        with pytest.raises(AssertionError), running_instance(tmp_path, "--demo") as instance:
+        with pytest.raises(AssertionError), running_chaos(tmp_path) as instance:
             with Senders(ledger, [instance.config.port], connections=4, pause_s=0.002) as senders:
                 senders.wait_for(300)
                 pids = instance.role_pids()
@@ -80,13 +66,13 @@ def test_the_supervisor_killed_leaves_nothing_behind(tmp_path: Path) -> None:
             while any(Path(f"/proc/{pid}").exists() for pid in pids.values()):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-        with running_instance(tmp_path, "--demo") as instance:
+        with running_chaos(tmp_path) as instance:
             outcome.found = compare(instance, ledger)
 
 
-def _wait_for_role(instance: RunningInstance, role: str) -> int:
+def _wait_for_role(instance: RunningInstance, role: str, chance: random.Random) -> int:
     deadline = time.monotonic() + 30
-    while role not in (pids := instance.role_pids()):
+    while not (pids := list_pids(instance, role)):
         assert time.monotonic() < deadline, instance.log[-2000:]
         time.sleep(0.02)
-    return pids[role]
+    return chance.choice(pids)

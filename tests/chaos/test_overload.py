@@ -1,0 +1,86 @@
+"""More than it can bear: it sheds with 429 or 503, loses nothing that it acknowledged, and recovers by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.ledger import Ledger
+from tests.chaos.outcome import SEED, chaos_case, is_long
+from tests.chaos.running_chaos import compare, list_pids, running_chaos
+from tests.chaos.senders import Connection, Senders, make_beacon
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+
+STORM_S = 60 if is_long() else 3
+MEASURE_S = 10 if is_long() else 1
+MOST_CONNECTIONS = 64
+
+
+def measure(ledger: Ledger, port: int) -> tuple[float, Senders]:
+    """Send for MEASURE_S as fast as answers come, and return beacons a second and the senders."""
+    with Senders(ledger, [port], connections=16, seed=SEED) as senders:
+        senders.wait_for(len(ledger.acknowledged) + 100)
+        before, began = senders.answers["204"], time.monotonic()
+        time.sleep(MEASURE_S)
+        rate = (senders.answers["204"] - before) / (time.monotonic() - began)
+    return rate, senders
+
+
+@pytest.mark.parametrize("bound", ["connections", "rate"])
+def test_sheds_and_recovers(tmp_path: Path, bound: str) -> None:
+    """Twice as much as it took before, on three times the connections that it may hold or over an address's rate."""
+    ledger = Ledger()
+    injected = f"twice the measured maximum for {STORM_S} s, over {MOST_CONNECTIONS} connections; over address_rate"
+    with chaos_case("overload", injected) as outcome:
+        environ = {"TAGSTITCH_MAX_CONNECTIONS": str(MOST_CONNECTIONS)}
+        if bound == "rate":
+            environ |= {"TAGSTITCH_ADDRESS_RATE": "100", "TAGSTITCH_ADDRESS_BURST": "100"}
+            environ["TAGSTITCH_TRUSTED_PROXIES"] = "127.0.0.0/8"  # this machine itself is not held to a rate
+        with running_chaos(tmp_path, environ=environ) as instance:
+            pids = {role: list_pids(instance, role) for role in ("web", "load", "stitch", "engine")}
+            most, _ = measure(ledger, instance.config.port)
+            connections = 3 * MOST_CONNECTIONS if bound == "connections" else MOST_CONNECTIONS - 4
+            with Senders(
+                ledger, [instance.config.port], connections=connections, beacons_per_s=2 * most, seed=SEED + 1
+            ) as storm:
+                time.sleep(STORM_S)
+            status = "503" if bound == "connections" else "429"
+            assert storm.answers[status] > 0, storm.answers
+            assert storm.answers["204"] > 0, storm.answers
+            assert set(storm.answers) <= {"200", "204", "429", "503", "cut"}, storm.answers
+
+            taken = _send_until_taken(instance.config.port)
+            assert taken == 204
+            found = compare(instance, ledger)
+            assert {role: list_pids(instance, role) for role in pids} == pids, "a role was started again"
+            assert "Traceback" not in instance.log
+        shed = storm.answers["503"] + storm.answers["429"]
+        outcome.found = (
+            f"{bound}: {storm.answers.total() / STORM_S:,.0f} requests/s offered where {most:,.0f}/s was the most, "
+            f"{shed:,} shed, {found}"
+        )
+
+
+def _send_until_taken(port: int) -> int:
+    """Send one beacon as somebody who comes after the storm, politely; return the status of the last answer."""
+
+    async def send() -> int:
+        event = {"i": str(uuid.uuid4()), "n": "page_view"}
+        body = make_beacon(str(uuid.uuid4()), str(uuid.uuid4()), [event])
+        connection = Connection(port)
+        try:
+            for _ in range(20):
+                status, headers = await connection.post(body)
+                if status not in (429, 503):
+                    break
+                await asyncio.sleep(float(headers.get("retry-after", "1")))
+            return status
+        finally:
+            await connection.close()
+
+    return asyncio.run(send())
