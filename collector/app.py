@@ -66,9 +66,13 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         poller.start()
         shared.start()
+        if edge.kept_bodies is not None:
+            edge.kept_bodies.start()
         try:
             yield
         finally:
+            if edge.kept_bodies is not None:
+                await edge.kept_bodies.stop()
             await shared.stop()
             poller.stop()
 

@@ -10,7 +10,21 @@ import sys
 import typer
 
 from collector import __version__
-from collector.commands import copy, data, doctor, keys, links, maintenance, questions, roles, sites, status, watch
+from collector.commands import (
+    copy,
+    data,
+    doctor,
+    imports,
+    keys,
+    links,
+    maintenance,
+    questions,
+    replay,
+    roles,
+    sites,
+    status,
+    watch,
+)
 from collector.errors import TagstitchError
 
 app = typer.Typer(
@@ -32,12 +46,14 @@ app.command(rich_help_panel=RUNNING)(roles.reload)
 app.command(rich_help_panel=RUNNING)(roles.load)
 app.command(rich_help_panel=RUNNING)(roles.stitch)
 app.command(rich_help_panel=RUNNING)(roles.engine)
+app.command(rich_help_panel=RUNNING)(replay.replay)
 app.add_typer(maintenance.maintenance_app, name="maintenance", rich_help_panel=RUNNING)
 
 STORE = "Ask and change the store"
 app.command(rich_help_panel=STORE)(data.migrate)
 app.command(rich_help_panel=STORE)(data.sql)
 app.command(rich_help_panel=STORE)(copy.copy)
+app.add_typer(imports.import_app, name="import", rich_help_panel=STORE)
 app.command(rich_help_panel=STORE)(questions.questions)
 
 SEE = "See what happens"

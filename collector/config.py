@@ -97,6 +97,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = 200
     address_burst: Annotated[int, Meta(description="Beacons that one address may send at once.", ge=1)] = 1000
     max_connections: Annotated[int, Meta(description="Most open connections of one web process.", ge=1)] = 4096
+    max_address_connections: Annotated[
+        int, Meta(description="Most of them from one address; trusted proxies and this machine may have all.", ge=1)
+    ] = 1024
 
     # Spool and load
     durability: Annotated[
@@ -116,6 +119,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     )
     batch_events: Annotated[int, Meta(description="Most events in one insert.", ge=1, le=50_000)] = 50_000
     batch_bytes: Annotated[int, Meta(description="Most bytes in one insert.", ge=65_536, le=8_388_608)] = 8_388_608
+    rejected_days: Annotated[
+        int, Meta(description="How long refused bodies are kept for `tagstitch replay`; 0: none are.", ge=0, le=90)
+    ] = 7
+    rejected_bytes: Annotated[int, Meta(description="Most bytes of refused bodies that are kept.", ge=0)] = 104_857_600
     load_interval_s: Annotated[float, Meta(description="How often the loader looks for sealed segments.", gt=0)] = 0.1
 
     # Stitch and settings

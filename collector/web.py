@@ -20,6 +20,7 @@ import uvicorn
 import uvloop
 
 from collector import disk
+from collector.accept.kept_bodies_files import KeptBodies
 from collector.app import create_app
 from collector.config import Config
 from collector.country import open_country_lookup
@@ -62,6 +63,13 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             find_country=open_country_lookup(config.country_database),
             find_day_salt=poller.day_salts.find,
             issuer_keys=key_poller.keys,
+            kept_bodies=KeptBodies(
+                config.data_path,
+                spool.writer,
+                keyring,
+                keep_days=config.rejected_days,
+                max_bytes=config.rejected_bytes,
+            ),
         )
         # The application asks whether the server is about to stop, and the server is made for the application.
         servers: list[uvicorn.Server] = []

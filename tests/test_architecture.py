@@ -44,6 +44,7 @@ LAYERS = (
     ("collector.accept", "collector.identity.stitch", "collector.sites.poll", "collector.load", "collector.country"),
     (
         "collector.accept.pipeline",
+        "collector.accept.kept_bodies",
         "collector.accept.dry_run",
         "collector.accept.server_events",
         "collector.load.loader",

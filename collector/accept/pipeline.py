@@ -61,6 +61,7 @@ class Accepted:
     visitor_reply: str | None  # visitor id that the tag must take over
     cookie_forms: tuple[CookieForm, ...] = ()  # where that value goes; behind it the forms that go
     handover: str | None = None  # hand-over token for the tag
+    rejected: tuple[Rejected, ...] = ()  # the single refusals
 
 
 @dataclass(slots=True, frozen=True)
@@ -106,6 +107,7 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
         visitor_reply=beacon.visitor_reply,
         cookie_forms=_list_cookie_forms(beacon, context),
         handover=beacon.handover_reply,
+        rejected=tuple(beacon.rejected),
     )
 
 

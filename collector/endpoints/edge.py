@@ -12,13 +12,14 @@ from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from collector.accept.kept_bodies_files import KeptBodies
 from collector.accept.refusals import Refusals, Spool
 from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
-from collector.endpoints.plain import Headers
 from collector.endpoints.limits import RateLimits
+from collector.endpoints.plain import Headers
 from collector.event import Context
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
@@ -43,6 +44,7 @@ class Edge:
     find_country: Callable[[str], str] = field(default=lambda address: "")
     find_day_salt: Callable[[int], bytes] = field(default=lambda now_ms: b"")
     issuer_keys: KeyBook = field(default_factory=KeyBook)
+    kept_bodies: KeptBodies | None = None  # where refused bodies are kept for replay
 
     @cached_property
     def trusted_networks(self) -> Networks:
@@ -88,8 +90,6 @@ class Edge:
         return SiteNeeds()
 
     @cached_property
-    def refusals(self) -> Refusals:
-    @cached_property
     def limits(self) -> RateLimits:
         """How fast beacons may come."""
         return RateLimits(
@@ -104,6 +104,8 @@ class Edge:
         limits = self.limits
         return lambda site, events: not limits.judge_site(site, events)
 
+    @cached_property
+    def refusals(self) -> Refusals:
         """Where refusals are counted. To be flushed before the spool is closed."""
         return Refusals(self.spool)
 
@@ -178,9 +180,9 @@ def read_head(
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
         issuer_keys=edge.issuer_keys,
+        admit_events=edge.admit_events,
         link_parameter=edge.config.link_parameter,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
-        admit_events=edge.admit_events,
     )
     length = find(b"content-length", b"")
     return RequestFacts(
