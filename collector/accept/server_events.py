@@ -63,27 +63,32 @@ class AcceptedCalls:
 
     `lines`: to be spooled, all of them, before the answer. `rejected`: calls that are not kept. `left_out`: parts of
     kept ones. `refusals`: both again, for the record. `made_ids`: event ids of kept calls that had no message id, by
-    the call's place.
+    the call's place. `judged`: how many calls there were so far; `seen`: their ids, with visitor and time.
     """
 
+    judged: int = 0
     lines: list[bytes] = field(default_factory=list)
     events: int = 0
     rejected: list[Judged] = field(default_factory=list)
     left_out: list[Judged] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     made_ids: dict[int, str] = field(default_factory=dict)
+    seen: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
 
 
-def accept_calls(calls: Sequence[Call | Rejected], caller: Caller) -> AcceptedCalls:
+def accept_calls(
+    calls: Sequence[Call | Rejected], caller: Caller, outcome: AcceptedCalls | None = None
+) -> AcceptedCalls:
     """Judge the calls of one request, or one stretch of a file. Never raises.
 
     `calls`: as `server_events_call` reads them; one that could not be read is its own refusal. The same call twice (id,
-    visitor and time) is kept once; two different ones under one id are not both kept.
+    visitor and time) is kept once; two different ones under one id are not both kept. `outcome`: that of the calls
+    before these, to which these are added.
     """
-    outcome = AcceptedCalls()
+    outcome = outcome or AcceptedCalls()
     groups: dict[tuple[str, ...], list[Statement]] = {}
-    seen: dict[tuple[str, str], tuple[str, int]] = {}
-    for index, call in enumerate(calls):
+    seen = outcome.seen
+    for index, call in enumerate(calls, outcome.judged):
         statement = call if isinstance(call, Rejected) else read_statement(index, call, caller)
         if isinstance(statement, Rejected):
             _refuse(outcome, index, statement, caller, _name_site(call, caller))
@@ -96,6 +101,7 @@ def accept_calls(calls: Sequence[Call | Rejected], caller: Caller) -> AcceptedCa
             continue
         seen[site_id, event.id] = said
         groups.setdefault(_name_group(statement), []).append(statement)
+    outcome.judged += len(calls)
     for statements in groups.values():
         _keep(outcome, statements, caller)
     outcome.rejected.sort(key=lambda judged: judged.index)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -37,6 +38,7 @@ from collector.sites.keys import SCOPES, verify_key
 
 BATCH = "batch"
 TRACK_SCOPE, IDENTIFY_SCOPE = "track", "identify-server"
+CALLS_AT_ONCE = 50
 MAX_KEY_HEADER_BYTES = 1_024
 MAX_IDEMPOTENCY_KEY_CHARS = 200
 
@@ -86,9 +88,7 @@ class ServerEvents:
             return
         access = self._find_access(scope, facts)
         if access is None:
-            count_request("unauthorized")
-            text = _describe("unauthorized", find_message("unauthorized", ""))
-            await send_answer(send, 401, [*_BASE, _CHALLENGE, _CLOSE], _ENCODE(text))
+            await self._answer_stranger(facts, send)
             return
         if not (access.may_track or access.may_identify):
             refused = Rejected(Reason.SCOPE, step="read")
@@ -112,13 +112,13 @@ class ServerEvents:
             self._note(calls, access.key, facts, len(body))
             await _answer_refusal(calls, send)
             return
-        site = facts.context.sites.find_site(access.key.site_id)
-        if site is not None and not edge.admit_events(site, len(calls)):
+        wait_s = self._judge_rates(calls, access.key, facts)
+        if wait_s:
             refused = Rejected(Reason.RATE, step="pace")
             self._note(refused, access.key, facts, len(body))
-            await _answer_refusal(refused, send)
+            await _answer_refusal(refused, send, retry_after_s=wait_s)
             return
-        outcome = accept_calls(calls, self._make_caller(access, facts))
+        outcome = await _accept(calls, self._make_caller(access, facts))
         retry_after_s = await self._spool(outcome.lines)
         if retry_after_s:
             await _answer_unavailable(retry_after_s, send)
@@ -128,6 +128,16 @@ class ServerEvents:
         for refusal in outcome.refusals:
             edge.refusals.note(refusal)
         await _answer_outcome(outcome, send, is_batch=kind == BATCH)
+
+    async def _answer_stranger(self, facts: RequestFacts, send: Send) -> None:
+        """Answer a request without a key in force. Those alone are counted by address: a key has its site's rate."""
+        count_request("unauthorized")
+        wait_s = self._edge.limits.judge_address(facts.context.address)
+        if wait_s:
+            await _answer_refusal(Rejected(Reason.RATE, step="read"), send, retry_after_s=wait_s)
+            return
+        text = _describe("unauthorized", find_message("unauthorized", ""))
+        await send_answer(send, 401, [*_BASE, _CHALLENGE, _CLOSE], _ENCODE(text))
 
     def _find_access(self, scope: Scope, facts: RequestFacts) -> _Access | None:
         """Return the key and what it may do here; None where it is no key in force."""
@@ -162,6 +172,15 @@ class ServerEvents:
                 if isinstance(call, Call) and call.message_id in (None, ""):
                     call.message_id = f"{key}#{index}" if kind == BATCH else key
         return calls
+
+    def _judge_rates(self, calls: list[Call | Rejected], key: ApiKey, facts: RequestFacts) -> int:
+        """Count the calls for the sites that they name. Return 0, or how many seconds one of these has to wait."""
+        named = (call.context.site_id if isinstance(call, Call) and call.context else "" for call in calls)
+        counts = Counter(site_id or key.site_id for site_id in named)
+        sites = ((facts.context.sites.find_site(site_id), events) for site_id, events in counts.items())
+        limits = self._edge.limits
+        waits = [limits.judge_site(site, events) for site, events in sites if site and site.space_id == key.space_id]
+        return max(waits, default=0)
 
     def _make_caller(self, access: _Access, facts: RequestFacts) -> Caller:
         edge, context = self._edge, facts.context
@@ -214,6 +233,16 @@ def read_key(scope: Scope) -> str:
     return user.partition(":")[0]
 
 
+async def _accept(calls: list[Call | Rejected], caller: Caller) -> AcceptedCalls:
+    """Judge the calls, a few at a time: others who wait for an answer are served between."""
+    outcome = AcceptedCalls()
+    for first in range(0, len(calls), CALLS_AT_ONCE):
+        if first:
+            await asyncio.sleep(0)
+        accept_calls(calls[first : first + CALLS_AT_ONCE], caller, outcome)
+    return outcome
+
+
 async def _answer_outcome(outcome: AcceptedCalls, send: Send, *, is_batch: bool) -> None:
     """Answer what became of the calls: 200, unless there is none that is kept and something for the sender to mend."""
     rejected = [_describe_call(judged) for judged in outcome.rejected]
@@ -235,11 +264,17 @@ async def _answer_outcome(outcome: AcceptedCalls, send: Send, *, is_batch: bool)
     await send_answer(send, 200, _BASE, _ENCODE(text))
 
 
-async def _answer_refusal(rejected: Rejected, send: Send, calls: list[dict[str, Any]] | None = None) -> None:
+async def _answer_refusal(
+    rejected: Rejected,
+    send: Send,
+    calls: list[dict[str, Any]] | None = None,
+    *,
+    retry_after_s: int = _RETRY_AFTER_S,
+) -> None:
     reason = rejected.reason
     headers = list(_BASE)
     if reason in RETRYABLE:
-        headers.append((b"retry-after", str(_RETRY_AFTER_S).encode()))
+        headers.append((b"retry-after", str(retry_after_s).encode()))
     if rejected.step == "read":
         headers.append(_CLOSE)  # what is left of the body is not waited for
     path = rejected.field.rpartition("].")[2] if rejected.field.startswith("batch[") else rejected.field

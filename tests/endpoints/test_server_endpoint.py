@@ -234,6 +234,77 @@ def test_bodies_may_be_compressed() -> None:
     assert send(headers={"Content-Encoding": "br"}).status == 415
 
 
+def test_a_big_batch_is_one_request() -> None:
+    """It is judged a few calls at a time, and the places and ids in its answer are those of the whole."""
+    calls = [{"type": "track", **CALL, "messageId": str(n), "userId": str(n % 3 + 1)} for n in range(120)]
+    calls[70] = {**calls[70], "userId": "null"}
+    calls[110] = {**calls[3], "timestamp": "2026-11-18T11:00:01Z"}
+    calls[115] = calls[3]
+    calls[119] = {"type": "track", "event": "Order", "userId": "1"}
+    sent = send({"batch": calls}, "batch")
+    assert [(entry["index"], entry["reason"]) for entry in sent.text["rejected"]] == [(70, "blocked"), (110, "id")]
+    assert [entry["index"] for entry in sent.text["made"]] == [119]
+    assert sum(len(row.events) for row in sent.rows) == 117
+
+
+# --- rates ---------------------------------------------------------------------------------------------------
+
+
+def send_all(requests: list[tuple[dict[str, str], Any]], **settings: Any) -> list[httpx.Response]:
+    """Send batches one after the other to one process. Each with its headers."""
+    edge = Edge(Config(**settings), KEYRING, lambda: RATED, MemorySpool(), lambda: NOW_MS)
+    app = Starlette(routes=server_events.routes(edge, lambda key_id, now_ms: None))
+
+    async def talk() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, client=("203.0.113.77", 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="https://c.example") as session:
+            answers = [await session.post("/v1/batch", json=body, headers=headers) for headers, body in requests]
+        await edge.refusals.flush()
+        return answers
+
+    return asyncio.run(talk())
+
+
+RATED = SiteBook(
+    sites={"shop": Site(site_id="shop", rate=1.0), "blog": Site(site_id="blog")}, keys=KEYS, read_at_ms=NOW_MS
+)
+
+
+def make_batch(number: int, site_id: str = "") -> dict[str, Any]:
+    """Return a batch of twenty calls."""
+    context = {"siteId": site_id} if site_id else {}
+    return {
+        "context": context,
+        "batch": [{"type": "track", **CALL, "messageId": f"{number}-{n}"} for n in range(20)],
+    }
+
+
+@pytest.mark.parametrize(("key", "site_id"), [(SERVER, ""), (SPACE, "shop")])
+def test_a_sites_rate_holds_for_servers(key: str, site_id: str) -> None:
+    """Whichever way the site is named; the answer says when to come again, and another site has its own."""
+    header = {"Authorization": f"Bearer {key}"}
+    answers = send_all([(header, make_batch(n, site_id)) for n in range(3)])
+    assert [answer.status_code for answer in answers] == [200, 429, 429]
+    assert answers[1].json()["error"] == "rate"
+    assert answers[1].json()["retry"] is True
+    assert 5 <= int(answers[1].headers["retry-after"]) <= 11
+    if not site_id:
+        return
+    answers = send_all([(header, make_batch(n, name)) for n, name in enumerate(["shop", "blog", "blog", "shop"])])
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+
+
+def test_strangers_are_slowed_down_and_servers_are_not() -> None:
+    """Whoever has no key is counted by address; whoever has one comes as often as the sites' rates allow."""
+    settings = {"address_rate": 1, "address_burst": 3}
+    answers = send_all([({"Authorization": "Bearer ts_aa_guess"}, {})] * 5, **settings)
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert int(answers[4].headers["retry-after"]) >= 1
+    header = {"Authorization": f"Bearer {SPACE}"}
+    answers = send_all([(header, make_batch(n, "blog")) for n in range(5)], **settings)
+    assert [answer.status_code for answer in answers] == [200] * 5
+
+
 # --- keys ----------------------------------------------------------------------------------------------------
 
 
