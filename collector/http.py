@@ -2,7 +2,8 @@
 
 uvicorn holds a silent client, half a head or half a body for ever and takes a head of any size. Here a client that
 has not sent head and body in time is cut off, and so is one that does not read its answer. Heads, addresses and
-cookies have bounds; requests whose end two parsers could see in different places are refused; a full house says 503.
+cookies have bounds; requests whose end two parsers could see in different places are refused. A full house says 503,
+and an address that has too large a part of it 429.
 
 Nothing here logs anything: refusals are counted, and no line ever holds an address, a query or a token.
 """
@@ -10,13 +11,15 @@ Nothing here logs anything: refusals are counted, and no line ever holds an addr
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from collector.accept.validate import parse_networks
 from collector.config import Config
+from collector.endpoints.limits import OpenConnections
 from collector.metrics import count_request
 
 MAX_URL_BYTES = 8_192
@@ -24,10 +27,12 @@ MAX_COOKIE_BYTES = 16_384
 MAX_HEADERS = 200
 MAX_PIPELINED = 32
 """Most requests of one connection that wait for the answer to an earlier one. No browser sends a second."""
-UNREAD_ANSWER_S = 30.0
+UNREAD_ANSWER_S = 8.0
+"""How long an answer may wait for its reader. One who reads slowly but steadily has this time for each 64 KB."""
 LINGER_S = 1.0
 
 _OUTCOME_BY_STATUS = {400: "malformed", 408: "slow", 414: "too large", 431: "too large", 503: "too many"}
+_RETRY_AFTER = b"retry-after: 5\r\n"
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,6 +43,7 @@ class Limits:
     request_timeout_s: float
     max_connections: int
     unread_answer_s: float = UNREAD_ANSWER_S
+    per_address: OpenConnections = field(default_factory=OpenConnections)
 
 
 class _Refused(Exception):
@@ -54,7 +60,7 @@ class HardenedProtocol(HttpToolsProtocol):
         self.access_log = False
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        self._is_refused = False
+        self._is_refused = self._is_counted = False
         self._is_in_head = True
         self._has_begun = self._has_ended = False  # whether a request began, or ended, in the bytes just read
         self._has_body_come = False
@@ -72,12 +78,22 @@ class HardenedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._is_counted = self.limits.per_address.enter(self._peer)
         if len(self.connections) > self.limits.max_connections:
             self._refuse(503)
+        elif not self._is_counted:
+            self._refuse(429)
         else:
             self._arm()
 
+    @property
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self.limits.per_address.leave(self._peer)
         self._disarm()
         self._stop_waiting_for_reader()
         self._unset_keepalive_if_required()
@@ -117,6 +133,19 @@ class HardenedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._stop_waiting_for_reader()
         super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._expect_end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._expect_end()
+
+    def _expect_end(self) -> None:
+        """Bound how long a connection that is closing may wait until its last answer is read."""
+        if self._unread is None and self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._unread = self.loop.call_later(self.limits.unread_answer_s, self._give_reader_up)
 
     # --- the request, as the parser finds it ----------------------------------------------------------------
 
@@ -267,7 +296,8 @@ class HardenedProtocol(HttpToolsProtocol):
         if len(unanswered) > 1 or any(cycle.response_started for cycle in unanswered):
             self.transport.abort()  # our one line would be read as the answer to the first of them
             return
-        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        wait = _RETRY_AFTER if status in (429, 503) else b""
+        self.transport.write(STATUS_LINE[status] + wait + b"content-length: 0\r\nconnection: close\r\n\r\n")
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
@@ -277,7 +307,13 @@ class HardenedProtocol(HttpToolsProtocol):
 
 def make_limits(config: Config) -> Limits:
     """Return the limits of these settings."""
-    return Limits(config.max_header_bytes, config.request_timeout_s, config.max_connections)
+    proxies = parse_networks(tuple(part for part in config.trusted_proxies.split(",") if part.strip()))
+    return Limits(
+        config.max_header_bytes,
+        config.request_timeout_s,
+        config.max_connections,
+        per_address=OpenConnections(config.max_address_connections, proxies),
+    )
 
 
 def make_protocol(config: Config) -> type[HardenedProtocol]:

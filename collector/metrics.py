@@ -91,7 +91,7 @@ def count_request(outcome: str) -> None:
 
 
 def count_limited(scope: str) -> None:
-    """Count a request that was over a rate. `scope`: `address` or `site`."""
+    """Count a request that was over a rate. `scope`: `address`, `site` or `connections`."""
     _limited[scope] += 1
 
 

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from collector.accept.validate import parse_networks
 from collector.config import Config
+from collector.endpoints.limits import OpenConnections
 from collector.http import MAX_HEADERS, MAX_PIPELINED, Limits, make_protocol
 
 TIMEOUT_S = 0.4
@@ -35,9 +37,19 @@ class _Seen:
 class Running:
     """A server under test."""
 
-    def __init__(self, port: int, seen: _Seen) -> None:
+    def __init__(self, port: int, seen: _Seen, server: uvicorn.Server) -> None:
         self.port = port
         self.seen = seen
+        self._server = server
+
+    @property
+    def has_had_connections(self) -> bool:
+        """Whether a request has reached the application."""
+        return bool(self.seen.paths)
+
+    def count_connections(self) -> int:
+        """Return how many connections the server holds."""
+        return len(self._server.server_state.connections)
 
     def connect(self) -> socket.socket:
         """Open a connection."""
@@ -88,7 +100,16 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
         else:
             seen.disconnects += 1
 
+    async def rest(request: Any) -> PlainTextResponse:
+        seen.paths.append(request.url.path)
+        # What the kernel's buffers do not take, but less than the transport's own bound on what waits.
+        transport = next(iter(server.server_state.connections)).transport
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return PlainTextResponse("x" * 60_000)
+
     async def flood(request: Any) -> StreamingResponse:
+        seen.paths.append(request.url.path)
+
         async def chunks() -> Any:
             for _ in range(20_000):
                 yield b"x" * 65_536
@@ -103,6 +124,7 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
         routes=[
             Route("/drain", Drain(), methods=["POST"]),
             Route("/flood", flood),
+            Route("/rest", rest),
             Route("/headers", headers, methods=["POST"]),
             Route("/{path:path}", echo, methods=["GET", "POST"]),
         ]
@@ -115,6 +137,7 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
             base.request_timeout_s,
             base.max_connections,
             limits.get("unread_answer_s", base.unread_answer_s),
+            limits.get("per_address", base.per_address),
         )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -130,7 +153,7 @@ def running(limits: dict[str, Any] | None = None, **settings: Any) -> Iterator[R
     try:
         while not server.started:
             time.sleep(0.01)
-        yield Running(listener.getsockname()[1], seen)
+        yield Running(listener.getsockname()[1], seen, server)
     finally:
         server.should_exit = True
         server.force_exit = True
@@ -226,24 +249,35 @@ def test_half_a_request_is_cut_off(web: Running, piece: bytes) -> None:
     assert web.ask(piece).startswith(b"HTTP/1.1 408 ")
 
 
-def test_drops_do_not_extend_the_deadline(web: Running) -> None:
-    """A client that sends a byte at a time has the same time as any other."""
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"", b"G"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b"X"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"a"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n", b"a"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ", b"a"),
+    ],
+    ids=["method", "header name", "header value", "body", "chunks", "trailer"],
+)
+def test_a_byte_at_a_time_does_not_extend_the_deadline(web: Running, start: bytes, drop: bytes) -> None:
+    """A client that sends drops has the same time as any other, wherever in the request it does so."""
     with web.connect() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        connection.sendall(start or drop)
         deadline = time.monotonic() + PATIENCE_S
         connection.settimeout(0.05)
-        answer = b""
-        while time.monotonic() < deadline:
+        answer = None
+        while answer is None and time.monotonic() < deadline:
             try:
-                connection.sendall(b"X")
+                connection.sendall(drop)
                 answer = connection.recv(1000)
-                break
             except TimeoutError:
                 continue
             except ConnectionError:
-                break
-        assert answer.startswith(b"HTTP/1.1 408 ") or answer == b""
-        assert time.monotonic() < deadline
+                answer = b""
+        assert answer is not None, "still open"
+        assert answer.startswith(b"HTTP/1.1 40") or answer == b""
 
 
 def test_a_second_request_has_a_deadline_too(web: Running) -> None:
@@ -283,6 +317,62 @@ def test_a_client_that_does_not_read_is_cut_off() -> None:
         connection.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
         time.sleep(1.0)  # without reading: the buffers of both sides fill up
         assert len(read_all(connection)) < 20_000 * 65_536
+
+
+def test_a_client_that_reads_a_byte_at_a_time_is_cut_off() -> None:
+    """So is one who reads, but not in this life."""
+    with running({"unread_answer_s": 0.3}) as server, server.connect() as connection:
+        connection.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\n\r\n")
+        until_gone(server, lambda: connection.recv(1))
+
+
+@pytest.mark.parametrize("ending", [b"Connection: close\r\n", b""], ids=["close", "keep-alive"])
+def test_a_last_answer_that_nobody_reads_is_given_up(ending: bytes) -> None:
+    """A connection that is to be closed does not wait for ever until the rest of its answer is read.
+
+    The rest is too small for the transport to call it a jam.
+    """
+    with running({"unread_answer_s": 0.3}) as server, contextlib.closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET /rest HTTP/1.1\r\nHost: a\r\n" + ending + b"\r\n")
+        until_gone(server, lambda: b"")
+
+
+def until_gone(server: Running, poke: Callable[[], bytes]) -> None:
+    """Wait until the server holds no connection any more."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not server.has_had_connections or server.count_connections():
+        assert time.monotonic() < deadline, "still held"
+        with contextlib.suppress(ConnectionError):
+            poke()
+        time.sleep(0.02)
+
+
+def test_one_address_cannot_have_the_whole_house() -> None:
+    """Beyond its part an address is told 429 and when to come again; when it has left there is room again."""
+    per_address = OpenConnections(2, find_key=lambda peer: peer)
+    with running({"per_address": per_address}, request_timeout_s=5.0) as server:
+        with server.connect(), server.connect():
+            answer = server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"retry-after: " in answer
+        deadline = time.monotonic() + PATIENCE_S
+        while not server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n").startswith(b"HTTP/1.1 200"):
+            assert time.monotonic() < deadline
+        assert [per_address.enter("127.0.0.1") for _ in range(3)] == [True, True, False]
+
+
+def test_proxies_and_this_machine_have_no_part() -> None:
+    """Those who bring many clients are not bounded, and nothing is left of who has gone."""
+    proxies = parse_networks(("10.0.0.0/8",))
+    counted = OpenConnections(1, proxies)
+    for peer in ("10.1.2.3", "127.0.0.1", "::1", ""):
+        assert all(counted.enter(peer) for _ in range(5))
+    assert [counted.enter(peer) for peer in ("2001:db8::1", "2001:db8::2", "192.0.2.1")] == [True, False, True]
+    for peer in ("10.1.2.3", "127.0.0.1", "::1", "", "2001:db8::1", "192.0.2.1"):
+        counted.leave(peer)
+    assert len(counted) == 0
 
 
 # --- bounds --------------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""How fast beacons may come: from one address, and for one site. What is over its rate is answered 429.
+"""How fast beacons may come, from one address and for one site, and how many connections one address may hold.
+
+What is over its bound is answered 429.
 
 A rate is kept as one number for each key, the moment at which what came so far will have been worked off (GCRA, the
 leaky bucket without a bucket). It lies in the past for whoever is idle, and such keys are forgotten: memory is bounded
@@ -17,7 +19,7 @@ import time
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Address
 
-from collector.endpoints.client_address import parse_address
+from collector.endpoints.client_address import Networks, is_trusted, parse_address
 from collector.metrics import count_limited
 from collector.sites.book import Site
 
@@ -26,6 +28,16 @@ SITE_BURST_S = 10.0
 """How many seconds' worth of its rate a site may have at once."""
 
 _V6_HOST_BITS = 64
+
+
+def find_key(address: str) -> Hashable:
+    """Return under what an address is counted: itself, or the /64 around it; "" for this machine and for no address."""
+    if ":" not in address:
+        return "" if address.startswith("127.") else address
+    parsed = parse_address(address)
+    if isinstance(parsed, IPv6Address):
+        return "" if parsed.is_loopback else int(parsed) >> _V6_HOST_BITS
+    return find_key(str(parsed)) if parsed else ""
 
 
 class Pace:
@@ -104,11 +116,39 @@ class RateLimits:
         return math.ceil(wait_s)
 
 
-def find_key(address: str) -> Hashable:
-    """Return under what an address is counted: itself, or the /64 around it; "" for this machine and for no address."""
-    if ":" not in address:
-        return "" if address.startswith("127.") else address
-    parsed = parse_address(address)
-    if isinstance(parsed, IPv6Address):
-        return "" if parsed.is_loopback else int(parsed) >> _V6_HOST_BITS
-    return find_key(str(parsed)) if parsed else ""
+class OpenConnections:
+    """How many connections each address holds. For one event loop."""
+
+    def __init__(
+        self, most: int = 1024, proxies: Networks = (), find_key: Callable[[str], Hashable] = find_key
+    ) -> None:
+        """`most`: of one address. `proxies`: those that bring many clients; they may hold any number."""
+        self._most = most
+        self._proxies = proxies
+        self._find_key = find_key
+        self._counts: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return sum(self._counts.values())
+
+    def enter(self, peer: str) -> bool:
+        """Count a new connection. False: there are too many already, and it is not counted."""
+        key = self._find_counted(peer)
+        if key:
+            count = self._counts.get(key, 0)
+            if count >= self._most:
+                count_limited("connections")
+                return False
+            self._counts[key] = count + 1
+        return True
+
+    def leave(self, peer: str) -> None:
+        """Count one that was let in out again."""
+        key = self._find_counted(peer)
+        if key:
+            count = self._counts.pop(key, 0)
+            if count > 1:
+                self._counts[key] = count - 1
+
+    def _find_counted(self, peer: str) -> Hashable:
+        return "" if self._proxies and is_trusted(peer, self._proxies) else self._find_key(peer)
