@@ -344,6 +344,43 @@ def test_what_could_not_be_sent_before_the_end_is_told() -> None:
     assert {problem.reason for problem in problems} <= {"unavailable", "closed"}
 
 
+def test_a_flush_waits_for_what_was_there() -> None:
+    """Not for what other threads queue behind it: else it would never end in a busy program."""
+    with scripted_collector() as collector, open_client(collector, batch_size=1) as client:
+        first = client.track("Order", user_id="first")
+        stop = threading.Event()
+
+        def go_on() -> None:
+            while not stop.is_set() and client.track("Order", user_id="more"):
+                stop.wait(0.001)
+
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        try:
+            assert client.flush(30.0)
+        finally:
+            stop.set()
+            thread.join()
+        assert collector.calls(0)[0]["messageId"] == first
+
+
+def test_a_fault_of_the_library_is_told_and_passes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread lives on, and the next batch is sent."""
+    problems: list[Problem] = []
+    with scripted_collector((400, {"error": "shape"}, {})) as collector, open_client(collector, problems) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr("tagstitch_client.delivery.judge_answer", lambda answer, calls: 1 / 0)
+            client.track("Order", user_id="1")
+            assert client.flush()
+        client.track("Order", user_id="2")
+        assert client.flush()
+        assert len(collector.bodies) == 2
+    assert [(problem.reason, problem.call["userId"]) for problem in problems] == [("fault", "1")]
+    assert "could not be delivered" in caplog.text
+
+
 def test_many_threads_may_call() -> None:
     """Each call is sent once."""
     with scripted_collector() as collector, open_client(collector) as client:

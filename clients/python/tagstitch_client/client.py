@@ -48,9 +48,10 @@ class Client:
         """Nothing is sent yet.
 
         `url`: the collector's address. `key`: a key with scope track, and identify-server where customers are named.
-        `site`: for a key that is bound to none. `on_error`: hears, in another thread, of each call that is not kept;
-        without it the log does. `max_queue`: most calls that wait; more are not taken. A batch is sent once it has
-        `batch_size` calls (1–500) or is `interval_s` old. Raises ValueError where one of these makes no sense.
+        `site`: for a key that is bound to none. `on_error`: hears of each call that is not kept, in whatever
+        thread finds out; without it the log does. `max_queue`: most calls that wait; more are not taken. A batch is
+        sent once it has `batch_size` calls (1–500) or is `interval_s` old. Raises ValueError where one of these makes
+        no sense.
         """
         address = read_address(url, allow_http=allow_http)
         if not key or not key.isascii() or not key.isprintable():

@@ -32,7 +32,8 @@ class Problem:
     """Why a call, or a part of it, is not kept.
 
     `reason`: the collector's word (docs/server-events.md), or `queue_full`, `closed`, `call` (it cannot be written as
-    JSON), `unavailable` (no definite answer in time). `is_kept`: only `field` of it was left out.
+    JSON), `unavailable` (no definite answer before the end), `fault` (this library's own). `is_kept`: only `field` of
+    it was left out.
     """
 
     reason: str
@@ -115,7 +116,7 @@ class Delivery:
         """Begin anew with an empty queue: in a forked child, where the parent has the thread and the calls."""
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
-        self._unsettled = 0  # calls that wait or are under way
+        self._queued = self._settled = 0  # calls so far; those between wait or are under way, in their order
         self._wants_flush = 0
         self._stop_at: float | None = None  # when to give up; None: not closed
         self._thread: threading.Thread | None = None
@@ -125,11 +126,11 @@ class Delivery:
         with self._changed:
             if self._stop_at is not None:
                 reason = "closed"
-            elif self._unsettled >= self._pace.max_queue:
+            elif self._queued - self._settled >= self._pace.max_queue:
                 reason = "queue_full"
             else:
                 self._waiting.append(call)
-                self._unsettled += 1
+                self._queued += 1
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="tagstitch", daemon=True)
                     self._thread.start()
@@ -140,12 +141,13 @@ class Delivery:
         return False
 
     def flush(self, timeout_s: float) -> bool:
-        """Send what waits now. True where everything that was queued has been settled in time."""
+        """Send what waits now. True where everything that was queued until now has been settled in time."""
         with self._changed:
+            until = self._queued
             self._wants_flush += 1
             self._changed.notify_all()
             try:
-                return self._changed.wait_for(lambda: self._unsettled == 0, timeout_s)
+                return self._changed.wait_for(lambda: self._settled >= until, timeout_s)
             finally:
                 self._wants_flush -= 1
 
@@ -157,10 +159,10 @@ class Delivery:
             self._changed.notify_all()
             thread = self._thread
             if thread is None or thread is threading.current_thread():
-                return self._unsettled == 0
+                return self._settled == self._queued
         thread.join(timeout_s + 0.5)
         with self._changed:  # what is still under way is settled by the thread itself, if Python lives so long
-            is_settled = self._unsettled == 0
+            is_settled = self._settled == self._queued
             left, self._waiting = list(self._waiting), deque()
         self.report([Problem("closed", "", "The client was closed before.", json.loads(call)) for call in left])
         return is_settled
@@ -182,9 +184,13 @@ class Delivery:
         transport = self._make_transport()
         with contextlib.closing(transport):
             while batch := self._take_batch():
-                self._deliver(transport, batch)
+                try:
+                    self._deliver(transport, batch)
+                except Exception as error:  # a fault of ours must not stop the calls behind it
+                    logger.exception("tagstitch: a batch could not be delivered")
+                    self.report([Problem("fault", "", repr(error), json.loads(call)) for call in batch])
                 with self._changed:
-                    self._unsettled -= len(batch)
+                    self._settled += len(batch)
                     self._changed.notify_all()
 
     def _take_batch(self) -> list[bytes]:
