@@ -14,7 +14,6 @@ the arrival, so that a retry gives the same row key.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -289,8 +288,7 @@ class Context(msgspec.Struct, frozen=True):
     admit_events: Callable[[Site, int], bool] = lambda site, events: True  # whether the site's rate lets them in
 
 
-@dataclass(slots=True)
-class Beacon:
+class Beacon(msgspec.Struct):
     """An envelope on its way through the steps, and what they have learned. Owned by one request."""
 
     body: bytes
@@ -298,7 +296,8 @@ class Beacon:
     row: LandingRow
     site: Site
     purposes: frozenset[Purpose] = frozenset()
-    rejected: list[Rejected] = field(default_factory=list)  # single events; the beacon goes on without them
+    rejected: list[Rejected] = msgspec.field(default_factory=list)  # single events; the beacon goes on without them
+    is_plain: bool = False  # every event small and of the usual form: see accept.bounds.is_small
     is_cookieless: bool = False  # kept without anything on the device: no cookie is read or set
     set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away
     stale_cookies: tuple[CookieForm, ...] = ()  # earlier forms of it that came along: they go when it is set

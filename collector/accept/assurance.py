@@ -13,6 +13,7 @@ from collector.event import NIL_ID
 LINKED = 2
 SIGNED = 3
 LINK_S = 1800
+NOBODY = (0, NIL_ID)
 
 
 class Assurance:
@@ -53,4 +54,4 @@ class Assurance:
         """Return level and customer key in force then; (0, NIL_ID) where nobody was known."""
         if self.level and self.since_s <= time_ms // 1000 < self.until_s:
             return self.level, self.customer_key
-        return 0, NIL_ID
+        return NOBODY

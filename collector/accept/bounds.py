@@ -54,6 +54,59 @@ def find_excess(event: WireEvent) -> Rejected | None:
     return Rejected(excess[0], field=f"p{excess[1]}") if excess else None
 
 
+ROOM = 64
+ROOM_KEY_CHARS = 64
+ROOM_STRING_CHARS = 512
+"""Within these no bound above can be reached: 64 keys and values of a string each are 37 KB; url, referrer and title at
+their longest are 24 KB."""
+_NO_ROOM = -1
+_ROOM_DEPTH = 8
+
+
+def is_small(event: WireEvent) -> bool:
+    """Whether the event is so small and plain that `find_excess` finds nothing, and no key of it holds a dot.
+
+    A cheap test that most events pass; False says nothing.
+    """
+    return (
+        event.name.isidentifier()
+        and len(event.name) <= MAX_NAME_CHARS
+        and len(event.url) <= MAX_STRING_CHARS
+        and len(event.referrer) <= MAX_STRING_CHARS
+        and len(event.title) <= MAX_STRING_CHARS
+        and 0 <= event.sequence <= MAX_COUNT
+        and not event.identifiers
+        and (not event.props or _take_room(event.props, ROOM, _ROOM_DEPTH) >= 0)
+    )
+
+
+def _take_room(values: dict[str, Any] | list[Any], room: int, depth: int) -> int:
+    """Return how many keys and values there is still room for, negative where one is too large or has no plain form."""
+    room -= len(values)
+    if room < 0 or not depth:
+        return _NO_ROOM
+    if type(values) is dict:
+        for key in values:
+            if len(key) > ROOM_KEY_CHARS or "." in key:
+                return _NO_ROOM
+        items: Any = values.values()
+    else:
+        items = values
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            if len(item) > ROOM_STRING_CHARS:
+                return _NO_ROOM
+        elif kind is int:
+            if not MIN_INT <= item <= MAX_INT:
+                return _NO_ROOM
+        elif kind is dict or kind is list:
+            room = _take_room(item, room, depth - 1)
+            if room < 0:
+                return _NO_ROOM
+    return room
+
+
 _Excess = tuple[Reason, str]
 """Why there is too much, and the path to where, put together on the way back: most walks never need one."""
 

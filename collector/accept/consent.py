@@ -14,6 +14,8 @@ identifier, no fact about the browser but what every request says.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from collector.accept.day_visitor import find_day_visitor
 from collector.accept.visitor import drop_sent_cookies
 from collector.event import NIL_ID, PURPOSE_BY_LETTER, Beacon, Context, Purpose, Reason, Rejected, WireEvent
@@ -23,6 +25,7 @@ _WITHOUT_SCRIPT_READING = _ALL - {Purpose.FINGERPRINT}
 _NOT_UNDER_GPC = frozenset((Purpose.FINGERPRINT, Purpose.MARKETING))
 _BY_PRESET: dict[str, frozenset[Purpose]] = {"implied": _WITHOUT_SCRIPT_READING, "off": _ALL}
 
+MAX_LETTERS = 16
 COOKIELESS = "cookieless"
 IDENTIFY = "identify"
 NAMES_SOMEBODY = frozenset((IDENTIFY, "alias", "group"))
@@ -35,9 +38,8 @@ NEEDS_DEVICE = frozenset(("reset", "link_confirm", "fingerprint"))
 def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Keep what was consented to. Fills in the purposes."""
     envelope, preset = beacon.envelope, beacon.site.consent
-    purposes = read_purposes(envelope.consent, preset)
-    if context.gpc:
-        purposes -= _NOT_UNDER_GPC
+    letters = envelope.consent
+    purposes = find_purposes(letters if letters is None else letters[:MAX_LETTERS], preset, context.gpc)
     if Purpose.STORAGE not in purposes:
         if envelope.consent is not None and context.origin:  # somebody was asked, and did not grant it
             drop_sent_cookies(beacon, context)
@@ -46,7 +48,7 @@ def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
         purposes = frozenset()
         _make_cookieless(beacon, context)
     beacon.purposes = purposes
-    beacon.row.consent = ",".join(sorted(purposes))
+    beacon.row.consent = name_purposes(purposes)
     if Purpose.FINGERPRINT not in purposes and envelope.fingerprint is not None:
         envelope.fingerprint = None
         beacon.rejected.append(Rejected(Reason.CONSENT, field="f"))
@@ -55,11 +57,24 @@ def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     return beacon
 
 
+@lru_cache(maxsize=1024)
+def find_purposes(letters: str | None, preset: str, gpc: bool) -> frozenset[Purpose]:
+    """Return what counts as granted. `letters`: at most MAX_LETTERS."""
+    purposes = read_purposes(letters, preset)
+    return purposes - _NOT_UNDER_GPC if gpc else purposes
+
+
+@lru_cache(maxsize=64)
+def name_purposes(purposes: frozenset[Purpose]) -> str:
+    """Return their names, sorted, comma between."""
+    return ",".join(sorted(purposes))
+
+
 def read_purposes(letters: str | None, preset: str) -> frozenset[Purpose]:
     """Return what the wire's letters grant on a site with this preset. Unknown letters grant nothing."""
     if letters is None:
         return _BY_PRESET.get(preset, frozenset())
-    return frozenset(PURPOSE_BY_LETTER[letter] for letter in letters[:16] if letter in PURPOSE_BY_LETTER)
+    return frozenset(PURPOSE_BY_LETTER[letter] for letter in letters[:MAX_LETTERS] if letter in PURPOSE_BY_LETTER)
 
 
 def _forget_identity(beacon: Beacon) -> None:

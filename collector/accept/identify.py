@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collector.accept.assurance import LINKED, SIGNED, Assurance
+from collector.accept.assurance import LINKED, NOBODY, SIGNED, Assurance
 from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
 from collector.accept.crossing import give_handover, take_handover
@@ -25,6 +25,8 @@ from fingerprint import VERSIONS, make_fingerprint
 ALIAS = "alias"
 PAGE_VIEW = "page_view"
 LINK_CONFIRM = "link_confirm"
+SPEAKING = frozenset((IDENTIFY, ALIAS, RESET))
+"""Events that say something about who it is, besides those with identifiers."""
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -47,7 +49,17 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     # Events of an earlier visitor that come late bring the cookies of whoever is there now.
     is_late = sent is not None and cookie is None and not is_reset_from(beacon, sent)
     has_captured = not has_identity or is_late or not site.capture_cookies
+    is_quiet = link is None
     for index, event in enumerate(beacon.envelope.events):
+        if (
+            is_quiet
+            and not event.identifiers
+            and event.name not in SPEAKING
+            and (has_captured or event.name != PAGE_VIEW)
+        ):
+            kept.append(event)
+            _add_event(beacon, event, assurance)
+            continue
         known = read_identifiers(beacon, context, event, index) if event.identifiers else []
         if event.name in (IDENTIFY, ALIAS) and not known:
             if not event.identifiers:
@@ -143,18 +155,19 @@ def _add_link(beacon: Beacon, event: WireEvent, link: Known, assurance: Assuranc
 
 def _add_event(beacon: Beacon, event: WireEvent, assurance: Assurance) -> None:
     envelope = beacon.envelope
-    level, customer_key = assurance.at(event.time_ms)
+    level, customer_key = assurance.at(event.time_ms) if assurance.level else NOBODY
+    # By place, not by name: this is done for every event, and names cost as much again.
     beacon.row.events.append(
         EventRow(
-            event_id=event.id,
-            name=event.name,
-            time_ms=event.time_ms,
-            url=event.url or envelope.url,
-            referrer=event.referrer or envelope.referrer,
-            title=event.title or envelope.title,
-            props=_ENCODE(event.props).decode() if event.props else "{}",
-            sequence=event.sequence,
-            customer_key=customer_key,
-            assurance=level,
+            event.id,
+            event.name,
+            event.time_ms,
+            event.url or envelope.url,
+            event.referrer or envelope.referrer,
+            event.title or envelope.title,
+            _ENCODE(event.props).decode() if event.props else "{}",
+            event.sequence,
+            customer_key,
+            level,
         )
     )

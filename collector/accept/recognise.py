@@ -101,6 +101,7 @@ def recognise_client(text: str) -> Client:
     )
 
 
+@lru_cache(maxsize=8192)
 def truncate_address(address: str) -> str:
     """Return the network of an address, /24 or /48, or "" where it is no address."""
     try:

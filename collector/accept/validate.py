@@ -16,7 +16,7 @@ import ipaddress
 import re
 from functools import lru_cache
 
-from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess
+from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess, is_small
 from collector.accept.visitor import drop_sent_cookies
 from collector.event import (
     NIL_ID,
@@ -36,6 +36,7 @@ NEWEST_MS = 300_000
 MAX_OFFSET_MS = 100 * 366 * 86_400_000
 LONGEST_SESSION_MS = 2 * 86_400_000
 
+_is_id = UUID.fullmatch
 LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,4}")
 TIME_ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,31}(?:/[A-Za-z0-9_+-]{1,31}){0,2}")
 _VIEWPORT = re.compile(r"\d{1,5}x\d{1,5}")
@@ -78,29 +79,25 @@ def _check_envelope(envelope: Envelope) -> Rejected | None:
             return Rejected(Reason.SIZE, field=field)
     if abs(envelope.clock_offset_ms) > MAX_OFFSET_MS:
         return Rejected(Reason.CLOCK, field="o")
-    for field, name in (("d", "visitor_id"), ("rf", "reset_from")):
-        text = getattr(envelope, name)
-        if text:
-            visitor_id = clean_id(text)
-            if visitor_id is None:
-                return Rejected(Reason.ID, field=field)
-            setattr(envelope, name, visitor_id)
+    if envelope.visitor_id:
+        visitor_id = clean_id(envelope.visitor_id)
+        if visitor_id is None:
+            return Rejected(Reason.ID, field="d")
+        envelope.visitor_id = visitor_id
+    if envelope.reset_from:
+        reset_from = clean_id(envelope.reset_from)
+        if reset_from is None:
+            return Rejected(Reason.ID, field="rf")
+        envelope.reset_from = reset_from
     return None
 
 
 def _keep_facts(beacon: Beacon, context: Context) -> None:
     """Take over what the browser said about itself, as far as it has the right form."""
     envelope, row = beacon.envelope, beacon.row
-    for field, name, form in (
-        ("l", "language", LANGUAGE),
-        ("z", "time_zone", TIME_ZONE),
-        ("w", "viewport", _VIEWPORT),
-    ):
-        text = getattr(envelope, name)
-        if text and form.fullmatch(text):
-            setattr(row, name, text)
-        elif text:
-            beacon.rejected.append(Rejected(Reason.SHAPE, field=field))
+    row.language = _keep_fact(beacon, "l", envelope.language, LANGUAGE)
+    row.time_zone = _keep_fact(beacon, "z", envelope.time_zone, TIME_ZONE)
+    row.viewport = _keep_fact(beacon, "w", envelope.viewport, _VIEWPORT)
     session = envelope.session
     if session is None:
         return
@@ -118,19 +115,36 @@ def _keep_facts(beacon: Beacon, context: Context) -> None:
         beacon.rejected.append(Rejected(Reason.CLOCK, field="x.t"))
 
 
+def _keep_fact(beacon: Beacon, field: str, text: str, form: re.Pattern[str]) -> str:
+    if not text or form.fullmatch(text):
+        return text
+    beacon.rejected.append(Rejected(Reason.SHAPE, field=field))
+    return ""
+
+
 def _keep_events(beacon: Beacon, context: Context) -> None:
     envelope = beacon.envelope
     kept: list[WireEvent] = []
-    seen: set[str] = set()
+    seen = {NIL_ID}
+    offset_ms = envelope.clock_offset_ms
+    oldest_ms, newest_ms = context.received_at_ms - OLDEST_MS, context.received_at_ms + NEWEST_MS
+    is_plain = True
     for index, event in enumerate(envelope.events):
-        refused = _check_event(event, envelope.clock_offset_ms, context.received_at_ms, seen) or find_excess(event)
-        if refused:
-            event_id = clean_id(event.id) or NIL_ID
-            beacon.rejected.append(Rejected(refused.reason, field=f"e[{index}].{refused.field}", event_id=event_id))
+        time_ms = event.time_ms + offset_ms
+        if _is_id(event.id) and event.id not in seen and oldest_ms <= time_ms <= newest_ms and is_small(event):
+            event.time_ms = time_ms
         else:
-            seen.add(event.id)
-            kept.append(event)
+            is_plain = False
+            refused = _check_event(event, offset_ms, context.received_at_ms, seen) or find_excess(event)
+            if refused:
+                event_id = clean_id(event.id) or NIL_ID
+                rejected = Rejected(refused.reason, field=f"e[{index}].{refused.field}", event_id=event_id)
+                beacon.rejected.append(rejected)
+                continue
+        seen.add(event.id)
+        kept.append(event)
     envelope.events = kept
+    beacon.is_plain = is_plain
 
 
 def _check_event(event: WireEvent, offset_ms: int, received_at_ms: int, seen: set[str]) -> Rejected | None:

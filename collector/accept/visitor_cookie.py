@@ -11,8 +11,11 @@ within a day of its making, which a UUIDv7 tells; see `may_sign`. An older one s
 
 from __future__ import annotations
 
+import hmac
+from base64 import urlsafe_b64encode
 from functools import lru_cache
 from hashlib import sha256
+from hmac import compare_digest
 from typing import NamedTuple
 
 from itsdangerous import Signer
@@ -42,8 +45,7 @@ def write_cookie(keyring: Keyring, site_id: str, cookie: VisitorCookie) -> str:
     """Return the signed value."""
     customer_key = "" if cookie.customer_key == NIL_ID else cookie.customer_key
     value = f"{cookie.visitor_id}.{cookie.signed_s}.{cookie.level}.{cookie.until_s}.{customer_key}"
-    signature = _signer(_secrets(keyring)).get_signature(f"{site_id}.{value}")
-    return f"{value}.{signature.decode()}"
+    return f"{value}.{_sign(_find_keys(keyring)[0], site_id, value)}"
 
 
 def read_cookie(keyring: Keyring, site_id: str, text: str, now_s: int) -> VisitorCookie | None:
@@ -51,7 +53,7 @@ def read_cookie(keyring: Keyring, site_id: str, text: str, now_s: int) -> Visito
     if not text or len(text) > MAX_COOKIE_CHARS or not text.isascii():
         return None
     value, _, signature = text.rpartition(".")
-    if not _signer(_secrets(keyring)).verify_signature(f"{site_id}.{value}", signature):
+    if not any(compare_digest(_sign(key, site_id, value), signature) for key in _find_keys(keyring)):
         return None
     try:
         visitor_id, signed_s, level, until_s, customer_key = value.split(".")
@@ -68,10 +70,19 @@ def may_sign(visitor_id: str, now_ms: int) -> bool:
     return visitor_id[14] == "7" and abs(now_ms - int(visitor_id[:8] + visitor_id[9:13], 16)) <= SIGN_WITHIN_MS
 
 
-def _secrets(keyring: Keyring) -> tuple[str, ...]:
-    return tuple(key.secret for key in reversed(keyring.cookie_keys))  # itsdangerous signs with the last
+def _find_keys(keyring: Keyring) -> tuple[bytes, ...]:
+    return _derive_keys(*[key.secret for key in keyring.cookie_keys])
 
 
-@lru_cache(maxsize=8)
-def _signer(secrets: tuple[str, ...]) -> Signer:
-    return Signer(list(secrets), salt=SALT, key_derivation="hmac", digest_method=sha256)
+@lru_cache(maxsize=64)
+def _derive_keys(*secrets: str) -> tuple[bytes, ...]:
+    """Return the keys in the keyring's order: the first one signs. Derived as itsdangerous does."""
+    return tuple(
+        Signer(secret, salt=SALT, key_derivation="hmac", digest_method=sha256).derive_key() for secret in secrets
+    )
+
+
+def _sign(key: bytes, site_id: str, value: str) -> str:
+    """Return itsdangerous' signature, by the library's one call: its own way takes five times as long."""
+    digest = hmac.digest(key, f"{site_id}.{value}".encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode()

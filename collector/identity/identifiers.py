@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from hashlib import blake2b, sha256
 
 from collector.sites.book import IdentifierKind
@@ -76,13 +77,21 @@ def pseudonym(pseudonym_key: str, space_id: str, kind: str, value: str) -> str:
     return _digest(b"tagstitch.pseudo", pseudonym_key, space_id, kind, value)
 
 
-def _digest(purpose: bytes, key: str, *parts: str) -> str:
+def _digest(purpose: bytes, key: str, space_id: str, kind: str, *parts: str) -> str:
+    digest = _begin_digest(purpose, key, space_id, kind).copy()
+    digest.update(b"".join([_prefix(part) for part in parts]))
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _begin_digest(purpose: bytes, key: str, space_id: str, kind: str) -> blake2b:
+    """Return what all values of a kind begin with, digested once: this is done for every beacon."""
     secret = key.encode()
     if len(secret) > 64:  # blake2b's bound
         secret = sha256(secret).digest()
-    digest = blake2b(digest_size=16, key=secret, person=purpose)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(4, "big"))
-        digest.update(raw)
-    return digest.hexdigest()
+    return blake2b(_prefix(space_id) + _prefix(kind), digest_size=16, key=secret, person=purpose)
+
+
+def _prefix(part: str) -> bytes:
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(4, "big") + raw

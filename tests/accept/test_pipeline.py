@@ -26,6 +26,7 @@ def test_the_steps_and_their_order() -> None:
     assert [step.__name__ for step in STEPS] == [
         "decode",
         "validate",
+        "pace",
         "consent",
         "minimise",
         "recognise",
