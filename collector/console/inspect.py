@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from collector.accept.advice import ADVICE
 from collector.accept.dry_run import DryRun, refuse, try_out
 from collector.console.guard import OperatorGuard
+from collector.console.inspect_description import API_PATH, FILTERS, INSPECT_PATH, PAGE_PATH
 from collector.console.inspect_log import InspectLog, Record, list_bad, list_good
 from collector.console.page import Pages, make_nonce
 from collector.endpoints.beacon import QUIET, STATUS_BY_REASON
@@ -36,16 +37,12 @@ from collector.event import Reason, Rejected
 from collector.logs import get_logger
 from collector.metrics import count_request
 
-INSPECT_PATH = "/x/inspect"
-PAGE_PATH = "/inspect"
-API_PATH = "/v1/inspect"
 AS_ORIGIN = b"x-tagstitch-as-origin"
 MAX_WATCHERS = 20
 FIRST_RECORDS = 200
 """Most records that a page gets when it connects."""
 STOP_CHECK_S = 0.25
 HEARTBEATS = 40
-FILTERS = {"good": ("site", "name", "after"), "bad": ("site", "name", "reason", "after")}
 
 _BASE: Headers = [
     (b"cache-control", b"no-store"),

@@ -21,6 +21,8 @@ from tests.accept.test_malformed import CLASSES
 from tests.bad_input.web_process import Answer, WebProcess, running_web
 from tests.edge_examples import NOW_MS, ORIGIN, SITE, make_body, make_event
 
+pytestmark = pytest.mark.slow
+
 MOST_CPU_S = 0.5
 """Most processor time for one request. A tenth of it is what may be felt; the rest is for slow machines."""
 

@@ -25,7 +25,8 @@ from collector.config import Config
 from collector.event import LandingRow
 from collector.instance import open_instance
 from collector.keyring import Keyring, open_keyring
-from collector.sites.book import Site, SiteBook
+from collector.sites.book import ApiKey, Site, SiteBook
+from collector.sites.keys import SCOPES, hash_key
 from collector.spool.frames import scan_frames
 
 PATIENCE_S = 30.0
@@ -51,6 +52,8 @@ class WebProcess:
     data: Path
     log_file: Path
     keyring: Keyring = field(repr=False)
+    key: str = field(repr=False)
+    """A key with every scope, for every site of the space."""
 
     @property
     def log(self) -> str:
@@ -101,7 +104,10 @@ def running_web(folder: Path, sites: Sequence[Site], *options: str) -> Iterator[
     data, log_file = folder / "data", folder / "log"
     open_instance(data, lock=False)
     keyring = open_keyring(Config(data=str(data)).secrets_path)
-    book = SiteBook(sites={site.site_id: site for site in sites}, read_at_ms=time.time_ns() // 1_000_000)
+    key_id = "0123456789ab"
+    key = f"ts_{key_id}_{'k' * 43}"
+    keys = {key_id: ApiKey(key_id, hash_key(keyring, key), scopes=SCOPES)}
+    book = SiteBook(sites={site.site_id: site for site in sites}, keys=keys, read_at_ms=time.time_ns() // 1_000_000)
     (data / "web").mkdir(exist_ok=True)
     (data / "web" / "sites.json").write_bytes(msgspec.json.encode(book))
     nowhere = "http://writer:w@127.0.0.1:9/tagstitch"
@@ -119,7 +125,7 @@ def running_web(folder: Path, sites: Sequence[Site], *options: str) -> Iterator[
         assert select.select([process.stdout], [], [], PATIENCE_S)[0], log_file.read_text()
         said = process.stdout.readline()
         assert said, log_file.read_text()
-        yield WebProcess(process, json.loads(said)["port"], data, log_file, keyring)
+        yield WebProcess(process, json.loads(said)["port"], data, log_file, keyring, key)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0, log_file.read_text()[-3000:]
