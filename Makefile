@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick chaos soak lint types tag-tests bench-tag docs picture lock clean size
+.PHONY: help run test quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -52,6 +52,9 @@ tag-tests: $(STAMPS)/node
 
 size: $(STAMPS)/node ## Bytes of the tag, as browsers get them.
 	@cd tag_js && npm run --silent size
+
+bench: $(STAMPS)/dev $(STAMPS)/programs ## What one core takes in and brings into ClickHouse. ARGS="--only acks"; ARGS=--help.
+	@$(BIN)/python -m bench.ingest $(ARGS)
 
 bench-tag: $(STAMPS)/dev $(STAMPS)/programs $(STAMPS)/peers ## The tag beside its peers. ARGS="--only tags --runs 15"; ARGS=--help.
 	@$(BIN)/python -m bench.tag $(ARGS)

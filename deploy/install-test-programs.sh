@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the programs that the tests drive (four browsers, nginx, PHP, openssl, systemd-analyze) from Debian's packages.
+# Installs the programs that the tests drive (four browsers, nginx, PHP, openssl, systemd-analyze, wrk) from Debian's packages.
 # As root only; else it says what to install. Does nothing where they are there.
 set -eu
 
@@ -16,6 +16,8 @@ command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$package
 command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
 command -v php >/dev/null 2>&1 || packages="$packages php-cli"
 command -v openssl >/dev/null 2>&1 || packages="$packages openssl"
+# The generator of load behind `make bench`.
+command -v wrk >/dev/null 2>&1 || packages="$packages wrk"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -41,7 +41,7 @@ def read_machine(chromium: str, load_before: float) -> Machine:
     """Describe this machine; the load after the run is now."""
     return Machine(
         os.cpu_count() or 1,
-        _read_processor(),
+        read_processor(),
         f"{platform.system()} {platform.machine()}",
         chromium,
         load_before,
@@ -49,7 +49,8 @@ def read_machine(chromium: str, load_before: float) -> Machine:
     )
 
 
-def _read_processor() -> str:
+def read_processor() -> str:
+    """Return the processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
