@@ -201,8 +201,10 @@ class Senders:
             return False
         self.answers[str(status)] += 1
         assert status in (200, 204, 429, 503), (status, headers)
+        if status in (429, 503):
+            return False
         assert "x-tagstitch-rejected" not in headers, headers
-        return status in (200, 204)
+        return True
 
     def _make_event(self, chance: random.Random) -> dict[str, Any]:
         event: dict[str, Any] = {"i": str(uuid.uuid4()), "n": "page_view"}

@@ -46,7 +46,12 @@ def test_sheds_and_recovers(tmp_path: Path, bound: str) -> None:
             most, _ = measure(ledger, instance.config.port)
             connections = 3 * MOST_CONNECTIONS if bound == "connections" else MOST_CONNECTIONS - 4
             with Senders(
-                ledger, [instance.config.port], connections=connections, beacons_per_s=2 * most, seed=SEED + 1
+                ledger,
+                [instance.config.port],
+                connections=connections,
+                beacons_per_s=2 * most,
+                address="203.0.113.7",
+                seed=SEED + 1,
             ) as storm:
                 time.sleep(STORM_S)
             status = "503" if bound == "connections" else "429"
