@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -578,6 +580,21 @@ def test_a_body_that_is_no_batch_is_refused(body: bytes, reason: Reason, field: 
     answer = read_batch(body)
     assert isinstance(answer, Rejected)
     assert (answer.reason, answer.field, answer.step) == (reason, field, "decode")
+
+
+@pytest.mark.parametrize("name", ["segment_node", "segment_python"])
+def test_what_segments_libraries_send_is_kept(name: str) -> None:
+    """Bodies as version 3.1.0 for Node and 2.4.0 for Python wrote them: every call, whole."""
+    body = (Path(__file__).parents[1] / "data" / "server_calls" / f"{name}.json").read_bytes()
+    calls = read_batch(body)
+    assert isinstance(calls, list)
+    sent_ms = int(datetime(2026, 11, 22, 11, 48, 30, tzinfo=UTC).timestamp() * 1000)
+    outcome = accept_calls(calls, replace(CALLER, received_at_ms=sent_ms))
+    assert (outcome.rejected, outcome.left_out, outcome.made_ids) == ([], [], {})
+    rows = [msgspec.json.decode(line, type=LandingRow) for line in outcome.lines]
+    names = [event.name for row in rows for event in row.events]
+    assert sorted(names) == ["Order completed", "alias", "group", "identify", "page_view", "screen_view"]
+    assert {event.customer_key for row in rows for event in row.events} == {name_key("4711")}
 
 
 def test_a_call_has_the_type_of_its_address() -> None:
