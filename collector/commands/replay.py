@@ -7,10 +7,10 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -76,7 +76,7 @@ def replay(
         else:
             asyncio.run(_send(read.config, work, lambda size: progress.advance(task, size)))
     if as_json:
-        typer.echo(json.dumps({"dry_run": dry_run, **asdict(work.tally)}))
+        typer.echo(json.dumps({"dry_run": dry_run, **msgspec.to_builtins(work.tally)}))
     else:
         _print(work.tally, dry_run)
 
