@@ -153,7 +153,8 @@ class KeyBook:
         public = key_set.find(key_id, algorithm) if key_set is not None else None
         if public is not None:
             return public
-        if key_set is not None and now_ms - key_set.read_at_ms < ASK_AGAIN_MS:
+        # A set that seems to be of the future was read before the clock was set back: it may be of any age.
+        if key_set is not None and 0 <= now_ms - key_set.read_at_ms < ASK_AGAIN_MS:
             return Reason.SIGNATURE
         self._wanted.add(source)
         return Reason.KEYS

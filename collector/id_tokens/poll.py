@@ -109,7 +109,8 @@ class KeyPoller:
         if asked is None:
             return True
         pause_ms = REFRESH_MS if asked.answered and not is_wanted else ASK_AGAIN_MS
-        return self._now_ms() - asked.at_ms >= pause_ms
+        passed_ms = self._now_ms() - asked.at_ms
+        return passed_ms >= pause_ms or passed_ms < 0  # the clock was set back: when that was is not known any more
 
     def _ask(self, source: Source) -> KeySet | None:
         asked = self._asked.get(source)

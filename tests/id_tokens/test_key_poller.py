@@ -311,3 +311,21 @@ def _wait(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("jump_ms", [-HOUR_MS, HOUR_MS])
+def test_a_clock_that_jumps_keeps_nobody_waiting(issuer: IssuerServer, tmp_path: Path, jump_ms: int) -> None:
+    """An hour back or forward: the issuer is asked once more, and a new key is found as soon as it is missed."""
+    clock = Clock()
+    poller = KeyPoller(tmp_path, lambda: book_of(issuer.url), clock)
+    poller.poll()
+    asked = len(issuer.asked)
+    clock.ms += jump_ms
+    assert find(poller, issuer.url, clock, "new") is Reason.KEYS
+    poller.poll()
+    assert len(issuer.asked) > asked
+    asked = len(issuer.asked)
+    assert find(poller, issuer.url, clock, "new") is Reason.SIGNATURE
+    poller.poll()
+    assert len(issuer.asked) == asked, "asked once, not all the time"
+    assert not isinstance(find(poller, issuer.url, clock), Reason)

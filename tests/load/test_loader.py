@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -307,6 +308,20 @@ def test_maintenance_begins_with_a_batch_on_its_way(tmp_path: Path) -> None:
         assert sorted(host.loaded) == [number for number in range(16) if number != 11]
         assert sum(len(row.get("rejected", [])) for row in host.store.rows) == 1
         assert [row["seq"] for row in host.store.batches] == list(range(1, len(host.store.blocks) + 1))
+
+
+def test_a_clock_that_jumps(host: Host) -> None:
+    """An hour forward, then two back: everything lands in its order, each batch with the time of its moment."""
+    host.settings = {"batch_events": 3}
+    jumps = itertools.cycle([0, 3_600_000, -3_600_000])
+    host.restart()
+    host.loader._clock_ms = lambda: NOON_MS + next(jumps)
+    host.write(1, range(9))
+    host.load()
+    assert host.loaded == list(range(9))
+    assert [row["seq"] for row in host.store.batches] == [1, 2, 3]
+    assert len({row["loaded_at"] for row in host.store.batches}) == 3
+    assert host.stop.waits == [], "nothing waited for the clock"
 
 
 def test_stop_drains(host: Host) -> None:

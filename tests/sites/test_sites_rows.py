@@ -12,7 +12,7 @@ import pytest
 from collector.errors import ConfigError
 from collector.sites.book import Site
 from collector.sites.keys import create_key, find_key, revoke_key, rotate_key, verify_key
-from collector.sites.poll import SitePoller
+from collector.sites.poll import SitePoller, read_copy
 from collector.sites.rows import (
     add_identify_secret,
     add_site,
@@ -180,6 +180,23 @@ def test_a_process_starts_from_the_copy_while_the_store_is_away(store: RunningSt
     assert poller.read_book().find_site("shop") is not None
     assert poller.measure_age_s() == 7.0
     assert not poller.wait_for_poll(0)
+
+
+@pytest.mark.parametrize("jump_ms", [-3_600_000, 3_600_000])
+def test_a_clock_that_jumps_does_not_stop_the_copy(store: RunningStore, tmp_path: Path, jump_ms: int) -> None:
+    """An hour back or forward: the copy is as old as the last poll says, and a change is in it at once."""
+    config = msgspec.structs.replace(store.config, data=str(tmp_path))
+    now = [NOW]
+    poller = SitePoller(config, store.keyring, now_ms=lambda: now[0])
+    assert poller.poll()
+    now[0] += jump_ms
+    assert poller.poll()
+    assert read_copy(tmp_path).read_at_ms == now[0]
+    assert poller.measure_age_s() == 0
+    add_site(store.writer, Site(site_id=f"jump{abs(jump_ms + 1)}", origins=("https://jump.example",)))
+    assert poller.poll()
+    assert read_copy(tmp_path).sites == poller.read_book().sites
+    assert f"jump{abs(jump_ms + 1)}" in poller.read_book().sites
 
 
 def test_a_damaged_copy_is_left_aside(store: RunningStore, tmp_path: Path) -> None:
