@@ -10,6 +10,7 @@
     │   └── SchemaError      tables or views are missing, older or newer than this program
     ├── SpoolError           the disk said no
     │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
+    ├── ImportFileError      a file cannot be imported; `path`
     ├── KeyringError         secrets are missing or unreadable
     ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
     └── RoleFailed           a role keeps dying; `role`, `reason`
@@ -85,6 +86,14 @@ class SpoolFull(SpoolError):
     def __init__(self, message: str, retry_after_s: int = 30) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class ImportFileError(TagstitchError):
+    """A file cannot be imported, as a whole. A row that cannot is no exception: it is refused, and the rest goes on."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
 
 
 class KeyringError(TagstitchError):
