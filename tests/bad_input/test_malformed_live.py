@@ -18,7 +18,7 @@ import pytest
 
 from collector.event import Reason
 from tests.accept.test_malformed import CLASSES
-from tests.bad_input.web_process import Answer, WebProcess, running_web
+from tests.bad_input.web_process import KEY, Answer, WebProcess, running_web
 from tests.edge_examples import NOW_MS, ORIGIN, SITE, make_body, make_event
 
 pytestmark = pytest.mark.slow
@@ -44,6 +44,11 @@ def _post(head: bytes = b"", body: bytes = GOOD, *, start: bytes = HOST + FROM, 
 
 def _get(target: bytes, head: bytes = b"", method: bytes = b"GET") -> bytes:
     return b"%b %b HTTP/1.1\r\n%b%bConnection: close\r\n\r\n" % (method, target, HOST, head)
+
+
+def _call(body: bytes, head: bytes = b"", path: bytes = b"/v1/track") -> bytes:
+    """Return a call of a server, with a key."""
+    return _post(b"Authorization: Bearer " + KEY.encode() + b"\r\n" + head, body, start=HOST, path=path)
 
 
 def _gzip(body: bytes = GOOD) -> bytes:
@@ -163,6 +168,22 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
     "a key of raw bytes": (_get(b"/v1/sites", b"Authorization: Bearer ts_\xff\xfe\r\n"), 401, ""),
     "a key of 30 KB": (_get(b"/v1/sites", b"Authorization: Bearer ts_" + b"a" * 30_000 + b"\r\n"), 401, ""),
     "a key without its end": (_get(b"/v1/sites", b"Authorization: Bearer ts_a_\r\n"), 401, ""),
+    "a call without a key": (_post(b"", b"{}", path=b"/v1/track"), 401, ""),
+    "a call with Basic of nonsense": (_post(b"Authorization: Basic \xff=\r\n", b"{}", path=b"/v1/track"), 401, ""),
+    "a call of nothing": (_call(b""), 400, ""),
+    "a call that is no JSON": (_call(b"type=track"), 400, ""),
+    "a call of the wrong type": (_call(b'{"type":["track"]}'), 400, ""),
+    "a call without words": (_call(b"{}"), 404, ""),
+    "a call 100,000 deep": (_call(b"[" * 100_000), 400, ""),
+    "a call of raw bytes": (_call(b'{"type":"track","event":"\xff\xfe"}'), 415, ""),
+    "a call of 1.1 MiB": (_call(b'{"a":"' + b"x" * 1_153_434 + b'"}'), 413, ""),
+    "a call in deflate": (_call(b"{}", b"Content-Encoding: deflate\r\n"), 415, ""),
+    "a call of a gzip bomb": (_call(BIG_GZIP, b"Content-Encoding: gzip\r\n"), 413, ""),
+    "a batch of nothing": (_call(b'{"batch":[]}', path=b"/v1/batch"), 400, ""),
+    "a batch that is none": (_call(b'{"batch":{}}', path=b"/v1/batch"), 400, ""),
+    "a batch of 100,000": (_call(b'{"batch":[' + b"{}," * 100_000 + b"{}]}", path=b"/v1/batch"), 400, ""),
+    "a call by another name": (_call(b"{}", path=b"/v1/trace"), 404, ""),
+    "GET of a call": (_get(b"/v1/track"), 405, ""),
     "the tag in no coding": (_get(b"/x/t.js", b"Accept-Encoding: ;q=,*;q=x,\xff\r\nIf-None-Match: \xff\r\n"), 200, ""),
     "an operator's key of raw bytes": (_get(b"/metrics?key=%ff%00", b"X-Tagstitch-Key: \xff\r\n"), 403, ""),
     "an operator's cookie of raw bytes": (_get(b"/metrics", b"Cookie: ts_operator=\xff.\xfe.\x80\r\n"), 403, ""),
@@ -214,6 +235,8 @@ def test_each_head_has_its_answer(web: WebProcess, name: str) -> None:
     answer = _ask(web, request)
     assert answer.status == status, answer.raw[:300]
     assert answer.headers.get("x-tagstitch-rejected", "") == reason
+    if b"/v1/" in request and answer.status != 405 and b'"error"' in answer.body:
+        assert set(msgspec.json.decode(answer.body)) == {"error", "field", "message", "retry"}
     if reason:
         sent[reason] += 1
         told = msgspec.json.decode(answer.body)

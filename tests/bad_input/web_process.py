@@ -30,6 +30,9 @@ from collector.sites.keys import SCOPES, hash_key
 from collector.spool.frames import scan_frames
 
 PATIENCE_S = 30.0
+KEY_ID = "0123456789ab"
+KEY = f"ts_{KEY_ID}_{'k' * 43}"
+"""A key with every scope, for every site of the space."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -52,8 +55,6 @@ class WebProcess:
     data: Path
     log_file: Path
     keyring: Keyring = field(repr=False)
-    key: str = field(repr=False)
-    """A key with every scope, for every site of the space."""
 
     @property
     def log(self) -> str:
@@ -104,9 +105,7 @@ def running_web(folder: Path, sites: Sequence[Site], *options: str) -> Iterator[
     data, log_file = folder / "data", folder / "log"
     open_instance(data, lock=False)
     keyring = open_keyring(Config(data=str(data)).secrets_path)
-    key_id = "0123456789ab"
-    key = f"ts_{key_id}_{'k' * 43}"
-    keys = {key_id: ApiKey(key_id, hash_key(keyring, key), scopes=SCOPES)}
+    keys = {KEY_ID: ApiKey(KEY_ID, hash_key(keyring, KEY), scopes=SCOPES)}
     book = SiteBook(sites={site.site_id: site for site in sites}, keys=keys, read_at_ms=time.time_ns() // 1_000_000)
     (data / "web").mkdir(exist_ok=True)
     (data / "web" / "sites.json").write_bytes(msgspec.json.encode(book))
@@ -125,7 +124,7 @@ def running_web(folder: Path, sites: Sequence[Site], *options: str) -> Iterator[
         assert select.select([process.stdout], [], [], PATIENCE_S)[0], log_file.read_text()
         said = process.stdout.readline()
         assert said, log_file.read_text()
-        yield WebProcess(process, json.loads(said)["port"], data, log_file, keyring, key)
+        yield WebProcess(process, json.loads(said)["port"], data, log_file, keyring)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0, log_file.read_text()[-3000:]
