@@ -1,16 +1,22 @@
 """Log lines: one per thing that happened to the service, never per event, never with personal data.
 
-On a terminal they are short and coloured, elsewhere one JSON object a line. Control characters in values are
-escaped, so that nobody writes a line in our name. What an exception says is logged by its type and message.
+On a terminal they are short and coloured, elsewhere one JSON object a line. Control characters are escaped, so that
+nobody writes a line in our name. An exception that nobody expected is logged with where it happened; its message may
+quote what a client sent, so what looks like an address or a token is taken out of it.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Any
 
 import structlog
+
+REMOVED = "[removed]"
+_TELLING = re.compile(r"[^\s@'\"<>]+(?:@|%40)[^\s@'\"<>]+|\b\d{1,3}(?:\.\d{1,3}){3}\b|[A-Za-z0-9_.+=-]{32,}")
+"""Mail and network addresses, tokens. Cut too much rather than too little: the place of the error is left whole."""
 
 
 def configure_logs(role: str, level: str = "info", form: str = "auto") -> None:
@@ -27,6 +33,7 @@ def configure_logs(role: str, level: str = "info", form: str = "auto") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _clean,
     ]
     structlog.configure(
         processors=[*shared, renderer],
@@ -49,3 +56,17 @@ def get_logger() -> structlog.typing.FilteringBoundLogger:
     """Return the process's logger; key-value pairs are given as keyword arguments."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+def _clean(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape control characters in what a library says, and reduce what an exception quotes."""
+    event = line.get("event")
+    if isinstance(event, str) and not event.isprintable():
+        line["event"] = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in event)
+    exception = line.get("exception")
+    if isinstance(exception, str):
+        # Lines of the traceback itself, file and source, are indented.
+        line["exception"] = "\n".join(
+            part if part.startswith("  ") else _TELLING.sub(REMOVED, part) for part in exception.splitlines()
+        )
+    return line
