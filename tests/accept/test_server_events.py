@@ -132,6 +132,43 @@ def test_texts_are_minimised() -> None:
     assert b"203.0.113.77" not in msgspec.json.encode(row)
 
 
+CANARIES = (
+    "canary.person@mail.example",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLW9mLXRoZS1jYW5hcnk",
+    "Zk3Jf9Qz1Lm8Tx2Vb7Rc4Wd6Ys5Ng0Hp3",
+)
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+@pytest.mark.parametrize("kind", ["track", "page", "screen", "identify", "group", "alias"])
+def test_no_canary_is_kept(kind: str, canary: str) -> None:
+    """Not from any field but the customer's own number: neither in lines nor in the record of refusals."""
+    url = f"https://{canary}@shop.example/{canary}?utm_source={canary}&q=unlisted#fragment{canary}"
+    values: dict[str, Any] = {"plain": f"a {canary} b", canary: canary, "deep": [{canary: [canary]}], "title": canary}
+    if kind == "page":
+        values["url"] = values["referrer"] = url
+    where = {
+        "ip": ADDRESS,
+        "userAgent": f"{CHROME} {canary}",
+        "locale": canary,
+        "timezone": canary,
+        "page": {"url": url, "referrer": url, "title": canary, "zz": canary},
+        "campaign": dict.fromkeys(("name", "source", "medium", "term", "content", "id"), canary),
+        "externalIds": [{"type": "email", "id": "canary.person@mail.example"}, {"type": canary[:64], "id": canary}],
+        "zz": {"unknown": canary},
+    }
+    texts = dict.fromkeys(("event", "name", "category", "messageId", "anonymousId", "groupId", "zz"), canary)
+    call = make_call(**texts, type=kind, previousId="99", properties=values, traits=values, context=where)
+    refused = {**call, "messageId": "other", "timestamp": "2020-01-01T00:00:00Z"}
+    unconsented = {**call, "messageId": "more", "context": {**where, "consent": "m"}}
+    outcome, rows = send(call, refused, unconsented)
+    assert (outcome.events, len(rows), len(outcome.rejected)) == (1, 1, 2)
+    kept = b"".join(outcome.lines) + repr((outcome.refusals, outcome.rejected, outcome.left_out)).encode()
+    for trace in (canary[:14], canary[-14:], "canary.person", ADDRESS, "unlisted", "fragment"):
+        assert trace.encode() not in kept
+    assert b"4711" in kept
+
+
 def test_the_circumstances_are_kept_as_a_tags() -> None:
     """Browser and country by what the call says, the address cut."""
     where = {"ip": ADDRESS, "userAgent": CHROME, "locale": "de_AT", "timezone": "Europe/Vienna", "unknown": {"a": 1}}
