@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from collector.accept.assurance import LINKED, NOBODY, SIGNED, Assurance
+from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
 from collector.accept.crossing import give_handover, take_handover
@@ -17,7 +17,7 @@ from collector.accept.evidence import RESET, add_evidence, add_identities, add_r
 from collector.accept.identifiers import CAPTURE, Known, keep_surest, name_known, read_identifiers
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
-from collector.event import NIL_ID, Beacon, Context, EventRow, Purpose, Reason, Rejected, WireEvent
+from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Reason, Rejected, WireEvent
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.links import LinkToken, read_link
 from fingerprint import VERSIONS, make_fingerprint
@@ -44,22 +44,62 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     assurance = Assurance(cookie if has_identity else None, int(context.assurance_hours * 3600))
     link = _read_link(beacon, context) if has_identity and beacon.envelope.link_token else None
 
-    kept: list[WireEvent] = []
-    said: dict[str, int] = {}
     # Events of an earlier visitor that come late bring the cookies of whoever is there now.
     is_late = sent is not None and cookie is None and not is_reset_from(beacon, sent)
     has_captured = not has_identity or is_late or not site.capture_cookies
-    is_quiet = link is None
+    if beacon.is_plain and link is None and has_captured and not assurance.level and _says_nothing(beacon):
+        kept = beacon.envelope.events
+        row.events = _make_events(beacon.envelope)
+    else:
+        kept = _go_through(beacon, context, sent, assurance, link, has_captured)
+    beacon.envelope.events = kept
+    signed_s = context.received_at_ms // 1000
+    wish = VisitorCookie(row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key)
+    settle_cookie(beacon, context, sent, cookie, wish)
+    if has_identity and kept:
+        if beacon.envelope.handover:
+            take_handover(beacon, context, kept[0])
+        give_handover(beacon, context)
+    return beacon
+
+
+def _says_nothing(beacon: Beacon) -> bool:
+    """Whether no event says anything about who it is. To be asked of plain beacons: they have no identifiers."""
+    return SPEAKING.isdisjoint([event.name for event in beacon.envelope.events])
+
+
+def _make_events(envelope: Envelope) -> list[EventRow]:
+    """Make the rows of events that say nothing about who it is, while nobody is known."""
+    url, referrer, title = envelope.url, envelope.referrer, envelope.title
+    # By place, not by name: this is done for every event, and names cost as much again.
+    return [
+        EventRow(
+            event.id,
+            event.name,
+            event.time_ms,
+            event.url or url,
+            event.referrer or referrer,
+            event.title or title,
+            _ENCODE(event.props).decode() if event.props else "{}",
+            event.sequence,
+        )
+        for event in envelope.events
+    ]
+
+
+def _go_through(
+    beacon: Beacon,
+    context: Context,
+    sent: VisitorCookie | None,
+    assurance: Assurance,
+    link: Known | None,
+    has_captured: bool,
+) -> list[WireEvent]:
+    """Make the rows of the events one by one, with the evidence in them. Return those that are kept."""
+    has_identity = Purpose.IDENTITY in beacon.purposes
+    kept: list[WireEvent] = []
+    said: dict[str, int] = {}
     for index, event in enumerate(beacon.envelope.events):
-        if (
-            is_quiet
-            and not event.identifiers
-            and event.name not in SPEAKING
-            and (has_captured or event.name != PAGE_VIEW)
-        ):
-            kept.append(event)
-            _add_event(beacon, event, assurance)
-            continue
         known = read_identifiers(beacon, context, event, index) if event.identifiers else []
         if event.name in (IDENTIFY, ALIAS) and not known:
             if not event.identifiers:
@@ -80,15 +120,7 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
         if link is not None and event.name == LINK_CONFIRM:
             _add_link(beacon, event, link, assurance)
         _add_event(beacon, event, assurance)
-    beacon.envelope.events = kept
-    signed_s = context.received_at_ms // 1000
-    wish = VisitorCookie(row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key)
-    settle_cookie(beacon, context, sent, cookie, wish)
-    if has_identity and kept:
-        if beacon.envelope.handover:
-            take_handover(beacon, context, kept[0])
-        give_handover(beacon, context)
-    return beacon
+    return kept
 
 
 def _make_fingerprint(beacon: Beacon) -> None:
@@ -155,19 +187,18 @@ def _add_link(beacon: Beacon, event: WireEvent, link: Known, assurance: Assuranc
 
 def _add_event(beacon: Beacon, event: WireEvent, assurance: Assurance) -> None:
     envelope = beacon.envelope
-    level, customer_key = assurance.at(event.time_ms) if assurance.level else NOBODY
-    # By place, not by name: this is done for every event, and names cost as much again.
+    level, customer_key = assurance.at(event.time_ms)
     beacon.row.events.append(
         EventRow(
-            event.id,
-            event.name,
-            event.time_ms,
-            event.url or envelope.url,
-            event.referrer or envelope.referrer,
-            event.title or envelope.title,
-            _ENCODE(event.props).decode() if event.props else "{}",
-            event.sequence,
-            customer_key,
-            level,
+            event_id=event.id,
+            name=event.name,
+            time_ms=event.time_ms,
+            url=event.url or envelope.url,
+            referrer=event.referrer or envelope.referrer,
+            title=event.title or envelope.title,
+            props=_ENCODE(event.props).decode() if event.props else "{}",
+            sequence=event.sequence,
+            customer_key=customer_key,
+            assurance=level,
         )
     )

@@ -8,7 +8,6 @@ What is refused is counted, with the reason and the size and nothing of what was
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 
 import msgspec
@@ -45,12 +44,13 @@ MAX_LINE_BYTES = 4_194_304
 so that a small body could otherwise make a line of 12 MB."""
 
 _DROPS_COOKIE = frozenset((Reason.CONSENT, Reason.OPTED_OUT))
+_NAMED_STEPS = tuple((step.__name__, step) for step in STEPS)
+_NO_ENVELOPE = Envelope(version=WIRE_VERSION, site_id="", sent_at_ms=0, events=[])  # never filled in: decode makes one
 _NO_SITE = Site(site_id="", space_id="")
 _ENCODE = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True, frozen=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """A beacon that is kept, maybe without some of its events, and what the answer says."""
 
     line: bytes  # one LandingRow as JSON, to be spooled before the answer
@@ -64,8 +64,7 @@ class Accepted:
     rejected: tuple[Rejected, ...] = ()  # the single refusals
 
 
-@dataclass(slots=True, frozen=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """A beacon that is refused as a whole. `refusal` counts it and says why."""
 
     refusal: Refusal
@@ -76,21 +75,17 @@ class Refused:
 
 def accept(body: bytes, context: Context) -> Accepted | Refused:
     """Judge one beacon. `body`: at most `max_body_bytes`, without content encoding. Never raises."""
-    beacon = Beacon(
-        body=body,
-        envelope=Envelope(version=WIRE_VERSION, site_id="", sent_at_ms=0, events=[]),
-        row=LandingRow(received_at_ms=context.received_at_ms, site_id="", space_id=""),
-        site=_NO_SITE,
-    )
-    for step in STEPS:
-        name = step.__name__
+    row = LandingRow(received_at_ms=context.received_at_ms, site_id="", space_id="")
+    beacon = Beacon(body=body, envelope=_NO_ENVELOPE, row=row, site=_NO_SITE)
+    for name, step in _NAMED_STEPS:
         known = len(beacon.rejected)
         answer = step(beacon, context)
         count_step(name)
         if isinstance(answer, Rejected):
             return _refuse(beacon, context, msgspec.structs.replace(answer, step=name))
-        for index in range(known, len(beacon.rejected)):
-            beacon.rejected[index] = msgspec.structs.replace(beacon.rejected[index], step=name)
+        if known < len(beacon.rejected):
+            for index in range(known, len(beacon.rejected)):
+                beacon.rejected[index] = msgspec.structs.replace(beacon.rejected[index], step=name)
     line = _ENCODE(beacon.row)
     if len(line) > MAX_LINE_BYTES:
         return _refuse(beacon, context, Rejected(Reason.SIZE, step="encode"))
@@ -102,7 +97,7 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
         line=line,
         site_id=beacon.site.site_id,
         events=len(beacon.row.events),
-        reasons=tuple(sorted({rejected.reason for rejected in beacon.rejected})),
+        reasons=tuple(sorted({rejected.reason for rejected in beacon.rejected})) if beacon.rejected else (),
         set_cookie=beacon.set_cookie,
         visitor_reply=beacon.visitor_reply,
         cookie_forms=_list_cookie_forms(beacon, context),

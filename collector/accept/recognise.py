@@ -21,6 +21,8 @@ from collector.event import Beacon, Context, Rejected
 
 MAX_USER_AGENT_CHARS = 512
 
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"{_BYTE}\.{_BYTE}\.{_BYTE}\.{_BYTE}")
 COUNTRY = re.compile(r"[A-Z]{2}")
 
 
@@ -104,6 +106,8 @@ def recognise_client(text: str) -> Client:
 @lru_cache(maxsize=8192)
 def truncate_address(address: str) -> str:
     """Return the network of an address, /24 or /48, or "" where it is no address."""
+    if _IPV4.fullmatch(address):
+        return f"{address[: address.rindex('.')]}.0/24"
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

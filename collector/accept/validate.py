@@ -16,7 +16,7 @@ import ipaddress
 import re
 from functools import lru_cache
 
-from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess, is_small
+from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess, find_flat_types, is_small
 from collector.accept.visitor import drop_sent_cookies
 from collector.event import (
     NIL_ID,
@@ -129,9 +129,15 @@ def _keep_events(beacon: Beacon, context: Context) -> None:
     offset_ms = envelope.clock_offset_ms
     oldest_ms, newest_ms = context.received_at_ms - OLDEST_MS, context.received_at_ms + NEWEST_MS
     is_plain = True
+    flat_types = find_flat_types(beacon.body)
     for index, event in enumerate(envelope.events):
         time_ms = event.time_ms + offset_ms
-        if _is_id(event.id) and event.id not in seen and oldest_ms <= time_ms <= newest_ms and is_small(event):
+        if (
+            _is_id(event.id)
+            and event.id not in seen
+            and oldest_ms <= time_ms <= newest_ms
+            and is_small(event, flat_types)
+        ):
             event.time_ms = time_ms
         else:
             is_plain = False

@@ -11,12 +11,11 @@ within a day of its making, which a UUIDv7 tells; see `may_sign`. An older one s
 
 from __future__ import annotations
 
-import hmac
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from itsdangerous import Signer
 
@@ -29,6 +28,10 @@ MAX_COOKIE_CHARS = 512
 MAX_AGE_S = 400 * 86_400
 RENEW_AFTER_S = 30 * 86_400
 SIGN_WITHIN_MS = 86_400_000
+
+_Hashes = tuple[Any, Any]  # inner and outer hash of an HMAC, begun with the key
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class VisitorCookie(NamedTuple):
@@ -70,19 +73,24 @@ def may_sign(visitor_id: str, now_ms: int) -> bool:
     return visitor_id[14] == "7" and abs(now_ms - int(visitor_id[:8] + visitor_id[9:13], 16)) <= SIGN_WITHIN_MS
 
 
-def _find_keys(keyring: Keyring) -> tuple[bytes, ...]:
+def _find_keys(keyring: Keyring) -> tuple[_Hashes, ...]:
     return _derive_keys(*[key.secret for key in keyring.cookie_keys])
 
 
 @lru_cache(maxsize=64)
-def _derive_keys(*secrets: str) -> tuple[bytes, ...]:
-    """Return the keys in the keyring's order: the first one signs. Derived as itsdangerous does."""
-    return tuple(
-        Signer(secret, salt=SALT, key_derivation="hmac", digest_method=sha256).derive_key() for secret in secrets
-    )
+def _derive_keys(*secrets: str) -> tuple[_Hashes, ...]:
+    """Return the keys in the keyring's order, as what both hashes of an HMAC begin with. The first one signs.
+
+    Derived as itsdangerous derives them.
+    """
+    signers = [Signer(secret, salt=SALT, key_derivation="hmac", digest_method=sha256) for secret in secrets]
+    keys = [signer.derive_key().ljust(64, b"\0") for signer in signers]
+    return tuple((sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))) for key in keys)
 
 
-def _sign(key: bytes, site_id: str, value: str) -> str:
-    """Return itsdangerous' signature, by the library's one call: its own way takes five times as long."""
-    digest = hmac.digest(key, f"{site_id}.{value}".encode(), "sha256")
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+def _sign(key: _Hashes, site_id: str, value: str) -> str:
+    """Return itsdangerous' signature, from hashes that are begun: its own way takes five times as long."""
+    inner, outer = key[0].copy(), key[1].copy()
+    inner.update(f"{site_id}.{value}".encode())
+    outer.update(inner.digest())
+    return b2a_base64(outer.digest(), newline=False).translate(_URL_SAFE, b"=").decode()

@@ -13,7 +13,7 @@ from itsdangerous import Signer
 
 from collector.accept import minimise as minimise_module
 from collector.accept import validate as validate_module
-from collector.accept.bounds import MAX_COUNT, MAX_EVENT_CHARS, MAX_KEYS, find_excess, is_small
+from collector.accept.bounds import MAX_COUNT, MAX_EVENT_CHARS, MAX_KEYS, find_excess, find_flat_types, is_small
 from collector.accept.minimise import REMOVED
 from collector.accept.pipeline import Accepted, Refused, accept
 from collector.accept.visitor_cookie import SALT, VisitorCookie, read_cookie, write_cookie
@@ -85,7 +85,7 @@ def beacons(draw: st.DrawFn) -> dict[str, Any]:
 def judge_carefully(body: bytes) -> Accepted | Refused:
     """Judge without any shortcut."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(validate_module, "is_small", lambda event: False)
+        patch.setattr(validate_module, "is_small", lambda event, flat_types: False)
         patch.setattr(minimise_module, "is_harmless", lambda beacon, address: False)
         return accept(body, make_context())
 
@@ -139,7 +139,8 @@ def test_what_tells_is_removed_from_an_otherwise_plain_beacon(text: str, place: 
 )
 def test_a_small_event_has_no_excess(event: WireEvent) -> None:
     """What the cheap test lets pass, the careful one does too."""
-    if is_small(event):
+    body = msgspec.json.encode(event)
+    if is_small(event) or is_small(event, find_flat_types(body)):
         assert find_excess(event) is None
 
 
@@ -147,6 +148,7 @@ def test_a_small_event_has_no_excess(event: WireEvent) -> None:
     "props",
     [
         {"n": 2**63},
+        {"n": -(2**63) - 1},
         {"text": "x" * 8193},
         {"k" * 129: 1},
         {f"k{number}": 1 for number in range(MAX_KEYS + 1)},
@@ -157,8 +159,10 @@ def test_a_small_event_has_no_excess(event: WireEvent) -> None:
 )
 def test_what_is_not_small(props: dict[str, Any]) -> None:
     """Each bound, and a key that has to be renamed, sends an event the careful way."""
+    event = WireEvent(make_id(1), "page_view", 0, props=props)
     assert is_small(WireEvent(make_id(1), "page_view", 0))
-    assert not is_small(WireEvent(make_id(1), "page_view", 0, props=props))
+    assert not is_small(event)
+    assert not is_small(event, find_flat_types(msgspec.json.encode(event)))
 
 
 def test_the_cookie_is_signed_as_itsdangerous_signs() -> None:
