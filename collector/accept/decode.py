@@ -82,18 +82,19 @@ def is_too_deep(body: bytes) -> bool:
     for _ in range(MAX_DEPTH):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        rest = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(rest) == len(brackets):
+            break  # nor will the next rounds find a pair: a megabyte of them would take time
+        brackets = rest
     if not brackets:
         return False
-    depth = 0
+    opened = bytearray()
     for token in _TOKENS.finditer(body):
         first = token.group()[0]
         if first in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
+            opened.append(first)
+            if len(opened) > MAX_DEPTH:
                 return True
-        elif first in b"]}":
-            depth -= 1
-            if depth < 0:
-                return False  # no JSON: the decoder stops there as well
+        elif first in b"]}" and (not opened or opened.pop() != first - 2):
+            return False  # no JSON: the decoder stops there as well
     return False
