@@ -19,7 +19,7 @@ from collector.errors import InstanceError
 from collector.instance import read_state
 from collector.keyring import Keyring, open_keyring, read_keyring
 from collector.listener import listen
-from collector.logs import configure_logs
+from collector.logs import configure_logs, get_logger
 
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
 PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
@@ -91,6 +91,8 @@ def web(
     if fd is not None:
         serve(read.config, keyring, socket.socket(fileno=fd))
     else:
+        if not os.isatty(0):
+            signal.signal(signal.SIGHUP, _decline_reload)
         [listener] = listen(read.config.host, read.config.port, "PORT or --port")
         serve(read.config, keyring, listener)
 
@@ -172,6 +174,11 @@ def engine(
     os.set_inheritable(sender, True)  # stays open: the end of it would tell the engine that we are gone
     disk.allow_open_files()
     os.execve(role.argv[0], list(role.argv), dict(role.env))  # noqa: S606  our own program
+
+
+def _decline_reload(*_: object) -> None:
+    """Go on: a service manager's reload must not end a process that has nobody to replace it."""
+    get_logger().warning("a single web process is not replaced: set web_workers to 2 or more, or restart it")
 
 
 def _start_role(role: str, config: Config) -> Keyring:
