@@ -132,7 +132,7 @@ class WholeProtocol(HardenedProtocol):
 
     def _take_usual_way(self, exchange: _Exchange) -> None:
         """Make a usual request of one whose body is still coming."""
-        self._coming, self.cycle = None, self._earlier
+        self._coming, self.cycle, self._cycles = None, self._earlier, []
         self._start_cycle(exchange.named)
         if exchange.body:
             super().on_body(exchange.body)
