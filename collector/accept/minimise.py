@@ -3,7 +3,7 @@
 An address keeps origin, path and the parameters on a list: campaign, click ids and what the site names. User name,
 password, fragment and every other parameter go. In path, title, event names and properties whatever looks like an
 e-mail address, a JSON web token, a long random token, or is the client's own network address, becomes `[removed]`.
-A UUID stays: products and orders are named so.
+A UUID stays: products and orders are named so. How many values were removed, and where, is noted on the beacon.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from collector.event import NIL_ID, Beacon, Context, Envelope, Rejected
+import msgspec
+
+from collector.event import NIL_ID, Beacon, Context, Envelope, Rejected, WireEvent
 
 REMOVED = "[removed]"
 
@@ -48,6 +50,7 @@ _HOST = re.compile(r"[^\s@/?#\\]{1,255}")
 _SHORT_URL = re.compile(r"https?://[a-z0-9.-]{1,200}(?::[0-9]{1,5})?/[^?#;\s]*")
 """An address that `clean_url` leaves as it is, in a beacon that is harmless."""
 _RUNS_TO_A = bytes(97 if chr(byte) in f"{ascii_letters}{digits}_+-" else 32 for byte in range(256))
+_ENCODE = msgspec.json.Encoder().encode
 _LONG_RUN = b"a" * 32
 
 
@@ -62,20 +65,42 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     if beacon.is_plain and is_harmless(beacon, address):
         _shorten_addresses(envelope, parameters)
         return beacon
-    envelope.url = clean_url(envelope.url, parameters, address)
-    envelope.referrer = clean_url(envelope.referrer, parameters, address)
-    envelope.title = clean_text(envelope.title, address)
+    _clean_page(beacon, envelope, parameters, address)
     for event in envelope.events:
-        event.name = clean_text(event.name, address)
-        if event.url:
-            event.url = clean_url(event.url, parameters, address)
-        if event.referrer:
-            event.referrer = clean_url(event.referrer, parameters, address)
-        if event.title:
-            event.title = clean_text(event.title, address)
+        name = clean_text(event.name, address)
+        _count(beacon, "name", event.name, name)
+        event.name = name
+        _clean_page(beacon, event, parameters, address)
         if event.props:
-            event.props = clean_props(event.props, address)
+            props = clean_props(event.props, address)
+            if props != event.props:
+                _count(beacon, "properties", _ENCODE(event.props).decode(), _ENCODE(props).decode())
+            event.props = props
     return beacon
+
+
+def _clean_page(beacon: Beacon, page: Envelope | WireEvent, parameters: frozenset[str], address: str) -> None:
+    """Clean the addresses and the title that an envelope and an event both have."""
+    if page.url:
+        url = clean_url(page.url, parameters, address)
+        _count(beacon, "url", page.url, url)
+        page.url = url
+    if page.referrer:
+        referrer = clean_url(page.referrer, parameters, address)
+        _count(beacon, "referrer", page.referrer, referrer)
+        page.referrer = referrer
+    if page.title:
+        title = clean_text(page.title, address)
+        _count(beacon, "title", page.title, title)
+        page.title = title
+
+
+def _count(beacon: Beacon, place: str, before: str, after: str) -> None:
+    """Note how many values were removed. Whoever judges the beacon counts them, or does not."""
+    if REMOVED in after:
+        removed = after.count(REMOVED) - before.count(REMOVED)
+        if removed > 0:
+            beacon.removed[place] = beacon.removed.get(place, 0) + removed
 
 
 def is_harmless(beacon: Beacon, address: str) -> bool:

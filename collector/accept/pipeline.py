@@ -31,7 +31,7 @@ from collector.event import (
     Rejected,
     RejectedRow,
 )
-from collector.metrics import count_accepted, count_rejected, count_step
+from collector.metrics import count_accepted, count_rejected, count_removed, count_step
 from collector.sites.book import Site
 from collector.sites.cookies import CookieForm, list_cookie_forms
 
@@ -93,6 +93,8 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
         beacon.row.rejected = _count_single(beacon, context)
         line = _ENCODE(beacon.row)
     count_accepted(beacon.site.site_id, len(beacon.row.events))
+    for place, values in beacon.removed.items():
+        count_removed(place, values)
     return Accepted(
         line=line,
         site_id=beacon.site.site_id,

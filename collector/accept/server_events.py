@@ -39,7 +39,7 @@ from collector.event import (
 )
 from collector.identity.evidence import SERVER
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
-from collector.metrics import count_accepted, count_rejected, count_step
+from collector.metrics import count_accepted, count_rejected, count_removed, count_step
 
 PROOF = "server"
 LONE = "server"
@@ -143,6 +143,8 @@ def _keep(outcome: AcceptedCalls, statements: list[Statement], caller: Caller) -
     for step in (minimise, recognise) if context.user_agent else (minimise,):
         step(beacon, context)
         count_step(step.__name__)
+    for place, values in beacon.removed.items():
+        count_removed(place, values)
     if not context.user_agent:  # nothing was said of a browser: that alone makes no robot of a server's customer
         beacon.row.country = context.country if COUNTRY.fullmatch(context.country) else ""
         beacon.row.network = truncate_address(context.address)

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from collector.accept.minimise import CAMPAIGN_PARAMETERS, CLICK_IDS, clean_props, clean_text, clean_url
-from tests.edge_examples import ADDRESS, SITE, make_body, make_context, make_event, take
+from collector.accept.minimise import CAMPAIGN_PARAMETERS, CLICK_IDS, REMOVED, clean_props, clean_text, clean_url
+from collector.metrics import read_totals
+from tests.edge_examples import ADDRESS, ORIGIN, SITE, make_body, make_context, make_event, take
 
 KEPT = CAMPAIGN_PARAMETERS | CLICK_IDS
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -179,3 +180,13 @@ def test_the_tag_knows_the_click_ids_that_are_kept() -> None:
     found = re.search(r"CLICK_ID = /(.*)/;", source)
     assert found is not None
     assert [name for name in CLICK_IDS if not re.search(found.group(1), name)] == []
+
+
+def test_what_is_removed_is_counted_by_place() -> None:
+    """Each value that becomes `[removed]` counts once, where it stood; what a page itself wrote so does not."""
+    before = read_totals().counters.get("removed_values", {})
+    event = make_event(n="anna@mail.example", u=f"{ORIGIN}/anna@mail.example/{TOKEN}", p={"a": [TOKEN, REMOVED, 1]})
+    take(make_body(event, h="anna@mail.example and bert@mail.example", r=f"{ORIGIN}/?secret=1"))
+    after = read_totals().counters["removed_values"]
+    counted = {place: after[place] - before.get(place, 0) for place in after if after[place] != before.get(place, 0)}
+    assert counted == {"name": 1, "url": 2, "properties": 1, "title": 2}
