@@ -10,7 +10,7 @@ and country recognised, evidence written. What differs is the proof (`server`) a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -64,6 +64,7 @@ class AcceptedCalls:
     `lines`: to be spooled, all of them, before the answer. `rejected`: calls that are not kept. `left_out`: parts of
     kept ones. `refusals`: both again, for the record. `made_ids`: event ids of kept calls that had no message id, by
     the call's place. `judged`: how many calls there were so far; `seen`: their ids, with visitor and time.
+    `lone`: customers of which the lines say no more than that they exist, and when.
     """
 
     judged: int = 0
@@ -74,6 +75,7 @@ class AcceptedCalls:
     refusals: list[Refusal] = field(default_factory=list)
     made_ids: dict[int, str] = field(default_factory=dict)
     seen: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    lone: list[tuple[str, int]] = field(default_factory=list)
 
 
 def accept_calls(
@@ -148,7 +150,7 @@ def _keep(outcome: AcceptedCalls, statements: list[Statement], caller: Caller) -
     if not context.user_agent:  # nothing was said of a browser: that alone makes no robot of a server's customer
         beacon.row.country = context.country if COUNTRY.fullmatch(context.country) else ""
         beacon.row.network = truncate_address(context.address)
-    _identify(beacon, context, statements)
+    lone = _identify(beacon, context, statements, caller.is_known)
     site_id = beacon.site.site_id
     if beacon.row.visitor_id != NIL_ID:
         refused = sample(beacon, context)
@@ -163,6 +165,7 @@ def _keep(outcome: AcceptedCalls, statements: list[Statement], caller: Caller) -
             _record(outcome, part, caller, site_id, events=0)
         if statement.made_id:
             outcome.made_ids[statement.index] = statement.made_id
+    outcome.lone += lone
     for row in _split(beacon.row):
         outcome.lines.append(_ENCODE(row))
         outcome.events += len(row.events)
@@ -202,20 +205,27 @@ def _make_beacon(statements: list[Statement], caller: Caller) -> tuple[Beacon, C
     return Beacon(body=b"", envelope=envelope, row=row, site=site, purposes=purposes), context
 
 
-def _identify(beacon: Beacon, context: Context, statements: Iterable[Statement]) -> None:
-    """Fill in the own person, the evidence and the events. What was said just before is no news."""
+def _identify(
+    beacon: Beacon, context: Context, statements: Iterable[Statement], is_known: Callable[[str, int], bool]
+) -> list[tuple[str, int]]:
+    """Fill in the own person, the evidence and the events. What was said just before is no news.
+
+    Returns the customers that were named alone, with the time.
+    """
     row, key = beacon.row, context.keyring.pseudonym_key
     if row.visitor_id != NIL_ID:
         row.own_person_id = own_person_id(key, beacon.site.space_id, VISITOR_KIND, row.visitor_id)
     said: list[tuple[str, int]] = []
+    lone: list[tuple[str, int]] = []
     for statement in statements:
         event, known = statement.event, statement.known
         names = [(identity.key, identity.level) for identity in known]
         if known and (statement.type in (IDENTIFY, ALIAS) or names != said):
             said = names
             add_identities(beacon, context, event, known, ALIAS if statement.type == ALIAS else IDENTIFY)
-            if row.visitor_id == NIL_ID and len(known) == 1:
+            if row.visitor_id == NIL_ID and len(known) == 1 and not is_known(known[0].key, event.time_ms):
                 _add_lone(beacon, statement)
+                lone.append((known[0].key, event.time_ms))
         is_sure = bool(known) and known[0].level == SERVER
         row.events.append(
             EventRow(
@@ -230,6 +240,7 @@ def _identify(beacon: Beacon, context: Context, statements: Iterable[Statement])
                 assurance=SERVER if is_sure else 0,
             )
         )
+    return lone
 
 
 def _add_lone(beacon: Beacon, statement: Statement) -> None:

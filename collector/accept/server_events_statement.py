@@ -24,6 +24,7 @@ class Caller:
 
     `site_id`: the site that the key is bound to; "": each call names one of the space. `source`: of evidence, `server`
     or `import`. `oldest_ms`, `newest_ms`: how long before and after `received_at_ms` an event may have happened.
+    `is_known`: whether a line on disk has said already that the customer of this key existed at a time.
     `make_id`: makes an event id where a call has no message id; None: such a call is refused.
     """
 
@@ -38,6 +39,7 @@ class Caller:
     oldest_ms: int = OLDEST_MS
     newest_ms: int = NEWEST_MS
     find_country: Callable[[str], str] = field(default=lambda address: "")
+    is_known: Callable[[str, int], bool] = field(default=lambda customer_key, time_ms: False)
     make_id: Callable[[], str] | None = None
     link_parameter: str = "lt"
 

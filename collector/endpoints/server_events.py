@@ -22,6 +22,7 @@ from collector.accept.pipeline import refuse_unread
 from collector.accept.refusals import Refusal
 from collector.accept.server_events import AcceptedCalls, Judged, accept_calls
 from collector.accept.server_events_call import TYPES, Call, read_batch, read_call
+from collector.accept.server_events_known import KnownCustomers
 from collector.accept.server_events_statement import Caller
 from collector.endpoints.beacon import QUIET, STATUS_BY_REASON
 from collector.endpoints.body import Disconnected, read_body
@@ -69,6 +70,7 @@ class ServerEvents:
     def __init__(self, edge: Edge, note_use: Callable[[str, int], None]) -> None:
         self._edge = edge
         self._note_use = note_use
+        self._known = KnownCustomers()
 
     def make_endpoint(self, kind: str) -> PlainEndpoint:
         """Return the endpoint for one type of calls, or for batches."""
@@ -122,6 +124,7 @@ class ServerEvents:
         if retry_after_s:
             await _answer_unavailable(retry_after_s, send)
             return
+        self._known.note(outcome.lone)
         if outcome.lines:
             observe_acknowledgement(perf_counter() - began)
         for refusal in outcome.refusals:
@@ -192,6 +195,7 @@ class ServerEvents:
             may_track=access.may_track,
             may_identify=access.may_identify,
             find_country=edge.find_country,
+            is_known=self._known.has,
             make_id=lambda: make_id(context.received_at_ms),
             link_parameter=edge.config.link_parameter,
         )

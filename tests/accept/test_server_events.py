@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from collector.accept.server_events import AcceptedCalls, Judged, accept_calls
 from collector.accept.server_events_call import Call, read_batch, read_call
 from collector.accept.server_events_ids import make_event_id, make_visitor_id
+from collector.accept.server_events_known import FORGET_S, MOST_CUSTOMERS, KnownCustomers
 from collector.accept.server_events_statement import Caller
 from collector.event import NIL_ID, EvidenceRow, LandingRow, Reason, Rejected
 from collector.identity.identifiers import own_person_id, pseudonym
@@ -360,6 +361,33 @@ def test_customers_without_a_visitor_are_tied_to_the_first() -> None:
         name_key("4711"),
         name_key("ann@shop.example", "email"),
     )
+
+
+def test_a_known_customer_is_not_named_anew() -> None:
+    """What is on disk is not said with every event; an earlier time is, and so is whose a visitor is."""
+    now_s = [100.0]
+    customers = KnownCustomers(lambda: now_s[0])
+    caller = replace(CALLER, is_known=customers.has)
+    outcome, [row] = send(make_call(), caller=caller)
+    assert (len(row.evidence), outcome.lone) == (1, [(name_key("4711"), AT_MS)])
+    assert len(keep(make_call(), caller).evidence) == 1  # it was never said to be on disk
+    customers.note(outcome.lone)
+    again = keep(make_call(messageId="2", timestamp="2026-11-18T11:00:09Z"), caller)
+    assert (again.evidence, again.own_person_id) == ([], name_key("4711"))
+    assert (again.events[0].customer_key, again.events[0].assurance) == (name_key("4711"), 4)
+    assert len(keep(make_call(timestamp="2026-11-18T10:59:00Z"), caller).evidence) == 1
+    assert len(keep(make_call(anonymousId=VISITOR), caller).evidence) == 1
+    assert len(keep(make_call(type="alias", event=None, previousId="9"), caller).evidence) == 1
+    now_s[0] += FORGET_S
+    assert len(keep(make_call(), caller).evidence) == 1
+
+
+def test_known_customers_are_bounded() -> None:
+    """The one that was named longest ago is forgotten first; the earliest time counts."""
+    customers = KnownCustomers(lambda: 0.0)
+    customers.note([("a", 50), ("b", 50), ("a", 90)])
+    customers.note((f"c{number}", 1) for number in range(MOST_CUSTOMERS - 1))
+    assert [customers.has("a", 50), customers.has("a", 49), customers.has("b", 50)] == [True, False, False]
 
 
 def test_an_alias_ties_two_customers() -> None:

@@ -247,6 +247,27 @@ def test_a_big_batch_is_one_request() -> None:
     assert sum(len(row.events) for row in sent.rows) == 117
 
 
+def test_a_customer_is_named_once_it_is_on_disk_no_more() -> None:
+    """A request that was not stored has named nobody; after one that was, the next need not."""
+    spool = MemorySpool(SpoolError("disk"))
+    edge = Edge(Config(), KEYRING, lambda: BOOK, spool, lambda: NOW_MS)
+    app = Starlette(routes=server_events.routes(edge, lambda key_id, now_ms: None))
+
+    async def talk() -> list[int]:
+        header = {"Authorization": f"Bearer {SERVER}"}
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://c.example") as session:
+            statuses = []
+            for number in range(3):
+                call = {**CALL, "messageId": str(number)}
+                statuses.append((await session.post("/v1/track", json=call, headers=header)).status_code)
+                spool.error = None
+        return statuses
+
+    assert asyncio.run(talk()) == [503, 200, 200]
+    rows = [msgspec.json.decode(line, type=LandingRow) for line in spool.lines]
+    assert [len(row.evidence) for row in rows] == [1, 0]
+
+
 # --- rates ---------------------------------------------------------------------------------------------------
 
 
