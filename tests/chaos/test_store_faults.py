@@ -54,6 +54,7 @@ GROUPS = [[name] for name in FAULTS] if is_long() else [list(FAULTS)]
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     with running_store(tmp_path_factory.mktemp("store")) as store:
+        store.writer.command("SYSTEM STOP MERGES")  # a merge would hide a row that was taken twice
         yield store
 
 
@@ -106,7 +107,7 @@ def test_fault_under_load(store: RunningStore, tmp_path: Path, names: list[str])
                     time.sleep(0.01)
                 proxy.fault = None
                 stream.wait_for_more()
-        outcome.found = ledger.compare(ask_patiently(store.query))
+        outcome.found = ledger.compare(ask_patiently(store.query), is_sent_once=True)
         assert not list((tmp_path / "load" / "refused").glob("*")), "a good row was blamed for the store's fault"
         assert not store.query("SELECT 1 FROM rejected_events LIMIT 1")
         assert "Traceback" not in repr(logs)
@@ -123,7 +124,7 @@ def test_slow_store(store: RunningStore, tmp_path: Path) -> None:
                 assert time.monotonic() < give_up_at
                 stream.wait_for_more(1)
             proxy.fault = None
-        outcome.found = ledger.compare(ask_patiently(store.query))
+        outcome.found = ledger.compare(ask_patiently(store.query), is_sent_once=True)
 
 
 def test_store_away(store: RunningStore, tmp_path: Path) -> None:
@@ -137,7 +138,8 @@ def test_store_away(store: RunningStore, tmp_path: Path) -> None:
             stream.wait_for_more()
             during = len(ledger.acknowledged) - before
             proxy.listen()
-        outcome.found = f"{ledger.compare(ask_patiently(store.query))}, {during:,} of them while it was away"
+        found = ledger.compare(ask_patiently(store.query), is_sent_once=True)
+        outcome.found = f"{found}, {during:,} of them while it was away"
         said = [entry["event"] for entry in logs]
         assert said.count("loading again") == 1, said
         assert said.count("loading is paused, events wait in the spool") <= 2, said
@@ -158,5 +160,5 @@ def test_flapping_store(store: RunningStore, tmp_path: Path) -> None:
                 time.sleep(chance.uniform(0.05, 0.4))
             proxy.fault = None
             stream.wait_for_more()
-        outcome.found = ledger.compare(ask_patiently(store.query))
+        outcome.found = ledger.compare(ask_patiently(store.query), is_sent_once=True)
         assert not list((tmp_path / "load" / "refused").glob("*"))
