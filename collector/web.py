@@ -73,6 +73,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
                 keyring,
                 keep_days=config.rejected_days,
                 max_bytes=config.rejected_bytes,
+                min_free_bytes=config.min_free_bytes,
             ),
         )
         # The application asks whether the server is about to stop, and the server is made for the application.

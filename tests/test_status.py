@@ -54,7 +54,8 @@ class Folder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setattr("collector.shared_totals.read_totals", Totals)  # what other tests have counted
     return Folder(tmp_path)
 
 
@@ -127,6 +128,13 @@ def test_what_does_not_answer_is_said(folder: Folder) -> None:
     facts = folder.look(Asked("does not answer on 127.0.0.1:1", "ClickHouse does not answer", None))
     assert [finding.level for finding in judge(facts)] == ["bad", "bad"]
     assert "not known" in show(facts)
+
+
+def test_a_stitch_that_is_late_is_said(folder: Folder) -> None:
+    """Where the roles run apart nobody else tells that it is down."""
+    assert judge(folder.look(Asked("ready", "answers", 100))) == []
+    (finding,) = judge(folder.look(Asked("ready", "answers", 2500)))
+    assert (finding.level, finding.sentence[:28]) == ("look", "stitch is 2,500 batches behi")
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ counted. Neither an answer nor the spool ever waits for it.
 Invariants
     1. Sealed (AES-256-GCM, under a key derived from the digest key): what was refused is judged by nobody, so it is
        not to be found by whoever looks through the disk or a backup. Without the secrets it is noise.
-    2. Nothing is older than `rejected_days`, and all of it together is at most `rejected_bytes`. Where it grows beyond,
-       the oldest file of the reason that holds the most goes: a flood of one kind pushes out itself.
+    2. Nothing is older than `rejected_days`, and all of it together is about `rejected_bytes` at most. Where it grows
+       beyond, the oldest file of the reason that holds the most goes: a flood of one kind pushes out itself.
     3. A file is written by the process that made it, for FILE_MS at most, then only read and removed.
 
 **Erasure and access requests must look here as well**: for a visitor or an identifier nothing but reading every body
@@ -86,14 +86,19 @@ class KeptBodies:
         *,
         keep_days: int,
         max_bytes: int,
+        min_free_bytes: int = 0,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """`data`: the instance's folder. `keep_days`, `max_bytes`: 0 keeps nothing, and what is there goes."""
+        """`data`: the instance's folder. `keep_days`, `max_bytes`: 0 keeps nothing, and what is there goes.
+
+        `min_free_bytes`: with less free disk nothing is written; what is left is the spool's.
+        """
         self._folder = data / FOLDER
         self._writer = writer
         self._keyring = keyring
         self._keep_days = keep_days
         self._max_bytes = max_bytes
+        self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
         self._pending: list[tuple[Reason, bytes]] = []
         self._pending_bytes = 0
@@ -147,6 +152,9 @@ class KeptBodies:
     # --- the thread's side
 
     def _write(self, pending: list[tuple[Reason, bytes]]) -> None:
+        if self._min_free_bytes and disk.measure_free(self._folder.parent) < self._min_free_bytes:
+            count_kept_body("dropped", len(pending))
+            return
         for reason in dict.fromkeys(reason for reason, _ in pending):
             frames = [frame for of, frame in pending if of == reason]
             try:
@@ -168,6 +176,8 @@ class KeptBodies:
         now_ms = self._now_ms()
         file = self._files.get(reason)
         if file is None or file.size >= FILE_BYTES or not 0 <= now_ms - file.began_ms < FILE_MS:
+            if file is not None:
+                self._sweep()  # in a flood a minute is long
             folder = self._folder / reason
             disk.make_folder(folder)
             path = folder / f"{now_ms:013d}-{self._writer}-{secrets.token_hex(4)}.kept"

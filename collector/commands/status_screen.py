@@ -19,6 +19,7 @@ from collector.commands.status_facts import NOT_YET, Facts
 Level = Literal["good", "look", "bad"]
 STYLES: dict[Level, str] = {"good": "green", "look": "yellow", "bad": "bold red"}
 LATE_S = 30.0
+LATE_BATCHES = 100
 OLD_SETTINGS_S = 120.0
 FULL = 0.8
 MOST_REASONS = 6
@@ -62,6 +63,8 @@ def judge(facts: Facts) -> list[Finding]:
         found.append(Finding(level, PAUSES[condition.paused].format(code=code)))
     elif condition.load_lag_s > LATE_S:
         found.append(Finding("look", f"loading is {_duration(condition.load_lag_s)} behind"))
+    if facts.asked.batches_behind is not None and facts.asked.batches_behind > LATE_BATCHES:
+        found.append(Finding("look", f"stitch is {facts.asked.batches_behind:,} batches behind: does it run?"))
     if condition.spool.bytes > config.max_spool_bytes * FULL:
         found.append(Finding("look", "the spool is nearly full: at max_spool_bytes beacons are answered 503"))
     if 0 < condition.disk_free_bytes < config.min_free_bytes:

@@ -271,3 +271,28 @@ def test_a_disk_that_fails_costs_the_bodies_alone(tmp_path: Path, monkeypatch: p
     note(store, 5)
     asyncio.run(store.flush())
     assert read_all(tmp_path) == [make_id(5)]
+
+
+def test_the_last_of_the_disk_is_the_spools(tmp_path: Path) -> None:
+    """With less free than is to be left, nothing is written and nothing made; it is counted."""
+    before = read_totals().counters.get("kept_bodies", {}).get("dropped", 0)
+    store = make_store(tmp_path, Clock(), min_free_bytes=2**62)
+    note(store, 1)
+    asyncio.run(store.flush())
+    assert not (tmp_path / "rejected").exists()
+    assert read_totals().counters["kept_bodies"]["dropped"] == before + 1
+
+
+def test_a_flood_is_bounded_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is full makes room first: the bound holds between two sweeps, but for the file that grows."""
+    monkeypatch.setattr("collector.accept.kept_bodies_files.FILE_BYTES", 2000)
+    clock = Clock()
+    store = make_store(tmp_path, clock, max_bytes=6000)
+    for number in range(1, 60):
+        clock.at_ms += 1
+        note(store, number)
+        asyncio.run(store.flush())
+    files = list_files(tmp_path)
+    assert sum(file.size for file in files) <= 6000 + 2 * 2000
+    assert make_id(59) in read_all(tmp_path)
+    assert make_id(1) not in read_all(tmp_path)
