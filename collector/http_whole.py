@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from collector.config import Config
-from collector.endpoints.plain import Answer, Headers, WholeRequest
+from collector.endpoints.plain import Answer, Headers, WholeRequest, write_headers
 from collector.http import HardenedProtocol, make_limits
 from collector.metrics import count_request
 
@@ -141,16 +141,14 @@ class WholeProtocol(HardenedProtocol):
 
     def write_answer(self, exchange: _Exchange, answer: Answer) -> None:
         """Write the whole answer, and be ready for the next request."""
-        status, headers, body = answer
-        parts = [STATUS_LINE[status], self._write_date()]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-            if name == b"connection":
-                exchange.keep_alive = False
+        status, headers, body, lines = answer
+        if not lines:
+            lines = write_headers(headers)
+            exchange.keep_alive = exchange.keep_alive and _CLOSE not in headers
         if not exchange.keep_alive and _CLOSE not in headers:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n%b" % (len(body), body))
-        self.transport.write(b"".join(parts))
+            lines += b"connection: close\r\n"
+        end = b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n%b" % (len(body), body)
+        self.transport.write(b"".join((STATUS_LINE[status], self._write_date(), lines, end)))
         if not exchange.keep_alive:
             self.transport.close()
         if self.pipeline or self.transport.is_closing():
@@ -166,7 +164,7 @@ class WholeProtocol(HardenedProtocol):
         known, text = WholeProtocol._date
         headers = self.server_state.default_headers
         if known is not headers:
-            text = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+            text = write_headers(headers)
             WholeProtocol._date = (headers, text)
         return text
 

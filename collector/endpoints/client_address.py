@@ -7,12 +7,15 @@ of our proxies is the client. What stands further left was written by the client
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 MAX_HOPS = 16
+_BYTE = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+PLAIN_IPV4 = re.compile(rb"%b\.%b\.%b\.%b" % ((_BYTE,) * 4))
 
 
 def find_client_address(peer: str, forwarded_for: bytes, trusted: Networks) -> str:
@@ -24,6 +27,8 @@ def find_client_address(peer: str, forwarded_for: bytes, trusted: Networks) -> s
     known = peer
     if not forwarded_for:
         return known
+    if PLAIN_IPV4.fullmatch(forwarded_for):  # one entry in its usual form: it is all that is known, ours or not
+        return forwarded_for.decode("latin-1")
     for entry in reversed(forwarded_for.rsplit(b",", MAX_HOPS)[-MAX_HOPS:]):
         address = parse_address(entry.decode("latin-1"))
         if address is None:

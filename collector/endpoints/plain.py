@@ -17,6 +17,13 @@ class Answer(NamedTuple):
     status: int
     headers: Headers
     body: bytes = b""
+    written: bytes = b""
+    """The headers as they are written, where somebody keeps them so; none of them is `connection`."""
+
+
+def write_headers(headers: Headers) -> bytes:
+    """Return the lines of the headers."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class WholeRequest(Protocol):
@@ -42,8 +49,8 @@ class PlainEndpoint:
         await self._receive(scope, receive, send)
 
 
-async def send_answer(send: Send, status: int, headers: Headers, body: bytes = b"") -> None:
-    """Send a whole answer at once. Adds the length; a 204 has none."""
+async def send_answer(send: Send, status: int, headers: Headers, body: bytes = b"", written: bytes = b"") -> None:
+    """Send a whole answer at once. Adds the length; a 204 has none. `written` is for those who write it themselves."""
     if status != 204:
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
