@@ -26,7 +26,7 @@ class Outcome:
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
-        self.found = "held"
+        self.found = "0 lost, 0 doubled"
 
 
 def count_rounds(short: int, full: int) -> int:
