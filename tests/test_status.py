@@ -59,10 +59,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
     return Folder(tmp_path)
 
 
-def show(facts: Facts) -> str:
+def show(facts: Facts, height: int = 50) -> str:
     """The view as text."""
     console = Console(file=io.StringIO(), width=110, color_system=None)
-    console.print(draw(facts))
+    console.print(draw(facts, height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -75,6 +75,19 @@ def test_all_is_well(folder: Folder) -> None:
     assert text.startswith("● all is well")
     for part in ("web-0", "● up", "300 events, 12.0 kB", "2.0 s ago", "caught up", "refused", "nothing"):
         assert part in text
+
+
+def test_a_small_terminal_holds_it(folder: Folder) -> None:
+    """With many reasons, a few roles and a finding it still has at most 24 lines; in a tall one it has air."""
+    for name in ("engine", "load", "stitch"):
+        folder.board.note_start(name, os.getpid())
+    folder.trouble = "away"
+    reasons = {SEPARATOR.join(("validate", word)): 9 for word in ("clock", "origin", "size", "id", "version", "count")}
+    folder.totals = Totals({"rejected": reasons})
+    facts = folder.look()
+    assert len(show(facts, 24).splitlines()) <= 24
+    assert "4 other reasons" in show(facts, 24)
+    assert "\n\nProcesses" in show(facts, 50)
 
 
 def test_rates_and_percentiles_are_of_what_has_changed(folder: Folder) -> None:

@@ -84,8 +84,11 @@ class KeptBody(msgspec.Struct, frozen=True, omit_defaults=True):
     format: int = FORMAT
 
 
-def make_kept(body: bytes, context: Context, outcome: Accepted | Refused) -> KeptBody | None:
-    """Return what may be kept of the body, given what became of it; None where nothing may, or nothing is refused."""
+def make_kept(body: bytes, context: Context, outcome: Accepted | Refused, keep_days: int = 0) -> KeptBody | None:
+    """Return what may be kept of the body, given what became of it; None where nothing may, or nothing is refused.
+
+    `keep_days`: how long it would be kept. A site that keeps its events for less has nothing kept.
+    """
     if isinstance(outcome, Refused):
         reasons, row = {NIL_ID: outcome.rejected}, None
         if outcome.rejected.reason not in WHOLE:
@@ -101,7 +104,7 @@ def make_kept(body: bytes, context: Context, outcome: Accepted | Refused) -> Kep
     if beacon is None:
         return None
     known = context.sites.find_site(beacon.envelope.site_id)
-    if known is not None and not _may_keep(known, context):
+    if known is not None and not _may_keep(known, context, keep_days):
         return None
     is_ours = known is not None and (row is not None or context.origin in known.origins)
     beacon.site = known if known is not None and is_ours else _NOWHERE
@@ -165,10 +168,11 @@ def _settle_id(event: WireEvent) -> bool:
     return event_id is not None
 
 
-def _may_keep(site: Site, context: Context) -> bool:
-    """Whether this site, this visitor and this network are ones of whom anything is kept."""
+def _may_keep(site: Site, context: Context, keep_days: int) -> bool:
+    """Whether this site and this network are ones of which anything is kept, and for so long."""
     is_excluded = bool(site.excluded_networks) and is_in_networks(context.address, site.excluded_networks)
-    return site.tag and not site.deleted and not is_excluded
+    is_long_enough = not site.keep_days or site.keep_days >= keep_days
+    return site.tag and not site.deleted and not is_excluded and is_long_enough
 
 
 def _is_refused(event: WireEvent, rejected: Rejected | None, landed: set[str]) -> bool:

@@ -117,7 +117,7 @@ class KeptBodies:
         if len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
             count_kept_body("dropped")
             return
-        kept = make_kept(body, context, outcome)
+        kept = make_kept(body, context, outcome, self._keep_days)
         if kept is not None:
             frame = seal(self._keyring, kept)
             self._pending.append((kept.reason, frame))

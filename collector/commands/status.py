@@ -75,11 +75,11 @@ def status(
 
 
 def _live(console: Console, watcher: Watcher) -> None:
-    with Live(draw(watcher.look()), console=console, auto_refresh=False, transient=False) as live:
+    with Live(draw(watcher.look(), console.height), console=console, auto_refresh=False, transient=False) as live:
         try:
             while True:
                 time.sleep(INTERVAL_S)
-                live.update(draw(watcher.look()), refresh=True)
+                live.update(draw(watcher.look(), console.height), refresh=True)
         except KeyboardInterrupt:
             watcher.stop()
 

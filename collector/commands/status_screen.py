@@ -23,6 +23,7 @@ LATE_BATCHES = 100
 OLD_SETTINGS_S = 120.0
 FULL = 0.8
 MOST_REASONS = 6
+TALL = 36
 START = "tagstitch run"
 PAUSES = {
     "not running": "no loader runs: what is accepted waits in the spool. Start one: tagstitch run, or tagstitch load",
@@ -81,8 +82,8 @@ def judge(facts: Facts) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.level != "bad")
 
 
-def draw(facts: Facts) -> RenderableType:
-    """Return the whole view."""
+def draw(facts: Facts, height: int = TALL) -> RenderableType:
+    """Return the whole view, without air and with fewer reasons where the terminal has less than TALL lines."""
     if not facts.is_anything_running:
         return _draw_nothing(facts)
     findings = judge(facts)
@@ -96,12 +97,13 @@ def draw(facts: Facts) -> RenderableType:
     notes = [Text.assemble(("  ▸ ", STYLES[finding.level]), finding.sentence) for finding in findings]
     groups = (
         ("Processes", _draw_processes(facts)),
-        ("Coming in", _draw_edge(facts)),
+        ("Coming in", _draw_edge(facts, MOST_REASONS if height >= TALL else 2)),
         ("On the way", _draw_way(facts)),
     )
     parts: list[RenderableType] = [head, *notes]
     for title, table in groups:
-        parts += ["", Text(title, style="bold"), Padding(table, (0, 0, 0, 2))]
+        parts += [""] if height >= TALL else []
+        parts += [Text(title, style="bold"), Padding(table, (0, 0, 0, 2))]
     return Group(*parts)
 
 
@@ -138,7 +140,7 @@ def _draw_processes(facts: Facts) -> Table:
     return table
 
 
-def _draw_edge(facts: Facts) -> Table:
+def _draw_edge(facts: Facts, most_reasons: int) -> Table:
     table = _table()
     totals = facts.condition.totals.counters
     for label, name, rate in (
@@ -149,12 +151,12 @@ def _draw_edge(facts: Facts) -> Table:
     table.add_row("acknowledged in", _milliseconds(facts.acknowledgement[0], "half"), _worst(facts.acknowledgement[1]))
     table.add_row("synced in", _milliseconds(facts.sync[0], "half"), _worst(facts.sync[1]))
     reasons = list(facts.rejected.items())
-    for index, (reason, (count, rate)) in enumerate(reasons[:MOST_REASONS]):
+    for index, (reason, (count, rate)) in enumerate(reasons[:most_reasons]):
         what = Text(f"{reason}  {_say_rate(rate)}".rstrip(), style="yellow" if rate else "")
         table.add_row("" if index else "refused", what, Text(f"{count:,} in all", style="dim"))
-    if len(reasons) > MOST_REASONS:
-        rest = sum(count for _, (count, _) in reasons[MOST_REASONS:])
-        table.add_row("", f"{len(reasons) - MOST_REASONS} other reasons", Text(f"{rest:,} in all", style="dim"))
+    if len(reasons) > most_reasons:
+        rest = sum(count for _, (count, _) in reasons[most_reasons:])
+        table.add_row("", f"{len(reasons) - most_reasons} other reasons", Text(f"{rest:,} in all", style="dim"))
     if not reasons:
         table.add_row("refused", "nothing", "")
     return table

@@ -218,6 +218,15 @@ def test_nothing_is_kept_where_the_settings_say_so(tmp_path: Path) -> None:
     assert not (tmp_path / "rejected").exists()
 
 
+def test_a_site_that_keeps_less_has_nothing_kept(tmp_path: Path) -> None:
+    """Its own retention is the stronger word."""
+    for days in (3, 7, 0):
+        store = make_store(tmp_path / str(days), Clock())
+        note(store, 1, make_context(site=msgspec.structs.replace(SITE, keep_days=days)))
+        asyncio.run(store.flush())
+    assert [len(read_all(tmp_path / days)) for days in ("3", "7", "0")] == [0, 1, 1]
+
+
 def test_old_files_go_and_a_flood_pushes_out_itself(tmp_path: Path) -> None:
     """After the days they are gone. Beyond the bound the oldest of the reason with the most goes, others stay."""
     clock = Clock()
