@@ -3,6 +3,7 @@
 --
 -- The states hold 32 bits of a hash of each event id. Whole ids cost 15 bytes of an event where these cost 4, and of a
 -- session with 50 events one in three million counts one too few. What follows from an address is left to v_sessions.
+-- The place of an event (time, sequence, hash) is one number, because a tuple is compared ten times as slowly.
 
 CREATE TABLE IF NOT EXISTS @local(sessions) @on_cluster
 (
@@ -20,8 +21,8 @@ CREATE TABLE IF NOT EXISTS @local(sessions) @on_cluster
     assurance SimpleAggregateFunction(max, UInt8) COMMENT 'Highest assurance of an event when it happened',
     events AggregateFunction(uniqExact, UInt32) COMMENT 'Hashes of the events'' ids (state)',
     page_views AggregateFunction(uniqExactIf, UInt32, UInt8) COMMENT 'Hashes of the page views'' ids (state)',
-    entry AggregateFunction(argMin, Tuple(url String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String, browser String, os String, device String, country String, language String), Tuple(DateTime64(3, 'UTC'), UInt32, UInt32)) COMMENT 'Where the first event stood and came from, with its browser, system, device, country and language (state)',
-    exit AggregateFunction(argMax, String, Tuple(DateTime64(3, 'UTC'), UInt32, UInt32)) COMMENT 'Address of the last event (state)'
+    entry AggregateFunction(argMin, Tuple(url String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String, browser String, os String, device String, country String, language String), UInt128) COMMENT 'Where the first event stood and came from, with its browser, system, device, country and language (state)',
+    exit AggregateFunction(argMax, String, UInt128) COMMENT 'Address of the last event (state)'
 )
 ENGINE = @engine(sessions, AggregatingMergeTree)
 PARTITION BY toYYYYMM(day)
@@ -35,7 +36,7 @@ COMMENT 'Sessions as mergeable states, read through v_sessions; an event without
 CREATE MATERIALIZED VIEW IF NOT EXISTS @local(events_to_sessions) @on_cluster TO @local(sessions) AS
 WITH
     toUInt32(bitAnd(cityHash64(e.event_id), 4294967295)) AS id_hash,
-    (e.time, e.sequence, id_hash) AS place
+    bitOr(bitShiftLeft(toUInt128(toUnixTimestamp64Milli(e.time)), 64), toUInt128(bitOr(bitShiftLeft(toUInt64(e.sequence), 32), toUInt64(id_hash)))) AS place
 SELECT
     site_id,
     any(e.space_id) AS space_id,
