@@ -171,6 +171,20 @@ def test_the_pages_example_arrives(shop: Shop) -> None:
     shop.until_events("event_name = 'Order completed' AND customer_id = '4711'", 1)
 
 
+def test_the_pages_python_arrives(shop: Shop) -> None:
+    """The same for the client: only address and key are the test's own."""
+    found = re.search(r"<!-- tested: python -->.*?```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    program = found[1].replace("https://collector.shop.example", shop.instance.url).replace("ts_…", shop.key)
+    assert shop.key in program
+    assert shop.instance.url in program
+    visitor = make_id(next(NUMBERS), int(time.time() * 1000))
+    names: dict[str, Any] = {"visitor_id": visitor}
+    exec(program, names)
+    assert names["client"].close()
+    shop.until_events(f"visitor_id = '{visitor}' AND customer_id = '4711'", 1)
+
+
 def test_no_event_is_lost_or_doubled_while_the_collector_dies(shop: Shop) -> None:
     """The client keeps calling while web is killed, again and again: each event is there once."""
     problems: list[Problem] = []
