@@ -141,7 +141,7 @@ def _draw_processes(facts: Facts) -> Table:
 
 
 def _draw_edge(facts: Facts, most_reasons: int) -> Table:
-    table = _table()
+    table = _table(24)
     totals = facts.condition.totals.counters
     for label, name, rate in (
         ("beacons", "accepted_beacons", facts.beacons_per_s),
@@ -163,7 +163,7 @@ def _draw_edge(facts: Facts, most_reasons: int) -> Table:
 
 
 def _draw_way(facts: Facts) -> Table:
-    table = _table()
+    table = _table(24)
     condition = facts.condition
     spool = condition.spool
     waiting = spool.segments + spool.open_segments
@@ -187,9 +187,11 @@ def _draw_way(facts: Facts) -> Table:
     return table
 
 
-def _table() -> Table:
+def _table(second_width: int = 0) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(min_width=15, style="cyan", no_wrap=True)
+    if second_width:
+        table.add_column(min_width=second_width)
     return table
 
 
@@ -198,7 +200,7 @@ def _say_rate(rate: float | None) -> str:
 
 
 def _milliseconds(seconds: float | None, what: str) -> str:
-    return "…" if seconds is None else f"{seconds * 1000:.2f} ms ({what})"
+    return "none yet" if seconds is None else f"{seconds * 1000:.2f} ms ({what})"
 
 
 def _worst(seconds: float | None) -> str:

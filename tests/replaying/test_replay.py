@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,8 @@ from collector.accept.pipeline import accept
 from collector.commands.replay import read_since
 from collector.errors import ConfigError
 from collector.event import Context, LandingRow, Reason
+from collector.instance import open_instance
+from collector.keyring import open_keyring
 from collector.replaying.judgement import judge
 from collector.replaying.replay import STORE, Replay, Tally, Wanted, list_reasons
 from collector.sites.book import IdentifierKind, Site, SiteBook
@@ -198,3 +205,58 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 def test_every_reason_has_its_word() -> None:
     """The words that the command offers are reasons, and one for the store."""
     assert set(list_reasons()) == {"clock", "count", "origin", "shape", "signature", "site", "size", "unsigned", STORE}
+
+
+def _run(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where no store answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        return subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "collector",
+                "replay",
+                "--data",
+                str(data),
+                "--set",
+                f"engine_port={port}",
+                *options,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=data.parent,
+        )
+
+
+def test_with_the_store_away_the_copy_of_the_sites_counts(tmp_path: Path) -> None:
+    """Without one it ends with a sentence, and nothing is changed; with one it says how old that is and goes on."""
+    data = tmp_path / "data"
+    open_instance(data, lock=False)
+    keyring = open_keyring(data / "secrets.json", {})
+    nothing = _run(data)
+    assert (nothing.returncode, "Traceback" in nothing.stderr) == (1, False)
+    assert "does not answer" in nothing.stderr
+    now_ms = time.time_ns() // 1_000_000
+    store = KeptBodies(data, "web-0", keyring, keep_days=7, max_bytes=1_000_000, now_ms=lambda: now_ms)
+    context = make_context(received_at_ms=now_ms, keyring=keyring)
+    raw = msgspec.json.encode(make_body(make_event(1, t=now_ms), s="blog", c="s"))
+    store.note(raw, context, accept(raw, context))
+    asyncio.run(store.flush())
+    (data / "web").mkdir()
+    book = msgspec.structs.replace(BOOK, read_at_ms=now_ms - 180_000)
+    (data / "web/sites.json").write_bytes(msgspec.json.encode(book))
+    done = _run(data, "--json")
+    assert "as they were 3 minutes ago" in done.stderr
+    assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 1)
+    assert read_events(data) == [make_id(1)]
+
+
+def test_a_folder_that_is_no_instance(tmp_path: Path) -> None:
+    """It is named, and not made into one."""
+    done = _run(tmp_path / "none")
+    assert done.returncode == 1
+    assert done.stderr.startswith("tagstitch: ")
+    assert not (tmp_path / "none").exists()
