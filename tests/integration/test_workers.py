@@ -13,7 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+import urllib.response
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from instance_process import RunningInstance, running_instance, start_instance
 from collector.role_board import read_roles
 from collector.store.client import open_client
 from tests.chaos.ledger import Ledger, ask_patiently, wait_until_loaded
-from tests.chaos.senders import Senders
+from tests.chaos.senders import Senders, make_beacon
 
 pytestmark = pytest.mark.engine
 
@@ -97,7 +100,6 @@ def test_they_are_replaced_without_a_gap(instance: RunningInstance) -> None:
         senders.wait_for(len(ledger.acknowledged) + 100)
     assert set(senders.answers) <= {"200", "204", "cut"}
     assert senders.answers["cut"] <= 2 * WORKERS * 12, "each replaced process cuts a connection once at most"
-    assert "killed" not in instance.log
     compare(instance, ledger)
 
 
@@ -180,3 +182,94 @@ def test_web_alone(instance: RunningInstance, tmp_path: Path) -> None:
             process.stdout.close()
         log.close()
     assert b"Traceback" not in Path(log.name).read_bytes()
+
+
+@contextlib.contextmanager
+def web_beside(
+    instance: RunningInstance, log_file: Path, *options: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run one more `tagstitch web` on the instance's data, without a terminal. Yields the process and its port."""
+    command = [sys.executable, "-m", "collector", "web", "--port", "0", "--data", str(instance.data), *options]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        assert process.stdout is not None
+        try:
+            yield process, json.loads(process.stdout.readline())["port"]
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+            process.stdout.close()
+
+
+def post(port: int, visitor: str, **headers: str) -> urllib.response.addinfourl:
+    """Send one beacon with one page view and return the answer, whatever its status."""
+    event = {"i": str(uuid.uuid4()), "n": "page_view"}
+    body = make_beacon(visitor, str(uuid.uuid4()), [event])
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/x/b", body, headers)
+    try:
+        return urllib.request.urlopen(request, timeout=30)
+    except urllib.error.HTTPError as error:
+        return error
+
+
+def test_maintenance_accepts_and_loads_nothing(instance: RunningInstance) -> None:
+    """While it is on beacons are acknowledged, /ready says so and nothing arrives; then everything does, once."""
+    instance.command("maintenance", "on")
+    try:
+        assert instance.command("maintenance", "status", check=False).returncode == 1
+        until(lambda: "maintenance is on" in instance.log, lambda: instance.log[-3000:])
+        ledger = Ledger()
+        with Senders(ledger, [instance.config.port], connections=4, pause_s=0.002) as senders:
+            senders.wait_for(100)
+        assert set(senders.answers) <= {"200", "204"}
+        with urllib.request.urlopen(instance.url + "/ready") as answer:
+            assert json.load(answer)["maintenance"] is True
+        until(lambda: len(list((instance.data / "spool").rglob("*.seg"))) >= WORKERS)
+        visitors = ", ".join(repr(visitor) for visitor in ledger.visitors)
+        assert instance.sql(f"SELECT count() AS n FROM v_events WHERE visitor_id IN ({visitors})") == [{"n": 0}]
+    finally:
+        instance.command("maintenance", "off")
+    assert instance.command("maintenance", "status").returncode == 0
+    compare(instance, ledger)
+
+
+def test_an_address_over_its_rate_is_refused_by_the_real_thing(instance: RunningInstance, tmp_path: Path) -> None:
+    """Told by X-Forwarded-For of a trusted proxy: 429 and when to come again, others pass, the sum is in the store."""
+    options = ("trusted_proxies=127.0.0.1/32", "address_rate=1", "address_burst=2")
+    visitor = str(uuid.uuid4())
+    before = _count_rate_refusals(instance)
+    with web_beside(instance, tmp_path / "log", *(f"--set={option}" for option in options)) as (_, port):
+        statuses = []
+        for _ in range(12):
+            with post(port, visitor, **{"X-Forwarded-For": "192.0.2.66, 203.0.113.50"}) as answer:
+                statuses.append(answer.status)
+                if answer.status == 429:
+                    assert int(answer.headers["Retry-After"]) >= 1
+                    assert answer.headers["X-Tagstitch-Rejected"] == "rate"
+        refused = statuses.count(429)
+        assert refused >= 1
+        assert statuses[:2] == [204, 204]
+        assert set(statuses) == {204, 429}
+        with post(port, visitor, **{"X-Forwarded-For": "203.0.113.51"}) as answer:
+            assert answer.status == 204
+    until(lambda: _count_rate_refusals(instance) - before == refused)
+    until(
+        lambda: (
+            instance.sql(f"SELECT count() AS n FROM v_events WHERE visitor_id = '{visitor}'")[0]["n"] == 13 - refused
+        )
+    )
+    assert "203.0.113.5" not in (tmp_path / "log").read_text()
+
+
+def _count_rate_refusals(instance: RunningInstance) -> int:
+    return int(instance.sql("SELECT sum(beacons) AS n FROM v_rejected WHERE reason = 'rate'")[0]["n"])
+
+
+def test_a_single_web_process_outlives_a_reload(instance: RunningInstance, tmp_path: Path) -> None:
+    """There is nobody to replace it, so it says that and goes on; SIGTERM still ends it."""
+    log = tmp_path / "log"
+    with web_beside(instance, log) as (process, port):
+        process.send_signal(signal.SIGHUP)
+        until(lambda: "web_workers" in log.read_text(), log.read_text)
+        with post(port, str(uuid.uuid4())) as answer:
+            assert answer.status == 204
