@@ -48,7 +48,7 @@ def routes(
             "ready": not reason,
             "reason": reason,
             "spool_bytes": spool.used_bytes,
-            "maintenance": is_maintenance(data),
+            "maintenance": _is_maintenance(data),
             "sites": len(book.sites),
             "settings_age_s": round(time.time() - book.read_at_ms / 1000, 1) if book.read_at_ms else None,
         }
@@ -64,3 +64,11 @@ def routes(
         Route("/ready", ready),
         Route("/metrics", guard.protect(metrics)),
     ]
+
+
+def _is_maintenance(data: Path) -> bool:
+    """Tell whether maintenance is on; where the folder cannot be looked into, other facts say so."""
+    try:
+        return is_maintenance(data)
+    except OSError:
+        return False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -24,7 +25,7 @@ from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
 from collector.errors import SpoolError
 from collector.event import WIRE_VERSION, Envelope, Reason, WireEvent
-from collector.metrics import count_request
+from collector.metrics import count_request, observe_acknowledgement
 
 PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 MAX_QUERY_BYTES = 8_192
@@ -47,7 +48,7 @@ class Pixel:
 
     async def receive(self, scope: dict[str, Any], receive: object, send: Send) -> None:
         """Take one event in and answer the picture."""
-        edge = self._edge
+        edge, began = self._edge, perf_counter()
         facts = read_facts(edge, scope, pixel=True)
         headers = list(_HEADERS)
         query: bytes = scope["query_string"]
@@ -62,6 +63,7 @@ class Pixel:
                 if outcome.rejected.reason is Reason.OPTED_OUT:  # the browser's own word, not the query's
                     headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
             elif await self._spool(outcome):
+                observe_acknowledgement(perf_counter() - began)
                 headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
         await send_answer(send, 200, headers, PICTURE)
 
