@@ -381,6 +381,21 @@ def test_a_fault_of_the_library_is_told_and_passes(
     assert "could not be delivered" in caplog.text
 
 
+def test_where_no_thread_can_start_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python starts none when it is about to end: the call is told, and the end is not held up."""
+    problems: list[Problem] = []
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    client = Client("http://127.0.0.1:9", KEY, on_error=problems.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        assert client.track("Order", user_id="1") == ""
+    assert client.close(5.0)
+    assert [problem.reason for problem in problems] == ["call"]
+
+
 def test_many_threads_may_call() -> None:
     """Each call is sent once."""
     with scripted_collector() as collector, open_client(collector) as client:

@@ -129,11 +129,12 @@ class Delivery:
             elif self._queued - self._settled >= self._pace.max_queue:
                 reason = "queue_full"
             else:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="tagstitch", daemon=True)
+                    thread.start()  # raises where Python is about to end
+                    self._thread = thread
                 self._waiting.append(call)
                 self._queued += 1
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="tagstitch", daemon=True)
-                    self._thread.start()
                 if len(self._waiting) in (1, self._pace.batch_size):
                     self._changed.notify_all()
                 return True
