@@ -31,7 +31,7 @@ chaos: $(STAMPS)/dev $(STAMPS)/programs ## The long form of the tests that kill 
 	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/chaos.jsonl && touch $(STAMPS)/chaos.jsonl
 	@TAGSTITCH_CHAOS_ROUNDS=$${ROUNDS:-200} TAGSTITCH_CHAOS_SEED=$${SEED:-4711} TAGSTITCH_TEST_EXAMPLES=1000 \
 		TAGSTITCH_CHAOS_REPORT=$(STAMPS)/chaos.jsonl \
-		$(BIN)/pytest tests/chaos tests/spool tests/load tests/identity --timeout 7200 $(ARGS); \
+		$(BIN)/pytest tests/chaos tests/spool tests/load tests/identity tests/bad_input --timeout 7200 $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.chaos.report $(STAMPS)/chaos.jsonl && exit $$status
 
 soak: $(STAMPS)/dev ## Most of the load it can bear for MINUTES=30: memory, descriptors and spool stay where they are.

@@ -23,6 +23,7 @@ from instance_process import RunningInstance, start_instance
 
 from collector.load.maintenance import set_maintenance
 from collector.store.client import open_client
+from tests.chaos.outcome import chaos_case
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -178,6 +179,7 @@ def _check(places: list[tuple[str, bytes]]) -> None:
             assert _find(trace, places) == [], f"a canary ({what}) is kept"
 
 
+@chaos_case("canaries", "12 kinds in bodies, heads, cookies and paths; searched in all files, tables and logs")
 def test_no_canary_is_kept_anywhere(tmp_path: Path) -> None:
     """First while everything waits in the spool, then when it is loaded, then when the instance has ended."""
     environ = {"TAGSTITCH_TRUSTED_PROXIES": "127.0.0.0/8", "TAGSTITCH_LOG_LEVEL": "debug"}

@@ -19,6 +19,7 @@ import pytest
 from collector.event import Reason
 from tests.accept.test_malformed import CLASSES
 from tests.bad_input.web_process import KEY, Answer, WebProcess, running_web
+from tests.chaos.outcome import chaos_case
 from tests.edge_examples import NOW_MS, ORIGIN, SITE, make_body, make_event
 
 pytestmark = pytest.mark.slow
@@ -191,19 +192,24 @@ HEADS: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     """The one process; when it has ended, its spool and its log are looked at as a whole."""
     sent.clear()
-    with running_web(tmp_path_factory.mktemp("malformed"), [SITE]) as process:
-        yield process
-    assert "Traceback" not in process.log
-    assert MARK not in process.log.encode()
-    counted: Counter[str] = Counter()
-    for row in process.read_rows():
-        assert MARK.decode() not in str(row)
-        for rejected in row.rejected:
-            counted[rejected.reason] += 1
-    assert set(sent) <= set(counted), "a refusal that was answered is not recorded"
+    failed = request.session.testsfailed
+    with chaos_case("malformed requests", "bodies, heads and encodings that are wrong, one process for all") as outcome:
+        with running_web(tmp_path_factory.mktemp("malformed"), [SITE]) as process:
+            yield process
+        assert "Traceback" not in process.log
+        assert MARK not in process.log.encode()
+        counted: Counter[str] = Counter()
+        for row in process.read_rows():
+            assert MARK.decode() not in str(row)
+            for rejected in row.rejected:
+                counted[rejected.reason] += 1
+        assert set(sent) <= set(counted), "a refusal that was answered is not recorded"
+        outcome.rounds = len(HEADS) + len(CLASSES)
+        outcome.found = f"no 500, no traceback, a reason each; {len(sent)} reasons seen"
+        assert request.session.testsfailed == failed, "a request was not answered as it should be"
 
 
 sent: Counter[str] = Counter()

@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from collector.config import Config
 from collector.endpoints.description import describe
 from tests.bad_input.web_process import KEY, WebProcess, running_web
+from tests.chaos.outcome import chaos_case
 from tests.edge_examples import SITE, make_body, make_event
 
 pytestmark = pytest.mark.slow
@@ -55,12 +56,17 @@ CASES = [*((name, RIGHT) for name in OPERATIONS), *((name, WRONG) for name in TA
 
 
 @pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
+def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     """The process that answers."""
-    with running_web(tmp_path_factory.mktemp("openapi"), [SITE], "inspect=true") as process:
-        yield process
-        assert process.process.poll() is None
-    assert "Traceback" not in process.log
+    failed = request.session.testsfailed
+    with chaos_case("requests made from the OpenAPI description", "right and wrong ones, by schemathesis") as outcome:
+        with running_web(tmp_path_factory.mktemp("openapi"), [SITE], "inspect=true") as process:
+            yield process
+            assert process.process.poll() is None
+        assert "Traceback" not in process.log
+        outcome.rounds = EXAMPLES * len(CASES)
+        outcome.found = f"{len(OPERATIONS)} operations, no 500, every answer as described"
+        assert request.session.testsfailed == failed, "an answer is not as described"
 
 
 @pytest.fixture(scope="module")
