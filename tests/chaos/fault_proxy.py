@@ -118,6 +118,8 @@ class FaultProxy:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        for _ in range(10):  # what was accepted a moment ago has its task only after some turns of the loop
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -127,6 +129,8 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         try:
+            if self._server is None:
+                return  # too late
             head = await reader.readuntil(b"\r\n\r\n")
             await self._handle(head, await _read_body(reader, head), writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
