@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Literal, Protocol
 
 import msgspec
 
@@ -163,7 +163,8 @@ class EventImport:
 
         Raises ImportFileError, SpoolError, InstanceBusy, OSError; then call it again.
         """
-        self._watcher.begin("reading", self._path.stat().st_size if self._path.exists() else 0, "bytes")
+        before = self._look()
+        self._watcher.begin("reading", before[0], "bytes")
         import_id = make_import_id(self._path, self._options, self._watcher.reach)
         folder = self._config.data_path / FOLDER_NAME / import_id
         spool = self._config.data_path / "spool"
@@ -173,7 +174,7 @@ class EventImport:
         try:
             state = read_state(folder, self._path)
             if state.phase == "sort":
-                self._sort(folder, state)
+                await self._sort(folder, state, before)
             if state.phase == "spool":
                 await self._spool(folder, state, writer)
         finally:
@@ -182,13 +183,15 @@ class EventImport:
 
     # --- sort
 
-    def _sort(self, folder: Path, state: ImportState) -> None:
+    async def _sort(self, folder: Path, state: ImportState, before: tuple[int, int]) -> None:
         sorter = MonthSorter(folder)
         state.rows = state.calls = state.events = state.spooled = 0
         state.reasons = {}
-        with self.refused_path.open("wb") as refused:
+        with self._open_refused("wb") as refused:
             for row in self._read_rows("sorting"):
                 state.rows += 1
+                if state.rows % CHUNK_CALLS == 0:
+                    await asyncio.sleep(0)  # so that Ctrl-C is heard
                 read = self._read_call(row)
                 if isinstance(read, Rejected):
                     _refuse(state, refused.write, _describe(row.number, read, row.text))
@@ -199,6 +202,8 @@ class EventImport:
             refused.flush()
             os.fsync(refused.fileno())
             state.rejected_bytes = refused.tell()
+        if self._look() != before:
+            raise ImportFileError(self._path, "it has changed while it was read: import it when it is complete")
         for path in list_months(folder):
             _sync(path)
         disk.sync_folder(folder)
@@ -206,21 +211,30 @@ class EventImport:
         write_state(folder, state)
 
     def _read_rows(self, step: str) -> Iterator[Row]:
-        try:
-            size = self._path.stat().st_size
-        except OSError as error:
-            raise ImportFileError(self._path, f"it cannot be read: {error.strerror or error}") from error
-        self._watcher.begin(step, size, "bytes")
+        self._watcher.begin(step, self._look()[0], "bytes")
         return read_rows(
             self._path, self._options.form, delimiter=self._options.delimiter, read_bytes=self._watcher.reach
         )
+
+    def _look(self) -> tuple[int, int]:
+        """Return the file's size and when it was changed."""
+        try:
+            facts = self._path.stat()
+        except OSError as error:
+            raise ImportFileError(self._path, f"it cannot be read: {error.strerror or error}") from error
+        return facts.st_size, facts.st_mtime_ns
+
+    def _open_refused(self, mode: Literal["wb", "ab"]) -> IO[bytes]:
+        """Open the file of refused rows, for its owner alone: they hold what the source holds."""
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if mode == "wb" else os.O_APPEND)
+        return os.fdopen(os.open(self.refused_path, flags, 0o600), mode)
 
     # --- spool
 
     async def _spool(self, folder: Path, state: ImportState, writer: SpoolWriter) -> None:
         self._watcher.begin("spooling", state.calls, "events")
         self._watcher.reach(state.spooled)
-        with self.refused_path.open("ab") as refused:
+        with self._open_refused("ab") as refused:
             if refused.tell() > state.rejected_bytes:
                 refused.truncate(state.rejected_bytes)
             for path in list_months(folder):

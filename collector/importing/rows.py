@@ -24,6 +24,7 @@ from collector.event import Reason, Rejected
 Form = Literal["jsonl", "csv", "parquet"]
 MAX_ROW_BYTES = 1_048_576
 PARQUET_ROWS = 1_000
+TELL_ROWS = 256
 SUFFIXES: dict[str, Form] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -73,9 +74,11 @@ def read_rows(
                 rows = _read_csv(source, path, delimiter or ("\t" if _find_suffix(path) == ".tsv" else ","))
             else:
                 rows = _read_lines(source, path)
-            for row in rows:
-                read_bytes(raw.tell())
+            for count, row in enumerate(rows):
+                if count % TELL_ROWS == 0:
+                    read_bytes(raw.tell())
                 yield row
+            read_bytes(raw.tell())
     except (OSError, EOFError) as error:
         raise ImportFileError(path, f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
 

@@ -19,7 +19,7 @@ from collector.importing import events, months
 from collector.keyring import Keyring
 from collector.sites.book import Site
 from tests.faulty_disk import FaultyOs, die_after, die_before
-from tests.importing.import_files import NOON_MS, Importer, read_refused
+from tests.importing.import_files import NOON_MS, Importer, Quiet, read_refused
 
 START = datetime(2024, 1, 15, tzinfo=UTC)
 
@@ -112,6 +112,7 @@ def test_what_is_refused_stands_beside_the_file(importer: Importer) -> None:
     }
     assert sorted(read_numbers(importer)) == [1, 8]
     assert state.reasons == {"syntax": 1, "shape": 2, "clock": 2, "consent": 1, "site": 1, "size": 1}
+    assert path.with_name("a.jsonl.rejected.jsonl").stat().st_mode & 0o777 == 0o600
     by_line = {row["line"]: row for row in refused}
     assert by_line[2]["row"] == "{broken"
     assert by_line[4]["row"]["messageId"] == "m-3"
@@ -146,7 +147,7 @@ def run_victim(folder: Path, keyring: Keyring, name: str, at: int, fault: Callab
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("fault", [die_before, die_after])
 def test_killed_and_started_again(importer: Importer, fault: Callable[..., Any]) -> None:
-    """kill -9 at every third call to the disk, always going on with the same folder: each event is there, none is
+    """kill -9 at every fifth call to the disk, always going on with the same folder: each event is there, none is
     another one when it comes twice, and what was refused is listed once."""
     rows = [make_row(n) if n % 10 else make_row(n, event="") for n in range(200)]
     path = importer.write("a.jsonl", *rows)
@@ -161,8 +162,8 @@ def test_killed_and_started_again(importer: Importer, fault: Callable[..., Any])
             break
         assert victim.exitcode == -signal.SIGKILL
         deaths += 1
-        at += 3
-    assert deaths > 10
+        at += 5
+    assert deaths > 6
     keys = {
         (line["visitor_id"], event["time_ms"], event["event_id"]) for line in importer.lines for event in line["events"]
     }
@@ -211,3 +212,40 @@ def test_one_at_a_time(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> N
         importer.run(importer.folder / "gone.jsonl")
     with pytest.raises(ImportFileError, match="cannot be read"):
         importer.preview(importer.folder / "gone.jsonl")
+
+
+def test_a_file_that_grows_meanwhile(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a file is not imported: nothing is spooled before it was read whole and found unchanged."""
+    path = importer.write("a.jsonl", *(make_row(number) for number in range(50)))
+    real = months.MonthSorter.flush
+
+    def flush(sorter: months.MonthSorter) -> None:
+        real(sorter)
+        with path.open("ab") as file:
+            file.write(b"{}\n")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(months.MonthSorter, "flush", flush)
+        with pytest.raises(ImportFileError, match="has changed while it was read"):
+            importer.run(path)
+    assert importer.lines == []
+    assert importer.run(path).events == 50
+
+
+def test_cancelled_while_it_sorts(importer: Importer) -> None:
+    """Ctrl-C ends it soon, and the next try begins the sorting anew."""
+    path = importer.write("a.jsonl", *(make_row(number) for number in range(1_200)))
+
+    class Cancels(Quiet):
+        def begin(self, step: str, total: int, unit: str) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            if step == "sorting":
+                task.cancel()
+
+    importer.watcher = Cancels()
+    with pytest.raises(asyncio.CancelledError):
+        importer.run(path)
+    importer.watcher = Quiet()
+    assert importer.lines == []
+    assert importer.run(path).events == 1_200
