@@ -5,7 +5,7 @@ Constraints
     store, and costs little: many beacons share one fdatasync. The loader reads frame by frame, from another process.
 
 Layout
-    spool/<writer>/                            one folder per web process; its name is stable over restarts
+    spool/<writer>/                            one folder per web process: the first that nobody holds
         lock                                   flocked by the writer as long as it lives
         0000000017-3fa9c1d2.v1.open            the segment that grows: frames (see `spool_frames`), nothing else
         0000000016-90b1e07c.v1.seg             a sealed segment: never changed again, read and removed by the loader
