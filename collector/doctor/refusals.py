@@ -26,7 +26,10 @@ REMEDIES: dict[str, str] = {
     Reason.OFF: "the site's tag is switched off, or the visitor is not in its sample: `tagstitch site show` says which",
     Reason.HANDOVER: "a link between your domains was opened late, in another browser or network: nothing to do",
     Reason.EXCLUDED: "a network on the site's list of excluded ones, such as your office: nothing to do",
-    Reason.RATE: "more requests than the bound: a loop in the page, or a robot",
+    Reason.RATE: (
+        "more than `address_rate` or the site's `--rate`: a loop in the page, a robot, "
+        "or a proxy that `trusted_proxies` does not name"
+    ),
     Reason.SCOPE: "give the server a key with scope track, and identify-server where it names customers",
 }
 
