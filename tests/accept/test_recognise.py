@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import crawleruseragents
 import msgspec
 import pytest
 import user_agents
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from collector.accept.recognise import MAX_USER_AGENT_CHARS, recognise_client, truncate_address
+from collector.accept.recognise import MAX_USER_AGENT_CHARS, is_crawler, recognise_client, truncate_address
 from tests.edge_examples import ADDRESS, CHROME, SITE, make_body, make_context, take
 
 IPHONE = (
@@ -118,3 +120,30 @@ def test_excluded_networks_are_not_kept() -> None:
         assert (answer.rejected.reason, row.events) == ("excluded", [])
     take(make_body(), make_context(site=site))
     take(make_body(), make_context(site=site, address=""))
+
+
+def test_the_list_of_robots_reads_the_same_in_the_fast_engine() -> None:
+    """Every example of the kept list, and browsers besides, are judged as the package itself judges them."""
+    examples = [text for crawler in CRAWLER_USER_AGENTS_DATA for text in crawler.get("instances", ())]
+    assert len(examples) > 1000
+    for text in (*examples, CHROME, CURL, HEADLESS, IPHONE, "", "ä" * 512):
+        assert is_crawler(text) is crawleruseragents.is_crawler(text), text
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("255.249.100.9", "255.249.100.0/24"),
+        ("0.0.0.0", "0.0.0.0/24"),
+        ("::ffff:203.0.113.7", "203.0.113.0/24"),
+        ("01.2.3.4", ""),
+        ("256.1.1.1", ""),
+        ("1.2.3", ""),
+        ("1.2.3.4.5", ""),
+        ("1.2.3.4\n", ""),
+        ("١.2.3.4", ""),
+    ],
+)
+def test_only_an_address_has_a_network(address: str, network: str) -> None:
+    """The usual form and the others are truncated alike; what is no address has none."""
+    assert truncate_address(address) == network
