@@ -195,10 +195,11 @@ SELECT
     event.referrer AS referrer,
     from_host AS referrer_host,
     multiIf(
-        match(lower(medium), '^(cpc|ppc|cpm|cpv|cpa|cpp|paid.*|retargeting|display|banner|ads?)$')
+        (medium != '' AND match(lower(medium), '^(cpc|ppc|cpm|cpv|cpa|cpp|paid.*|retargeting|display|banner|ads?)$'))
             OR click IN ('gclid', 'gbraid', 'wbraid', 'dclid', 'msclkid', 'yclid'), 'paid',
-        match(lower(medium), '^(e-?mail|newsletter)$') OR match(lower(source), '^(e-?mail|newsletter)$'), 'email',
-        match(lower(medium), '^(social.*|sm)$') OR click IN ('fbclid', 'ttclid', 'twclid', 'li_fat_id', 'epik', 'rdt_cid'), 'social',
+        (medium != '' AND match(lower(medium), '^(e-?mail|newsletter)$'))
+            OR (source != '' AND match(lower(source), '^(e-?mail|newsletter)$')), 'email',
+        (medium != '' AND match(lower(medium), '^(social.*|sm)$')) OR click IN ('fbclid', 'ttclid', 'twclid', 'li_fat_id', 'epik', 'rdt_cid'), 'social',
         lower(medium) = 'organic', 'search',
         lower(medium) = 'referral', 'referral',
         link_status != '', 'link',
