@@ -18,7 +18,19 @@ from bench.ingest.generator import run_wrk
 from bench.ingest.loading import Loading
 from bench.ingest.rounds import CONNECTIONS, GENERATOR, SERVER, Bench
 
-WAITING = ("poll", "select.epoll", "acquire", "lock", "sleep")
+WAITING = ("poll", "select.epoll", "acquire", "lock", "sleep", "recv_into")
+STARTING = (
+    "importlib",
+    "re/_",
+    "builtins.compile",
+    "marshal.loads",
+    "_imp.",
+    "io.open_code",
+    "posix.stat",
+    "exec>",
+    "eval>",
+)
+"""What a process does before it works; it would bury the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,13 @@ def profile_role(bench: Bench, role: str) -> list[Line]:
 
 
 def read_profile(path: Path) -> list[Line]:
-    """Read a profile. Times spent waiting are left out."""
+    """Read a profile. Waiting and starting are left out."""
     entries: dict[tuple[str, int, str], tuple[int, int, float, float, object]] = pstats.Stats(str(path)).stats  # type: ignore[attr-defined]
     lines = []
     for (file, number, name), (_, calls, self_s, total_s, _) in entries.items():
         where = name if file == "~" else f"{'/'.join(Path(file).parts[-2:])}:{number} {name}"
-        if not any(f"'{word}'" in name or name == word for word in WAITING):
+        is_waiting = any(f"'{word}'" in name or name == word for word in WAITING)
+        if not is_waiting and not any(word in where for word in STARTING):
             lines.append(Line(where, self_s, total_s, calls))
     return sorted(lines, key=lambda line: -line.self_s)
 
