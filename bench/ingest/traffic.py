@@ -156,7 +156,7 @@ class Traffic:
             note(noted, "page_view", touch)
             if visitor.customer and not visitor.is_signed_in and (page is shop.account or rng.random() < 0.1):
                 visitor.is_signed_in = True
-                expires_s = at_ms // 1000 + 3600
+                expires_s = at_ms // 1000 + 86_400  # the bench sends it until long after
                 signature = sign_identify(self._secret, 1, SITE.site_id, "customer", visitor.customer, expires_s)
                 note(noted, "identify", k=[{"k": "customer", "v": visitor.customer, "g": signature}])
             if page.product:
