@@ -63,7 +63,7 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     if beacon.site.url_parameters:
         parameters = _KEPT.union(beacon.site.url_parameters) - {context.link_parameter}
     if beacon.is_plain and is_harmless(beacon, address):
-        _shorten_addresses(envelope, parameters)
+        _shorten_addresses(beacon, parameters)
         return beacon
     _clean_page(beacon, envelope, parameters, address)
     for event in envelope.events:
@@ -108,7 +108,7 @@ def is_harmless(beacon: Beacon, address: str) -> bool:
 
     A few searches through the bytes in place of several through each text; most beacons pass, and False says nothing.
     Without a backslash every text stands in the body as it is. Long runs of token characters are counted: the beacon's
-    own ids are such runs, one each; as many runs as ids mean that there is no other.
+    own ids are such runs, one each; as many runs as ids mean that there is no other, but in the page's own parameters.
     """
     body, envelope = beacon.body, beacon.envelope
     if b"@" in body or b"%" in body or b"\\" in body or b"\x7f" in body or b"eyJ" in body:
@@ -119,13 +119,20 @@ def is_harmless(beacon: Beacon, address: str) -> bool:
         return False  # where control characters of Unicode would begin
     session = beacon.row.session_id != NIL_ID  # one that is no UUID may be no run either, and is not counted
     ids = len(envelope.events) + bool(envelope.visitor_id) + bool(envelope.reset_from) + session
-    return body.translate(_RUNS_TO_A).count(_LONG_RUN) == ids
+    runs = body.translate(_RUNS_TO_A).count(_LONG_RUN)
+    if runs != ids and "?" in envelope.url:  # a click id, most likely: parameters are judged one by one in any case
+        query = envelope.url.partition("?")[2].encode("utf-8", "replace")
+        runs -= query.translate(_RUNS_TO_A).count(_LONG_RUN)
+    return runs == ids
 
 
-def _shorten_addresses(envelope: Envelope, parameters: frozenset[str]) -> None:
+def _shorten_addresses(beacon: Beacon, parameters: frozenset[str]) -> None:
     """Clean the addresses of a harmless beacon."""
+    envelope = beacon.envelope
     if envelope.url and not _SHORT_URL.fullmatch(envelope.url):
-        envelope.url = clean_url(envelope.url, parameters)
+        url = clean_url(envelope.url, parameters)
+        _count(beacon, "url", envelope.url, url)
+        envelope.url = url
     if envelope.referrer and not _SHORT_URL.fullmatch(envelope.referrer):
         envelope.referrer = clean_url(envelope.referrer, parameters)
     for event in envelope.events:

@@ -18,6 +18,7 @@ from collector.accept.minimise import REMOVED
 from collector.accept.pipeline import Accepted, Refused, accept
 from collector.accept.visitor_cookie import SALT, VisitorCookie, read_cookie, write_cookie
 from collector.event import WireEvent
+from collector.metrics import read_totals
 from tests.edge_examples import ADDRESS, KEYRING, NOW_S, ORIGIN, VISITOR, make_body, make_context, make_event, make_id
 
 TOKEN = "a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6"
@@ -42,13 +43,18 @@ values = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(keys, inner, max_size=4)),
     max_leaves=12,
 )
+queries = (
+    texts.map("?utm_source={}&secret=1".format),
+    texts.map(";gclid={}".format),
+    st.just(f"?gclid={TOKEN * 2}&a={TOKEN}"),
+)
 addresses = st.one_of(
     st.just(""),
     st.builds(
         "{}{}{}{}".format,
         st.sampled_from((ORIGIN, "HTTPS://Shop.example", "http://u:p@shop.example:8080", "shop.example", "ftp://a.b")),
         st.one_of(st.just(""), texts.map("/{}".format)),
-        st.one_of(st.just(""), texts.map("?utm_source={}&secret=1".format), texts.map(";gclid={}".format)),
+        st.one_of(st.just(""), *queries),
         st.sampled_from(("", "#part", " ")),
     ),
 )
@@ -96,7 +102,13 @@ def test_the_short_way_ends_where_the_careful_way_does(beacon: dict[str, Any], i
     body = msgspec.json.encode(beacon)
     if is_ascii:  # the same texts, escaped
         body = body.decode().encode("ascii", "backslashreplace").replace(b"\\x", b"\\u00").replace(b"\\U000", b"\\u")
-    assert accept(body, make_context()) == judge_carefully(body)
+    before = dict(read_totals().counters.get("removed_values", {}))
+    answer = accept(body, make_context())
+    between = dict(read_totals().counters.get("removed_values", {}))
+    assert answer == judge_carefully(body)
+    after = dict(read_totals().counters.get("removed_values", {}))
+    for place in after:  # counted alike, too
+        assert between.get(place, 0) - before.get(place, 0) == after[place] - between.get(place, 0)
 
 
 @pytest.mark.parametrize("text", TELLING)
@@ -177,3 +189,17 @@ def test_the_cookie_is_signed_as_itsdangerous_signs() -> None:
         assert (signed == text) is (key is KEYRING.cookie_keys[0])
     assert read_cookie(KEYRING, "shop", f"{value}.{signature}=", NOW_S) is None
     assert read_cookie(KEYRING, "blog", text, NOW_S) is None
+
+
+def test_a_click_id_takes_no_careful_walk_and_hides_nothing() -> None:
+    """Long runs in the page's own parameters are judged there; one more anywhere else is still found."""
+    url = f"{ORIGIN}/shoes?gclid={TOKEN}{TOKEN}&utm_term={TOKEN}&secret={TOKEN}"
+    event = make_event(p={"note": "shoes"})
+    answer = accept(msgspec.json.encode(make_body(event, u=url)), make_context())
+    assert isinstance(answer, Accepted)
+    assert f"/shoes?gclid={TOKEN}{TOKEN}&utm_term=[removed]".encode() in answer.line
+    event["p"] = {"note": TOKEN}
+    answer = accept(msgspec.json.encode(make_body(event, u=url)), make_context())
+    assert isinstance(answer, Accepted)
+    assert b"note" in answer.line
+    assert answer.line.count(TOKEN.encode()) == 2
