@@ -89,7 +89,7 @@ def small_disk(folder: Path) -> Iterator[None]:
         yield
     finally:
         if mounted:
-            subprocess.run(["umount", str(folder)], check=True)
+            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def send(instance: RunningInstance, body: bytes, times: int = 1) -> list[tuple[int, dict[str, str]]]:
