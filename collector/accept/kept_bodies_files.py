@@ -152,7 +152,7 @@ class KeptBodies:
     # --- the thread's side
 
     def _write(self, pending: list[tuple[Reason, bytes]]) -> None:
-        if self._min_free_bytes and disk.measure_free(self._folder.parent) < self._min_free_bytes:
+        if not self._has_room():
             count_kept_body("dropped", len(pending))
             return
         for reason in dict.fromkeys(reason for reason, _ in pending):
@@ -171,6 +171,12 @@ class KeptBodies:
             else:
                 self._is_failing = False
                 count_kept_body("kept", len(frames))
+
+    def _has_room(self) -> bool:
+        try:
+            return not self._min_free_bytes or disk.measure_free(self._folder.parent) >= self._min_free_bytes
+        except OSError:
+            return False
 
     def _append(self, reason: Reason, data: bytes) -> None:
         now_ms = self._now_ms()

@@ -283,13 +283,17 @@ def test_a_disk_that_fails_costs_the_bodies_alone(tmp_path: Path, monkeypatch: p
 
 
 def test_the_last_of_the_disk_is_the_spools(tmp_path: Path) -> None:
-    """With less free than is to be left, nothing is written and nothing made; it is counted."""
+    """With less free than is to be left, or a folder that is gone, nothing is written or made; it is counted."""
     before = read_totals().counters.get("kept_bodies", {}).get("dropped", 0)
-    store = make_store(tmp_path, Clock(), min_free_bytes=2**62)
-    note(store, 1)
-    asyncio.run(store.flush())
-    assert not (tmp_path / "rejected").exists()
-    assert read_totals().counters["kept_bodies"]["dropped"] == before + 1
+    gone = tmp_path / "gone"
+    for store in (
+        make_store(tmp_path, Clock(), min_free_bytes=2**62),
+        make_store(gone, Clock(), min_free_bytes=1),
+    ):
+        note(store, 1)
+        asyncio.run(store.flush())
+    assert list(tmp_path.iterdir()) == []
+    assert read_totals().counters["kept_bodies"]["dropped"] == before + 2
 
 
 def test_a_flood_is_bounded_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
