@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.accept.decode import MAX_DEPTH, is_too_deep
@@ -51,6 +51,7 @@ def test_any_json_gets_an_answer(value: Any) -> None:
     _check(json.dumps(value).encode())
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.text(max_size=20), _JSON, max_size=8))
 def test_any_properties_can_be_written(props: dict[str, Any]) -> None:
     """Whatever a site puts into properties is either refused or stands in the line as a JSON object."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from itsdangerous import Signer
 
@@ -96,6 +96,7 @@ def judge_carefully(body: bytes) -> Accepted | Refused:
         return accept(body, make_context())
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(beacons(), st.booleans())
 def test_the_short_way_ends_where_the_careful_way_does(beacon: dict[str, Any], is_ascii: bool) -> None:
     """Whatever stands in a beacon, line, answer and refusals are the same with the shortcuts and without."""
@@ -137,6 +138,7 @@ def test_what_tells_is_removed_from_an_otherwise_plain_beacon(text: str, place: 
     assert REMOVED.encode() in answer.line
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         WireEvent,
