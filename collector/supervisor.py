@@ -273,6 +273,11 @@ class Supervisor:
         if not self._end.done():
             self._end.set_result(None)
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether somebody has asked for the end, or a role has failed for good."""
+        return self._end.done()
+
     def request_reload(self) -> None:
         """Ask for new processes in the place of those that can be replaced. Asked during one, it is done once more."""
         if self._reload is not None and not self._reload.done():

@@ -37,6 +37,7 @@ from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
 from collector.workers import START_LIMIT_S, close_listeners, count_workers, make_environ, make_web_roles
 
+READY_LIMIT_S = 10.0
 ENGINE_DRAIN_S = 1.5  # nobody loads any more when its turn comes: only a reader's statement can still run
 STOP_ORDER = ("web", "load", "stitch", "engine")
 
@@ -83,7 +84,9 @@ async def _start(
     running = [] if is_first else [await supervisor.start(web) for web in webs]
     if engine is not None and await supervisor.until(engine.announced, START_LIMIT_S, "engine") is None:
         return
-    await _migrate(config, keyring)
+    await _migrate(supervisor, config, keyring)
+    if supervisor.is_ending:
+        return
     if is_first:
         await asyncio.to_thread(_copy_sites, config, keyring)
     running = running or [await supervisor.start(web) for web in webs]
@@ -92,7 +95,9 @@ async def _start(
     for web in running:
         if await supervisor.until(web.announced, START_LIMIT_S, "web") is None:
             return
-    await _await_ready(config)
+    await _await_ready(supervisor, config)
+    if supervisor.is_ending:
+        return
     _greet(config, keyring, time.monotonic() - started)
 
 
@@ -140,22 +145,25 @@ def _settle_ports(config: Config, listeners: Sequence[socket.socket]) -> Config:
     return msgspec.structs.replace(config, **changes)
 
 
-async def _await_ready(config: Config) -> None:
+async def _await_ready(supervisor: Supervisor, config: Config) -> None:
     """Wait until web would accept a beacon; go on all the same where the disk, say, keeps it from that."""
-    for _ in range(100):
+    give_up_at = time.monotonic() + READY_LIMIT_S
+    while time.monotonic() < give_up_at and not supervisor.is_ending:
         with contextlib.suppress(OSError, TimeoutError):
             reader, writer = await asyncio.open_connection(config.host, config.port)
             writer.write(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            answer = await asyncio.wait_for(reader.read(), 5)
-            writer.close()
+            try:
+                answer = await asyncio.wait_for(reader.read(), 1)
+            finally:
+                writer.close()
             if answer.startswith(b"HTTP/1.1 200"):
                 return
         await asyncio.sleep(0.05)
 
 
-async def _migrate(config: Config, keyring: Keyring) -> None:
+async def _migrate(supervisor: Supervisor, config: Config, keyring: Keyring) -> None:
     deadline = time.monotonic() + START_LIMIT_S
-    while True:
+    while not supervisor.is_ending:
         try:
             await asyncio.to_thread(migrate, config, keyring)
         except StoreUnavailable as error:  # a server that is still starting
@@ -164,7 +172,7 @@ async def _migrate(config: Config, keyring: Keyring) -> None:
             await asyncio.sleep(0.5)
         else:
             break
-    if config.demo:
+    if config.demo and not supervisor.is_ending:
         await asyncio.to_thread(_ensure_demo_site, config, keyring)
 
 

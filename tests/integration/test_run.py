@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -102,6 +104,28 @@ def test_ctrl_c_stops_everything_and_the_second_start_finds_it_all(tmp_path: Pat
     assert "Traceback" not in second.log
     assert '"level": "error"' not in second.log
     assert "dead writer" not in second.log, "web seals its spool itself"
+
+
+def test_ctrl_c_while_it_waits_for_the_store(tmp_path: Path) -> None:
+    """A start that waits for a ClickHouse server that is away can be ended like any other."""
+    with socket.socket() as nobody:  # bound, never listening: what connects there is refused
+        nobody.bind(("127.0.0.1", 0))
+        dsn = f"http://nobody:nothing@127.0.0.1:{nobody.getsockname()[1]}/tagstitch"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "collector", "run", "--data", str(tmp_path / "data"), "--port", "0"],
+            env={**os.environ, "TAGSTITCH_DSN": dsn},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            _until(lambda: (tmp_path / "data" / "run" / "state.json").exists())
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            _, said = process.communicate()
+    assert b"Traceback" not in said
 
 
 def test_the_instance_says_how_it_is(instance: RunningInstance) -> None:
