@@ -116,10 +116,12 @@ class FaultProxy:
 
     async def _vanish(self) -> None:
         server, self._server = self._server, None
+        for listener in server.sockets if server is not None else ():
+            self._loop.remove_reader(listener.fileno())
+        for _ in range(10):  # asyncio forgets what it has just accepted, if the server is closed before it has a task
+            await asyncio.sleep(0)
         if server is not None:
             server.close()
-        for _ in range(10):  # what was accepted a moment ago has its task only after some turns of the loop
-            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
