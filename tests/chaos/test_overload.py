@@ -41,7 +41,8 @@ def test_sheds_and_recovers(tmp_path: Path) -> None:
         "TAGSTITCH_TRUSTED_PROXIES": "127.0.0.0/8",  # this machine itself is not held to a rate
     }
     storms = (("503", 3 * MOST_CONNECTIONS, ""), ("429", MOST_CONNECTIONS - 4, "203.0.113.7"))
-    injected = f"senders that aim at twice the measured maximum, {STORM_S} s: {MOST_CONNECTIONS} connections; address_rate"
+    bounds = f"{STORM_S} s: {MOST_CONNECTIONS} connections; address_rate"
+    injected = f"senders that aim at twice the measured maximum, {bounds}"
     with (
         chaos_case("overload", injected, len(storms)) as outcome,
         running_chaos(tmp_path, environ=settings) as instance,
