@@ -128,14 +128,14 @@ class Collector:
         cores = str(core) if workers == 1 else f"{core}-{core + workers - 1}"
         web = self._start("web", cores, *more, program=program)
         web.port = port
-        _await_port(web)
+        _await_answers(web, 1 if workers == 1 else 16 * workers)
         return web
 
     def start_engine(self, core: int) -> Process:
         """Start the engine, and see that schema and site are there."""
         engine = self._start("engine", str(core), "--engine-port", str(self.engine_port))
         engine.port = self.engine_port
-        _await_port(engine)
+        _await_answers(engine)
         migrate(self.config, self.keyring)
         with self.open_store() as store:
             add_site(store, SITE, replace=True)
@@ -199,7 +199,7 @@ def running_raw(core: int) -> Iterator[Process]:
         popen = subprocess.Popen(argv, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL)
         process = Process("raw", popen, listener.getsockname()[1])
     try:
-        _await_port(process)
+        _await_answers(process)
         yield process
     finally:
         process.stop()
@@ -211,11 +211,21 @@ def _find_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _await_port(process: Process) -> None:
+def _await_answers(process: Process, connections: int = 1) -> None:
+    """Wait until so many new connections in a row are answered: with several web processes each must be ready.
+
+    A listening socket alone says nothing, for who starts the processes holds it already.
+    """
     deadline = time.monotonic() + START_S
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", process.port), 1):
-            return
+    answered = 0
+    while answered < connections:
+        try:
+            with socket.create_connection(("127.0.0.1", process.port), 1) as probe:
+                probe.settimeout(5)
+                probe.sendall(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                answered = answered + 1 if probe.recv(64).startswith(b"HTTP/1.1 ") else 0
+        except OSError:
+            answered = 0
+            time.sleep(0.05)
         if process.popen.poll() is not None or time.monotonic() > deadline:
             raise ProcessError(f"{process.name} did not start: {process.read_last_words()}")
-        time.sleep(0.05)
