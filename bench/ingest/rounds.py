@@ -81,6 +81,8 @@ def measure_acks(bench: Bench) -> None:
         with running_raw(SERVER) as raw:
             for name, ammunition in (("1", bench.one), ("20", bench.twenty)):
                 for process, label in ((raw, "raw"), (web, "ack")):
+                    bench.step(f"{label}, warming up")
+                    run_wrk(process.port, ammunition, connections=CONNECTIONS, seconds=1, core=GENERATOR)
                     bench.step(f"{label}, {name} a request")
                     shot, cpu_s = bench.fire(process, ammunition)
                     bench.note(f"{label}_{name}_per_s", shot.per_s)
