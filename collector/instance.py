@@ -23,6 +23,8 @@ from collector.config import Config
 from collector.errors import InstanceBusy, InstanceError
 
 FORMAT = 1
+MAY_COME_BEFORE = frozenset(("lock", "secrets.json", "spool", "lost+found"))
+"""What a new folder may hold: the lock, secrets that were copied from another host, a disk mounted for the spool."""
 MARKER = "tagstitch.json"
 
 
@@ -79,7 +81,7 @@ def open_instance(path: Path, *, lock: bool) -> Instance:
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not marker_path.exists():
-            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in {"lock", "secrets.json"})
+            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in MAY_COME_BEFORE)
             if strangers:
                 raise InstanceError(
                     path, f"it is no tagstitch folder (it holds {strangers[0]}): choose another one with --data"

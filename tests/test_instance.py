@@ -29,6 +29,13 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_disk_that_is_mounted_for_the_spool_may_come_first(tmp_path: Path) -> None:
+    """The spool may have a disk of its own before the first start."""
+    (tmp_path / "spool" / "lost+found").mkdir(parents=True)
+    open_instance(tmp_path, lock=False)
+    assert (tmp_path / "tagstitch.json").is_file()
+
+
 def test_a_newer_folder_is_left_alone(tmp_path: Path) -> None:
     """An older program says that it is too old."""
     (tmp_path / "tagstitch.json").write_text('{"format": 99}')

@@ -22,6 +22,7 @@ from collector.doctor.store import LATE_S, check_store
 from collector.errors import KeyringError
 from collector.instance import FORMAT, MARKER, Marker, read_state
 from collector.keyring import ENVIRONMENT_NAME, read_keyring
+from collector.spool.reader import list_folders
 from collector.spool.segments import list_segments
 
 WEB_PATIENCE_S = 5.0
@@ -141,7 +142,7 @@ def check_spool(config: Config) -> Iterator[Finding]:
     waiting = oldest_s = 0.0
     damaged = 0
     try:
-        for folder in sorted(spool.iterdir()) if spool.is_dir() else ():
+        for folder in list_folders(spool):
             for path in (*list_segments(folder, is_open=False), *list_segments(folder, is_open=True)):
                 state = path.stat()
                 if state.st_size:

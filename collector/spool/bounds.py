@@ -13,6 +13,7 @@ from pathlib import Path
 from collector import disk
 from collector.errors import SpoolFull
 from collector.logs import get_logger
+from collector.spool.reader import list_folders
 from collector.spool.segments import list_segments
 
 MEASURE_INTERVAL_S = 1.0
@@ -62,13 +63,12 @@ class SpoolBounds:
         """Measure anew, and say so in the log when the spool begins or ends to refuse. Raises OSError."""
         self.measure_at = self._clock() + MEASURE_INTERVAL_S
         used = 0
-        for folder in self._folder.parent.iterdir():
-            if folder.is_dir():
-                for path in folder.iterdir():
-                    try:
-                        used += path.stat().st_size
-                    except FileNotFoundError:  # the loader was faster
-                        continue
+        for folder in list_folders(self._folder.parent):
+            for path in folder.iterdir():
+                try:
+                    used += path.stat().st_size
+                except FileNotFoundError:  # the loader was faster
+                    continue
         self.used_bytes = used
         self.free_bytes = disk.measure_free(self._folder)
         self.backlog = len(list_segments(self._folder, is_open=False))
