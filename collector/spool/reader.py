@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 def list_folders(spool: Path) -> list[Path]:
-    """Return the writers' folders by name; none where there is no spool yet. A disk of its own brings a folder along."""
+    """Return the writers' folders by name; none where there is no spool yet."""
     try:
         return sorted(path for path in spool.iterdir() if path.name != "lost+found" and path.is_dir())
     except FileNotFoundError:
