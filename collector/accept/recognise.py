@@ -10,14 +10,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ua_parser
-from crawleruseragents import CRAWLER_USER_AGENTS_DATA
-from ua_parser_rs import UserAgentExtractor
 from user_agents import parsers
 
 from collector.accept.minimise import clean_text
+from collector.accept.robots import is_crawler
 from collector.event import Beacon, Context, Rejected
 
 MAX_USER_AGENT_CHARS = 512
@@ -79,18 +78,6 @@ def _find_robot(client: Client, automation: int, context: Context) -> str:
     if context.prefetch:
         return "prefetch"
     return "automation" if automation else ""
-
-
-def is_crawler(text: str) -> bool:
-    """Whether the text names a robot on the kept list."""
-    return _load_crawlers().extract(text) is not None
-
-
-@lru_cache(maxsize=1)
-def _load_crawlers() -> Any:
-    """Give the list's 1,500 patterns to the engine in Rust: the package's own search takes sixty times as long."""
-    nothing = ("crawler", None, None, None, None)
-    return UserAgentExtractor([(f"({crawler['pattern']})", *nothing) for crawler in CRAWLER_USER_AGENTS_DATA])
 
 
 @lru_cache(maxsize=8192)

@@ -8,7 +8,8 @@ import pytest
 import user_agents
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
-from collector.accept.recognise import MAX_USER_AGENT_CHARS, is_crawler, recognise_client, truncate_address
+from collector.accept.recognise import MAX_USER_AGENT_CHARS, recognise_client, truncate_address
+from collector.accept.robots import find_stretches, is_crawler
 from tests.edge_examples import ADDRESS, CHROME, SITE, make_body, make_context, take
 
 IPHONE = (
@@ -122,7 +123,25 @@ def test_excluded_networks_are_not_kept() -> None:
     take(make_body(), make_context(site=site, address=""))
 
 
-def test_the_list_of_robots_reads_the_same_in_the_fast_engine() -> None:
+@pytest.mark.parametrize(
+    ("pattern", "stretches"),
+    [
+        ("Googlebot\\/", {"Goog", "oogl", "ogle", "gleb", "lebo", "ebot", "bot/"}),
+        ("[cC]rawlers?", {"rawl", "awle", "wler"}),
+        ("abcd+ef", {"abcd"}),
+        ("ab.cd", set()),
+        ("\\bword", {"word"}),
+        ("one|other", set()),
+        ("(^| )sentry", set()),
+        ("Owler \\(ows", {"Owle", "wler", "ler ", "er (", "r (o", " (ow", "(ows"}),
+    ],
+)
+def test_a_pattern_is_filed_under_what_every_match_holds(pattern: str, stretches: set[str]) -> None:
+    """What may be absent, and what stands in brackets or between alternatives, is no part of it."""
+    assert find_stretches(pattern) == stretches
+
+
+def test_the_list_of_robots_reads_the_same_when_it_is_filed() -> None:
     """Every example of the kept list, and browsers besides, are judged as the package itself judges them."""
     examples = [text for crawler in CRAWLER_USER_AGENTS_DATA for text in crawler.get("instances", ())]
     assert len(examples) > 1000
