@@ -38,7 +38,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from collector import disk
-from collector.accept.kept_bodies import KEPT_REASONS, KeptBody, decode_kept, encode_kept, make_kept
+from collector.accept.kept_bodies import KEPT_REASONS, MAX_KEPT_BYTES, KeptBody, decode_kept, encode_kept, make_kept
 from collector.accept.pipeline import Accepted, Refused
 from collector.event import Context, Reason
 from collector.keyring import Keyring
@@ -56,6 +56,9 @@ MAX_PENDING_BYTES = 4_194_304
 """More waits in memory for no second: what comes beyond is dropped and counted."""
 MAX_PENDING = 500
 """The same by number: making one costs as much as judging a beacon, and a flood must not cost twice."""
+MAX_CPU_S = 0.1
+"""Most seconds of the processor between two writes. Attempts count, also those of which nothing is kept: what is made
+of a long text may cost far more than its judgement did."""
 DAY_MS = 86_400_000
 NONCE_BYTES = 12
 
@@ -88,10 +91,12 @@ class KeptBodies:
         max_bytes: int,
         min_free_bytes: int = 0,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
         """`data`: the instance's folder. `keep_days`, `max_bytes`: 0 keeps nothing, and what is there goes.
 
         `min_free_bytes`: with less free disk nothing is written; what is left is the spool's.
+        `cpu_s`: seconds of the processor that the calling thread has used.
         """
         self._folder = data / FOLDER
         self._writer = writer
@@ -100,6 +105,8 @@ class KeptBodies:
         self._max_bytes = max_bytes
         self._min_free_bytes = min_free_bytes
         self._now_ms = now_ms
+        self._cpu_s = cpu_s
+        self._spent_s = 0.0  # since the last write
         self._pending: list[tuple[Reason, bytes]] = []
         self._pending_bytes = 0
         self._files: dict[Reason, KeptFile] = {}  # those that grow
@@ -108,20 +115,26 @@ class KeptBodies:
         self._task: asyncio.Task[None] | None = None
 
     def note(self, body: bytes, context: Context, outcome: Accepted | Refused) -> None:
-        """Keep what may be kept of a body that was refused, whole or in part. Costs nothing where nothing was."""
+        """Keep what may be kept of a body that was refused, whole or in part. Costs nothing where nothing was.
+
+        A body of more than MAX_KEPT_BYTES is dropped unread: reducing it would cost more than it is worth.
+        """
         refused = (outcome.rejected,) if isinstance(outcome, Refused) else outcome.rejected
         if not refused or not self._keep_days or not self._max_bytes:
             return
         if KEPT_REASONS.isdisjoint(rejected.reason for rejected in refused):
             return
-        if len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES:
+        is_full = len(self._pending) >= MAX_PENDING or self._pending_bytes >= MAX_PENDING_BYTES
+        if is_full or self._spent_s >= MAX_CPU_S or len(body) > MAX_KEPT_BYTES:
             count_kept_body("dropped")
             return
+        began_s = self._cpu_s()
         kept = make_kept(body, context, outcome, self._keep_days)
         if kept is not None:
             frame = seal(self._keyring, kept)
             self._pending.append((kept.reason, frame))
             self._pending_bytes += len(frame)
+        self._spent_s += self._cpu_s() - began_s
 
     def start(self) -> None:
         """Write from now on, until `stop`."""
@@ -138,6 +151,7 @@ class KeptBodies:
     async def flush(self) -> None:
         """Write what waits, in a thread."""
         pending, self._pending, self._pending_bytes = self._pending, [], 0
+        self._spent_s = 0.0
         if pending:
             await asyncio.to_thread(self._write, pending)
 

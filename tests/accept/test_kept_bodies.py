@@ -11,10 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from collector import disk
-from collector.accept.kept_bodies import KeptBody, make_kept
+from collector.accept import kept_bodies_files
+from collector.accept.kept_bodies import MAX_KEPT_BYTES, KeptBody, make_kept
 from collector.accept.kept_bodies_files import (
     DAY_MS,
     FILE_MS,
+    MAX_CPU_S,
     MAX_PENDING,
     KeptBodies,
     list_files,
@@ -182,8 +184,9 @@ def note(store: KeptBodies, number: int, context: Context | None = None, **chang
     store.note(raw, context, accept(raw, context))
 
 
-def make_store(data: Path, clock: Clock, **bounds: int) -> KeptBodies:
-    return KeptBodies(data, "web-0", KEYRING, now_ms=clock, **{"keep_days": 7, "max_bytes": 1_000_000, **bounds})
+def make_store(data: Path, clock: Clock, **bounds: Any) -> KeptBodies:
+    usual: dict[str, Any] = {"keep_days": 7, "max_bytes": 1_000_000, "cpu_s": lambda: 0.0}
+    return KeptBodies(data, "web-0", KEYRING, now_ms=clock, **{**usual, **bounds})
 
 
 def read_all(data: Path) -> list[str]:
@@ -258,6 +261,45 @@ def test_a_flood_waits_nowhere(tmp_path: Path) -> None:
     asyncio.run(store.flush())
     assert len(read_all(tmp_path)) == MAX_PENDING
     assert read_totals().counters["kept_bodies"]["dropped"] == before + 5
+
+
+def _count_attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the size of each body of which something is made."""
+    sizes: list[int] = []
+
+    def make(body: bytes, *rest: Any) -> KeptBody | None:
+        sizes.append(len(body))
+        return make_kept(body, *rest)
+
+    monkeypatch.setattr(kept_bodies_files, "make_kept", make)
+    return sizes
+
+
+def test_a_body_that_is_too_large_is_not_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reducing a long text may take a hundred times what its judgement took, and it could not be kept anyway."""
+    sizes = _count_attempts(monkeypatch)
+    before = read_totals().counters.get("kept_bodies", {}).get("dropped", 0)
+    store = make_store(tmp_path, Clock())
+    stranger = make_context(sites=SiteBook())
+    for length in (MAX_KEPT_BYTES // 2, MAX_KEPT_BYTES):
+        note(store, 1, stranger, s="unknown", c="s", u="https://x.example/" + "x" * length)
+    assert len(sizes) == 1
+    assert sizes[0] <= MAX_KEPT_BYTES
+    assert read_totals().counters["kept_bodies"]["dropped"] == before + 1
+
+
+def test_attempts_are_bounded_by_what_they_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body of which nothing is kept costs its making all the same; after the next write there is time again."""
+    sizes = _count_attempts(monkeypatch)
+    ticks = iter(range(1000))
+    store = make_store(tmp_path, Clock(), cpu_s=lambda: next(ticks) * MAX_CPU_S / 4)
+    for number in range(20):
+        note(store, number, make_context(sites=SiteBook()), s="unknown")  # no consent: nothing may be kept
+    assert len(sizes) == 4
+    asyncio.run(store.flush())
+    note(store, 1)
+    asyncio.run(store.flush())
+    assert read_all(tmp_path) == [make_id(1)]
 
 
 def test_a_disk_that_fails_costs_the_bodies_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
