@@ -86,6 +86,7 @@ class Rejected(msgspec.Struct, frozen=True):
     step: str = ""
     field: str = ""  # path of the field, such as "e[3].p.price"; never its value
     event_id: str = ""
+    retry_after_s: int = 0  # in how many seconds the same would be taken; 0: not known
 
 
 # --- the wire -----------------------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ class Context(msgspec.Struct, frozen=True):
     issuer_keys: KeyBook | None = None  # the public keys of those who issue ID tokens
     link_parameter: str = "lt"  # never kept in an address
     day_salt: bytes = b""  # the salt of the day; empty where no site is cookieless
-    admit_events: Callable[[Site, int], bool] = lambda site, events: True  # whether the site's rate lets them in
+    judge_rate: Callable[[Site, int], int] = lambda site, events: 0  # seconds until the site's rate lets them in
 
 
 class Beacon(msgspec.Struct):

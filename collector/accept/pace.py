@@ -9,7 +9,6 @@ from collector.event import Beacon, Context, Reason, Rejected
 
 
 def pace(beacon: Beacon, context: Context) -> Beacon | Rejected:
-    """Ask whether the site may take so many events more, where it has a rate at all."""
-    if beacon.site.rate and not context.admit_events(beacon.site, len(beacon.envelope.events)):
-        return Rejected(Reason.RATE)
-    return beacon
+    """Ask whether the site may take so many events more, where it has a rate; a refusal says how long to wait."""
+    wait_s = context.judge_rate(beacon.site, len(beacon.envelope.events)) if beacon.site.rate else 0
+    return Rejected(Reason.RATE, retry_after_s=wait_s) if wait_s else beacon

@@ -108,9 +108,9 @@ def accept(body: bytes, context: Context) -> Accepted | Refused:
     )
 
 
-def refuse_unread(reason: Reason, body_bytes: int, context: Context) -> Refused:
+def refuse_unread(reason: Reason, body_bytes: int, context: Context, retry_after_s: int = 0) -> Refused:
     """Refuse a body that was never read to its end, by its size (0: not known)."""
-    rejected = Rejected(reason, step="read")
+    rejected = Rejected(reason, step="read", retry_after_s=retry_after_s)
     row = RejectedRow(step="read", reason=reason, body_bytes=body_bytes)
     count_rejected("read", reason)
     return Refused(Refusal(context.received_at_ms, "", "", row), rejected)

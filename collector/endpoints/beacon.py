@@ -142,9 +142,9 @@ class Beacons:
         retry_after_s = self._edge.limits.judge_address(facts.context.address)
         if not retry_after_s:
             return None
-        refused = refuse_unread(Reason.RATE, max(facts.content_length, 0), facts.context)
+        refused = refuse_unread(Reason.RATE, max(facts.content_length, 0), facts.context, retry_after_s)
         self._edge.refusals.note(refused.refusal)
-        return self._answer_refusal(refused, facts, retry_after_s)
+        return self._answer_refusal(refused, facts)
 
     def _judge(self, body: bytes | Reason, facts: RequestFacts) -> Accepted | Answer:
         """Judge a body, or what was wrong with it. Accepted is to be spooled before it is answered."""
@@ -189,7 +189,7 @@ class Beacons:
             answer = self._plain_answers[origin] = Answer(204, headers, written=write_headers(headers))
         return answer
 
-    def _answer_refusal(self, outcome: Refused, facts: RequestFacts, retry_after_s: int = _RETRY_AFTER_S) -> Answer:
+    def _answer_refusal(self, outcome: Refused, facts: RequestFacts) -> Answer:
         reason = outcome.rejected.reason
         # A page that is not on this site's list shall not even read why.
         headers = list(BASE) if reason is Reason.ORIGIN else self._start_headers(facts)
@@ -201,7 +201,7 @@ class Beacons:
         if reason in QUIET:
             return Answer(204, headers)
         if reason in RETRYABLE:
-            headers.append((b"retry-after", str(retry_after_s).encode()))
+            headers.append((b"retry-after", str(outcome.rejected.retry_after_s or _RETRY_AFTER_S).encode()))
         if outcome.rejected.step == "read":
             headers.append((b"connection", b"close"))  # what is left of the body is not waited for
         text = {

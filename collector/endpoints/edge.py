@@ -23,7 +23,7 @@ from collector.endpoints.plain import Headers
 from collector.event import Context
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
-from collector.sites.book import Site, SiteBook
+from collector.sites.book import SiteBook
 
 MAX_KNOWN_HOPS_BYTES = 128
 """A longer X-Forwarded-For is read anew each time, so that what is kept of them stays small."""
@@ -97,12 +97,6 @@ class Edge:
             address_burst=self.config.address_burst,
             workers=max(1, self.config.web_workers),
         )
-
-    @cached_property
-    def admit_events(self) -> Callable[[Site, int], bool]:
-        """What lets events in as far as their site's rate allows."""
-        limits = self.limits
-        return lambda site, events: not limits.judge_site(site, events)
 
     @cached_property
     def refusals(self) -> Refusals:
@@ -180,7 +174,7 @@ def read_head(
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
         issuer_keys=edge.issuer_keys,
-        admit_events=edge.admit_events,
+        judge_rate=edge.limits.judge_site,
         link_parameter=edge.config.link_parameter,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
     )

@@ -24,6 +24,9 @@ from collector.metrics import count_limited
 from collector.sites.book import Site
 
 MOST_KEYS = 16_384
+MAX_WAIT_S = 300
+"""The longest that anybody is told to wait. One large beacon may take a small rate an hour to work off; who comes again
+earlier is told again, and a sender that is told an hour may be gone by then."""
 SITE_BURST_S = 10.0
 """How many seconds' worth of its rate a site may have at once."""
 
@@ -77,7 +80,7 @@ class Pace:
 
 
 class RateLimits:
-    """The rates of one web process. Answers are seconds for Retry-After; 0: admitted."""
+    """The rates of one web process. Answers are seconds for Retry-After, MAX_WAIT_S at most; 0: admitted."""
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class RateLimits:
         wait_s = self._addresses.find_wait_s(key, self._cost_s, self._patience_s)
         if wait_s:
             count_limited("address")
-        return math.ceil(wait_s)
+        return min(math.ceil(wait_s), MAX_WAIT_S)
 
     def judge_site(self, site: Site, events: int) -> int:
         """Count events for this site. One beacon may be as large as any: it is worked off before the next one."""
@@ -113,7 +116,7 @@ class RateLimits:
         wait_s = self._sites.find_wait_s(site.site_id, events * self._workers / site.rate, SITE_BURST_S)
         if wait_s:
             count_limited("site")
-        return math.ceil(wait_s)
+        return min(math.ceil(wait_s), MAX_WAIT_S)
 
 
 class OpenConnections:

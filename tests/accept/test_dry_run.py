@@ -164,6 +164,6 @@ def test_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("count_step", "count_accepted", "count_rejected"):
         monkeypatch.setattr(f"collector.accept.pipeline.{name}", fail)
     site = msgspec.structs.replace(make_context().sites.sites["shop"], rate=1)
-    assert _run(make_body(make_event(1), make_event(2, t=0)), make_context(site=site, admit_events=fail)).accepted
+    assert _run(make_body(make_event(1), make_event(2, t=0)), make_context(site=site, judge_rate=fail)).accepted
     assert not _run(b"no json").accepted
     assert VISITOR in msgspec.json.encode(_run(make_body()).row).decode()

@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from collector.config import Config
 from collector.endpoints import beacon, pixel
 from collector.endpoints.edge import Edge
-from collector.endpoints.limits import SITE_BURST_S, Pace, RateLimits, find_key
+from collector.endpoints.limits import MAX_WAIT_S, SITE_BURST_S, Pace, RateLimits, find_key
 from collector.errors import ConfigError
 from collector.event import LandingRow
 from collector.metrics import read_totals
@@ -190,6 +190,31 @@ def test_a_site_over_its_rate() -> None:
     assert {row.site_id for row in web.rows} == {"shop"}
     web.clock.now_s += 60
     assert web.send(body=three).status_code == 204
+
+
+def test_a_site_over_its_rate_is_told_when_to_come_again() -> None:
+    """The wait is the site's own: just before its end the same is refused again, after it it passes."""
+    web = Web(rate=10)
+    many = msgspec.json.encode(make_body(*(make_event(i=make_id(n)) for n in range(400))))
+    assert web.send(body=many).status_code == 204
+    refused = web.send()
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, str(int(400 / 10 - SITE_BURST_S)))
+    web.clock.now_s += int(refused.headers["retry-after"]) - 0.5
+    early = web.send()
+    assert (early.status_code, early.headers["retry-after"]) == (429, "1")
+    web.clock.now_s += 1
+    assert web.send().status_code == 204
+
+
+def test_nobody_is_told_to_wait_for_ever() -> None:
+    """A beacon that takes a small rate an hour to work off: who comes after the longest wait is told again."""
+    web = Web(rate=0.1)
+    many = msgspec.json.encode(make_body(*(make_event(i=make_id(n)) for n in range(400))))
+    assert web.send(body=many).status_code == 204
+    assert [web.send().headers["retry-after"] for _ in range(2)] == [str(MAX_WAIT_S)] * 2
+    limits = RateLimits(address_rate=1, address_burst=100, workers=8, clock=web.clock)
+    site = msgspec.structs.replace(SITE, rate=0.01)
+    assert [limits.judge_site(site, 500) for _ in range(2)] == [0, MAX_WAIT_S]
 
 
 def test_other_origins_use_nothing_of_a_sites_rate_up() -> None:
