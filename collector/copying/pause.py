@@ -55,21 +55,24 @@ class Pause:
 def paused_loading(data: Path, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[Pause]:
     """Pause loading; go on after it, unless the pause is to be kept or loading was paused before.
 
-    Raises InstanceError where the loader does not come to rest, or a batch stays unsettled.
+    Raises InstanceError where the loader does not come to rest, or a batch stays unsettled. A pause that somebody else
+    began is never ended here, not for a moment: whoever switched it on may be at work on the store.
     """
     began_ms = time.time_ns() // 1_000_000
     changed = set_maintenance(data, True)
     pause = Pause()
     try:
         with contextlib.ExitStack() as holds:
-            _await_loader(data, began_ms, holds, sleep)
+            _await_loader(data, began_ms, holds, sleep, is_ours=changed)
             yield pause
     finally:
         if changed and not pause.is_kept:
             set_maintenance(data, False)
 
 
-def _await_loader(data: Path, began_ms: int, holds: contextlib.ExitStack, sleep: Callable[[float], None]) -> None:
+def _await_loader(
+    data: Path, began_ms: int, holds: contextlib.ExitStack, sleep: Callable[[float], None], *, is_ours: bool
+) -> None:
     folder = data / "load"
     give_up_at = time.monotonic() + LOADER_PATIENCE_S
     while True:
@@ -85,7 +88,12 @@ def _await_loader(data: Path, began_ms: int, holds: contextlib.ExitStack, sleep:
         if status is not None and status.paused == MAINTENANCE and status.at_ms >= began_ms:
             if not has_unsettled_batch(folder):
                 return
-            # It was paused with a batch on its way, now or by an earlier pause. Let it finish that, then look again.
+            if not is_ours:
+                raise InstanceError(
+                    data,
+                    "a batch is unsettled: end maintenance first (`tagstitch maintenance off`), so that it is loaded",
+                )
+            # We have paused it with a batch on its way. Let it finish that, then look again.
             set_maintenance(data, False)
             sleep(SETTLE_S)
             began_ms = time.time_ns() // 1_000_000

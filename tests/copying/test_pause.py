@@ -90,6 +90,24 @@ def test_a_batch_on_its_way_may_finish(data: Path, monkeypatch: pytest.MonkeyPat
     disk.close(lock)
 
 
+def test_a_batch_under_a_pause_of_somebody_else(data: Path) -> None:
+    """Maintenance that was on before is not ended for a moment either: it is said that it has to be."""
+    lock = disk.take_lock(data / "load" / "lock")
+    assert lock is not None
+    journal = freeze_batch(data)
+    set_maintenance(data, True)
+    say(data, "maintenance")
+
+    def wait(_: float) -> None:
+        raise AssertionError("the pause was ended")
+
+    with pytest.raises(InstanceError, match="end maintenance first"), paused_loading(data, sleep=wait):
+        raise AssertionError("must not be reached")
+    assert is_maintenance(data)
+    journal.close()
+    disk.close(lock)
+
+
 def test_a_pause_of_somebody_else_stays(data: Path) -> None:
     """Maintenance that was on before is not ours to end."""
     set_maintenance(data, True)
