@@ -44,8 +44,8 @@ def copy(
     beacons come in and are loaded as always. Interrupted or killed, it goes on where it was. Then, when you are ready
     to switch, with --finish: loading pauses (beacons are accepted to disk), the rest is copied, both stores are
     compared by counts and checksums, and the steps to switch are printed. Ends with status 1 where they differ;
-    loading then goes on as before. Where the loader is stopped, --finish holds its lock (load/lock) meanwhile: a loader
-    that is started then, by `run` as well, cannot load before this command has ended.
+    loading then goes on as before. Where the loader is stopped, --finish holds its lock (load/lock) meanwhile: a `run`
+    that is started then cannot load, and ends with "another loader runs here"; start it after this command.
 
     \b
         tagstitch copy --to https://tagstitch:PASSWORD@ch.example:8443/tagstitch --dry-run
