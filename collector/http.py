@@ -97,6 +97,11 @@ class HardenedProtocol(HttpToolsProtocol):
         self._disarm()
         self._stop_waiting_for_reader()
         self._unset_keepalive_if_required()
+        # uvicorn tells the newest cycle alone: one that is under way before it would write to nobody, and raise.
+        for cycle in self._find_unanswered():
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -45,11 +45,12 @@ def configure_logs(role: str, level: str = "info", form: str = "auto") -> None:
     # Libraries that log by the standard way (uvicorn above all) go through the same renderer.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    # urllib3 names the addresses that it asks again, and bound parameters travel in them. Here and not by its level,
+    # which a library that uses it sets anew.
+    handler.addFilter(lambda record: record.levelno >= logging.ERROR or not record.name.startswith("urllib3"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    # It names the addresses that it asks again, and bound parameters travel in them.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

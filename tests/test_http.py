@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -519,6 +520,22 @@ def test_a_refused_request_behind_unanswered_ones(web: Running, caplog: pytest.L
     for bad in (b"GET / HTTP/1.1\r\n\r\n", b"\x00", b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * (MAX_HEADERS + 9)):
         for count in (1, 2, 5):
             assert web.ask(good * count + bad).count(b"HTTP/1.1") <= count
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_client_that_leaves_several_requests_behind(
+    web: Running, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    """Every request that is under way or waits hears that the client has gone: nothing is written to nobody."""
+    for is_reset in (False, True) * 10:
+        with socket.create_connection(("127.0.0.1", web.port), PATIENCE_S) as connection:
+            if is_reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(b"POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx" * count)
+            if not is_reset:
+                connection.shutdown(socket.SHUT_WR)
+    assert web.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
     assert caplog.records == []
 
 

@@ -76,3 +76,14 @@ except ValueError:
     assert "in handle" in text
     for canary in ("jane", "203.0.113", "eyJ", "variable"):
         assert canary not in text, canary
+
+
+def test_a_library_that_is_loud_again_says_no_address() -> None:
+    """urllib3 writes the whole address that it asks again; another library sets its level, after ours was set."""
+    code = (
+        'logging.getLogger("urllib3").setLevel(logging.DEBUG);'
+        'logging.getLogger("urllib3.connectionpool").warning("Retrying: /?param_customer=jane.doe");'
+        'logging.getLogger("other").warning("is heard")'
+    )
+    (line,) = write(code)
+    assert json.loads(line)["event"] == "is heard"

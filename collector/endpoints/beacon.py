@@ -116,7 +116,8 @@ class Beacons:
             return
         body: bytes | Reason = request.body
         max_bytes = edge.config.max_body_bytes
-        if facts.content_encoding or facts.content_length > max_bytes:
+        # Zeros in front make a stated length longer than is read: what came counts as well.
+        if facts.content_encoding or max(facts.content_length, len(request.body)) > max_bytes:
             problem = check_head(facts.content_length, facts.content_encoding, max_bytes)
             body = problem or decode_body(request.body, facts.content_encoding, max_bytes)
         outcome = self._judge(body, facts)
