@@ -11,7 +11,7 @@ answer.) `flush` before the spool is closed writes what is left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -32,6 +32,9 @@ class Spool(Protocol):
 
     async def append(self, line: bytes) -> None:
         """Return once the line is on disk. Raises SpoolFull or SpoolError."""
+
+    async def append_all(self, lines: Sequence[bytes]) -> None:
+        """Return once all lines are on disk. Raises SpoolFull, then none of them is stored, or SpoolError."""
 
     def put(self, line: bytes, done: Callable[[SpoolError | None], None]) -> None:
         """Call `done` once the line is on disk, or cannot be. Raises SpoolFull or SpoolError."""

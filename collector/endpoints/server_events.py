@@ -201,16 +201,17 @@ class ServerEvents:
         )
 
     async def _spool(self, lines: list[bytes]) -> int:
-        """Store the lines. Return 0, or after how many seconds the sender should try again."""
-        answers = await asyncio.gather(*(self._edge.spool.append(line) for line in lines), return_exceptions=True)
-        retry_after_s = 0
-        for answer in answers:
-            if isinstance(answer, SpoolError):
-                after_s = answer.retry_after_s if isinstance(answer, SpoolFull) else _RETRY_AFTER_S
-                retry_after_s = max(retry_after_s, after_s)
-            elif isinstance(answer, BaseException):
-                raise answer
-        return retry_after_s
+        """Store the lines, all or none. Return 0, or after how many seconds the sender should try again.
+
+        A part that was stored would be doubled by the next try, where calls have no message id of their own.
+        """
+        try:
+            await self._edge.spool.append_all(lines)
+        except SpoolFull as full:
+            return full.retry_after_s
+        except SpoolError:
+            return _RETRY_AFTER_S
+        return 0
 
     def _note(self, rejected: Rejected, key: ApiKey, facts: RequestFacts, body_bytes: int) -> None:
         """Count a request that is refused as a whole, for the site of its key."""

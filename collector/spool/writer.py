@@ -41,7 +41,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ class SpoolCounts:
 Done = Callable[[SpoolError | None], None]
 """Called in the event loop: with None once the line is durable, else with what went wrong."""
 
-_Waiting = tuple[bytes, Done]
+_Waiting = tuple[bytes, int, Done]  # what is written as one, how many frames it is
 
 
 class SpoolWriter:
@@ -154,18 +154,32 @@ class SpoolWriter:
         self.put(line, partial(_settle_future, future))
         await future
 
+    async def append_all(self, lines: Sequence[bytes]) -> None:
+        """Store lines as one: where a bound is reached, none of them. Returns when all are durable.
+
+        They are admitted by their sum and written at once, in order. With the same errors as `append`.
+        """
+        if not lines:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        frames = [encode_frame(line) for line in lines]
+        self._put(b"".join(frames), len(frames), partial(_settle_future, future))
+        await future
+
     def put(self, line: bytes, done: Done) -> None:
         """Store one line, as `append` does and with the same errors, and call `done` when that is decided.
 
         To be called from the event loop. The thread is woken once for all lines of one round of the loop, so that what
         came together is written together.
         """
-        frame = encode_frame(line)
+        self._put(encode_frame(line), 1, done)
+
+    def _put(self, data: bytes, frames: int, done: Done) -> None:
         self._loop = asyncio.get_running_loop()
         with self._lock:
-            self._admit(len(frame))
-            self._waiting.append((frame, done))
-            self._unwritten_bytes += len(frame)
+            self._admit(len(data))
+            self._waiting.append((data, frames, done))
+            self._unwritten_bytes += len(data)
             if not self._is_idle or self._is_waking:
                 return
             self._is_waking = True
@@ -245,8 +259,8 @@ class SpoolWriter:
                 self._changed.wait(due_s if due_s < threading.TIMEOUT_MAX else None)
                 self._is_idle = False
             size = count = 0
-            for frame, _ in self._waiting:
-                size += len(frame)
+            for part, _, _ in self._waiting:
+                size += len(part)
                 if count and size > GROUP_BYTES:
                     break
                 count += 1
@@ -255,7 +269,7 @@ class SpoolWriter:
 
     def _commit(self, group: list[_Waiting]) -> None:
         began = self._clock()
-        data = b"".join([frame for frame, _ in group])
+        data = b"".join([part for part, _, _ in group])
         failure: SpoolError | None = None
         try:
             self._tail.write(data)
@@ -263,7 +277,7 @@ class SpoolWriter:
             self.counts.failures += 1
             failure = SpoolError(f"spool {self._folder.name}: {error.strerror or error}")
         else:
-            self.counts.frames += len(group)
+            self.counts.frames += sum([frames for _, frames, _ in group])
             self.counts.bytes += len(data)
         with self._changed:
             self._unwritten_bytes -= len(data)
@@ -274,7 +288,7 @@ class SpoolWriter:
         """Tell those who wait, in their event loop, all in one call."""
 
         def settle() -> None:
-            for _, done in group:
+            for _, _, done in group:
                 try:
                     done(failure)
                 except Exception as error:  # a fault of ours with one of them: the others wait for their answer too

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import gzip
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ class MemorySpool:
         if self.error:
             raise self.error
         self.lines.append(line)
+
+    async def append_all(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            await self.append(line)
 
 
 def make_edge(spool: Any, **settings: Any) -> Edge:

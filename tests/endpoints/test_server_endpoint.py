@@ -6,6 +6,8 @@ import asyncio
 import base64
 import gzip
 import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +25,8 @@ from collector.errors import SpoolError, SpoolFull
 from collector.event import LandingRow, Reason
 from collector.sites.book import ApiKey, Site, SiteBook
 from collector.sites.keys import hash_key
+from collector.spool.frames import encode_frame
+from collector.spool.writer import SpoolWriter
 from tests.edge_examples import KEYRING, NOW_MS, SITE, VISITOR
 from tests.endpoints.test_beacon import MemorySpool
 
@@ -401,19 +405,36 @@ def test_what_is_not_stored_is_not_acknowledged(error: Exception, after: str) ->
     assert sent.response.headers["retry-after"] == after
 
 
-class HalfSpool(MemorySpool):
-    """Stores every second line."""
+class DiskSpool(MemorySpool):
+    """A spool on disk that takes so many bytes and no more."""
 
-    async def append(self, line: bytes) -> None:
-        self.lines.append(line)
-        if len(self.lines) % 2 == 0:
-            raise SpoolError("disk")
+    def __init__(self, folder: Path, max_spool_bytes: int) -> None:
+        super().__init__()
+        self._folder = folder
+        self._max_spool_bytes = max_spool_bytes
+
+    async def append_all(self, lines: Sequence[bytes]) -> None:
+        self.sizes = [len(encode_frame(line)) for line in lines]
+        writer = SpoolWriter(self._folder, max_spool_bytes=self._max_spool_bytes)
+        try:
+            await writer.append_all(lines)
+        finally:
+            writer.close()
+
+    def count_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._folder.iterdir())
 
 
-def test_a_batch_is_acknowledged_only_when_all_of_it_is_stored() -> None:
-    """One line that failed is enough: what is there already is recognised when it comes again."""
-    calls = [{"type": "track", **CALL, "messageId": str(n), "userId": str(n + 1)} for n in range(5)]
-    assert send({"batch": calls}, "batch", spool=HalfSpool()).status == 503
+def test_a_batch_is_stored_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Calls without a message id would be doubled by the retry, if some of them were stored before the 503."""
+    calls = [{"type": "track", "event": "sold", "userId": str(n + 1)} for n in range(5)]
+    whole = DiskSpool(tmp_path / "whole" / "web-0", 1_000_000)
+    assert send({"batch": calls}, "batch", spool=whole).status == 200
+    assert len(whole.sizes) == 5
+    assert whole.count_bytes() == sum(whole.sizes)
+    tight = DiskSpool(tmp_path / "tight" / "web-0", sum(whole.sizes) - 50)
+    assert send({"batch": calls}, "batch", spool=tight).status == 503
+    assert tight.count_bytes() == 0
 
 
 def test_before_the_keys_are_known_nobody_is_refused() -> None:

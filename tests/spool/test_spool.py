@@ -210,6 +210,29 @@ def test_other_writers_count_too(folder: Path) -> None:
     run(work())
 
 
+def test_lines_that_belong_together_are_stored_as_one(folder: Path) -> None:
+    """They count by their sum against the bound, stand in order, and a failed sync takes all of them back."""
+    lines = [make_line(number) for number in range(10, 20)]
+    size = len(encode_frame(lines[0]))
+
+    async def work() -> None:
+        writer = SpoolWriter(folder, max_spool_bytes=size * 15, segment_age_s=60)
+        await writer.append_all(lines)
+        assert (writer.counts.frames, writer.counts.commits) == (10, 1)
+        with pytest.raises(SpoolFull):
+            await writer.append_all(lines)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(disk, "os", FaultyOs(2, FAULTS["EIO"]))
+            with pytest.raises(SpoolError):
+                await writer.append_all(lines[:3])
+        await writer.append_all([])
+        await writer.append(make_line(99))
+        writer.close()
+
+    run(work())
+    assert read_numbers(folder) == [*range(10, 20), 99]
+
+
 def test_little_free_disk_refuses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With less free disk than `min_free_bytes` nothing is accepted: the loader and the engine need the rest."""
     monkeypatch.setattr(disk, "measure_free", lambda _: 1_000_000)
