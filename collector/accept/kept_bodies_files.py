@@ -259,9 +259,16 @@ def seal(keyring: Keyring, kept: KeptBody) -> bytes:
 
 
 def read_bodies(path: Path, keyring: Keyring) -> Iterator[KeptBody | None]:
-    """Yield the bodies of a file in order; None for each that is damaged, or that other secrets have sealed."""
+    """Yield the bodies of a file in order; None for each that is damaged, or that other secrets have sealed.
+
+    A file that is gone has none: a web process may have swept it since it was listed.
+    """
     cipher = _make_cipher(keyring.digest_key)
-    for stretch in scan_frames(path.read_bytes()):
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    for stretch in scan_frames(data):
         if stretch.line is None:
             yield None
             continue

@@ -115,6 +115,18 @@ def test_a_file_that_still_grows_stays_whole(tmp_path: Path) -> None:
     assert len(list_files(tmp_path)) == 1
 
 
+def test_a_file_that_is_swept_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A web process may remove a file between listing and reading it: it is skipped, and the others are sent."""
+    keep(tmp_path, make_body(make_event(1), s="blog", c="s"))
+    [gone] = list_files(tmp_path)
+    gone.path.rename(tmp_path / "gone")
+    keep(tmp_path, make_body(make_event(2), s="blog", c="s"))
+    monkeypatch.setattr("collector.replaying.replay.list_files", lambda data: [gone, *list_files(data)])
+    tally = replay(tmp_path)
+    assert (tally.bodies, tally.accepted) == (1, 1)
+    assert read_events(tmp_path) == [make_id(2)]
+
+
 def test_a_clock_that_was_wrong(tmp_path: Path) -> None:
     """Events refused while the collector's clock was wrong are judged by the clock as it is now."""
     wrong = make_context(received_at_ms=NOW_MS - 400 * DAY_MS)
