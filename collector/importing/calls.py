@@ -2,12 +2,14 @@
 
 A dot in a column's name leads into an object: `properties.price`, `context.page.url`. A mapping renames columns
 first. A row without `messageId` gets one that is a digest of the row: the same row is the same event, however often
-it is imported. Invariant: the call is a function of the row and the mapping alone.
+it is imported. Invariants: the call is a function of the row and the mapping alone; a call that passes `check_call`
+grants storage, so whoever writes calls down writes none that somebody refused.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,8 +18,9 @@ from typing import Any
 
 import msgspec
 
-from collector.accept.server_events_call import Call, read_call
+from collector.accept.server_events_call import Call, CallConsent, CallContext, read_call
 from collector.accept.server_events_ids import read_made_ms
+from collector.accept.server_events_reader import _read_consent as read_letters
 from collector.event import Reason, Rejected
 from collector.importing.rows import Row
 
@@ -78,6 +81,28 @@ class RowReader:
             return Rejected(Reason.DEPTH, step="decode")
         return encoded if len(encoded) <= MAX_CALL_BYTES else Rejected(Reason.SIZE, step="decode")
 
+    def may_be_kept(self, row: Row) -> bool:
+        """Whether a refused row may be written down: for rows that are no call, so that no call says it.
+
+        Where it says something of consent that grants no storage, or that cannot be read, it may not.
+        """
+        if isinstance(row.values, Rejected):
+            names = {"consent", *(column for column, field in self._mapping.items() if _is_consent(field))}
+            return not any(word in row.text for name in names for word in (name, json.dumps(name)[1:-1]))
+        said: dict[str, Any] = {}
+        for column, value in row.values.items():
+            field = self._mapping.get(column, column)
+            if _is_consent(field) and value is not None and not _put(said, field.split("."), value):
+                return False
+        context = said.get("context", {})
+        if not isinstance(context, dict):
+            return False
+        try:
+            consent = msgspec.convert(context.get("consent"), str | CallConsent | None)
+        except (msgspec.ValidationError, RecursionError):
+            return False
+        return _grants_storage(CallContext(consent=consent))
+
 
 def read_month(call: Call) -> str | None:
     """Return the month of a call, `2026-11` in UTC; None where it does not say when."""
@@ -100,10 +125,21 @@ def check_call(encoded: bytes) -> tuple[Call, str] | Rejected:
     call = read_call(encoded)
     if isinstance(call, Rejected):
         return call
+    if not _grants_storage(call.context):
+        return Rejected(Reason.CONSENT, step="consent", field="context.consent")
     month = read_month(call)
     if month is None:
         return Rejected(Reason.SHAPE, step="decode", field="timestamp")
     return call, month
+
+
+def _grants_storage(context: CallContext | None) -> bool:
+    return context is None or "s" in read_letters(context)
+
+
+def _is_consent(field: str) -> bool:
+    """Whether a column of this field may say something of consent: `context` as a whole, or a part of the answer."""
+    return field == "context" or f"{field}.".startswith("context.consent.")
 
 
 def _put(call: dict[str, Any], path: list[str], value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Imports events of the past: from a file into the spool, by the code that judges a server's calls.
 
     read      the file once for its digest: the import's id (see `state`)
-    sort      rows → calls → a file for each month (see `rows`, `calls`, `months`)
+    sort      rows → calls → a file for each month (see `rows`, `calls`, `months`), of those that grant storage
     spool     month by month: judged (`accept_calls`), appended to `spool/import-<id>`, noted how far
 
 Invariants: how far it is stands in the state only after everything before that point is in the spool or among the
@@ -9,8 +9,9 @@ refused rows, synced. After a crash at most STATE_CALLS calls are spooled again,
 of each for every reader. A file that was imported is known by its content and not imported again.
 
 An event may be as old as 1970. Everything else is as for a server's call of today: bounds, consent, minimisation.
-What is refused stands in the file of refused rows, with its reason; an unconsented row without its content. The
-import leaves half of the spool and twice the least free disk to the beacons of today, and waits.
+What is refused stands in the file of refused rows, with its reason. The content of a row whose consent lacks storage,
+or cannot be read, is written nowhere, whatever the row is refused for. The import leaves half of the spool and twice
+the least free disk to the beacons of today, and waits.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class EventImport:
             for row in chunk:
                 read = self._read_call(row)
                 if isinstance(read, Rejected):
-                    _count_refused(found, _describe(row.number, read, row.text))
+                    _count_refused(found, self._describe_row(row, read))
                 else:
                     calls.append((row.number, read[0]))
                     found.months[read[2]] += 1
@@ -161,8 +162,16 @@ class EventImport:
     async def run(self) -> ImportState:
         """Import the file, or go on where an earlier try was. Returns the state in the end.
 
-        Raises ImportFileError, SpoolError, InstanceBusy, OSError; then call it again.
+        Raises ImportFileError, SpoolError, InstanceBusy; then call it again.
         """
+        try:
+            return await self._run()
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            reason = f"its import had to stop ({place}{error.strerror or error}): mend that, then start it again"
+            raise ImportFileError(self._path, reason) from error
+
+    async def _run(self) -> ImportState:
         before = self._look()
         self._watcher.begin("reading", before[0], "bytes")
         import_id = make_import_id(self._path, self._options, self._watcher.reach)
@@ -194,7 +203,7 @@ class EventImport:
                     await asyncio.sleep(0)  # so that Ctrl-C is heard
                 read = self._read_call(row)
                 if isinstance(read, Rejected):
-                    _refuse(state, refused.write, _describe(row.number, read, row.text))
+                    _refuse(state, refused.write, self._describe_row(row, read))
                 else:
                     sorter.put(read[2], row.number, read[0])
                     state.calls += 1
@@ -227,7 +236,11 @@ class EventImport:
     def _open_refused(self, mode: Literal["wb", "ab"]) -> IO[bytes]:
         """Open the file of refused rows, for its owner alone: they hold what the source holds."""
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if mode == "wb" else os.O_APPEND)
-        return os.fdopen(os.open(self.refused_path, flags, 0o600), mode)
+        try:
+            return os.fdopen(os.open(self.refused_path, flags, 0o600), mode)
+        except OSError as error:
+            reason = f"refused rows cannot be written there ({error.strerror or error}): --rejected names another file"
+            raise ImportFileError(self.refused_path, reason) from error
 
     # --- spool
 
@@ -313,6 +326,9 @@ class EventImport:
         checked = check_call(encoded)
         return checked if isinstance(checked, Rejected) else (encoded, *checked)
 
+    def _describe_row(self, row: Row, refused: Rejected) -> RefusedRow:
+        return _describe(row.number, refused, row.text if self._reader.may_be_kept(row) else "")
+
     def _judge(self, calls: Iterable[bytes]) -> AcceptedCalls:
         now_ms = self._now_ms()
         caller = Caller(
@@ -348,7 +364,7 @@ def _refuse(state: ImportState, write: Callable[[bytes], object], row: RefusedRo
 
 
 def _describe(number: int, refused: Rejected, row: msgspec.Raw | str) -> RefusedRow:
-    """Return the refusal for the file. What was not consented to is named, never written."""
+    """Return the refusal for the file. `row`: "" where its consent lacks storage: that is named, never written."""
     kept = "" if refused.reason == Reason.CONSENT else row
     return RefusedRow(number, refused.reason, refused.step, refused.field, kept)
 

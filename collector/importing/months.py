@@ -3,11 +3,13 @@
 A store keeps a partition for each month, and a batch that touched hundreds of them would make as many parts. Memory:
 BUFFER_BYTES, whatever the size of the source; disk: about the size of the calls, until they are in the spool.
 
-Layout: `import/<id>/<month>.calls`, a line for each call: number of the row, a space, the call as JSON.
+Layout: `import/<id>/<month>.calls`, a line for each call: number of the row, a space, the call as JSON. Only the
+owner can read them: the calls are as the source has them, not minimised yet.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +39,8 @@ class MonthSorter:
     def flush(self) -> None:
         """Write what is buffered. Raises OSError."""
         for month, lines in self._buffers.items():
-            with (self._folder / f"{month}{SUFFIX}").open("ab") as file:
+            path = self._folder / f"{month}{SUFFIX}"
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab") as file:
                 file.writelines(lines)
         self._buffers.clear()
         self._size = 0

@@ -10,16 +10,20 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
 from collector.accept.decode import read_json
 from collector.errors import ImportFileError
 from collector.event import Reason, Rejected
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Form = Literal["jsonl", "csv", "parquet"]
 MAX_ROW_BYTES = 1_048_576
@@ -79,7 +83,7 @@ def read_rows(
                     read_bytes(raw.tell())
                 yield row
             read_bytes(raw.tell())
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ImportFileError(path, f"it cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
@@ -124,6 +128,8 @@ def _read_csv(source: IO[bytes], path: Path, delimiter: str) -> Iterator[Row]:
             return
         if not names:
             names = [name.strip() for name in cells]
+            if any(_is_undecoded(name) for name in names):
+                raise ImportFileError(path, "column names must be UTF-8: write the file in UTF-8 (iconv does it)")
             if len(set(names)) < len(names) or not all(names):
                 raise ImportFileError(path, "its first line must name the columns, each once")
         elif cells:
@@ -133,11 +139,17 @@ def _read_csv(source: IO[bytes], path: Path, delimiter: str) -> Iterator[Row]:
 def _make_csv_row(number: int, names: list[str], cells: list[str]) -> Row:
     values = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
     text = json.dumps(values, ensure_ascii=True)
-    if len(cells) > len(names):
+    if len(cells) > len(names):  # with the empty ones: who knows which cell belongs where
+        text = json.dumps(dict(zip(names, cells, strict=False)), ensure_ascii=True)
         return Row(number, Rejected(Reason.SHAPE, step="decode", field=f"column {len(names) + 1}"), text)
-    if any(not cell.isascii() and any("\udc80" <= c <= "\udcff" for c in cell) for cell in cells):
+    if any(_is_undecoded(cell) for cell in cells):
         return Row(number, Rejected(Reason.ENCODING, step="decode"))
     return Row(number, values, text)
+
+
+def _is_undecoded(cell: str) -> bool:
+    """Whether some of its bytes are not UTF-8."""
+    return not cell.isascii() and any("\udc80" <= c <= "\udcff" for c in cell)
 
 
 def _read_text(source: IO[bytes]) -> Iterator[str]:
@@ -157,8 +169,11 @@ def _read_parquet(raw: IO[bytes], path: Path, read_bytes: Callable[[int], None])
         file = pyarrow.parquet.ParquetFile(raw)
         total = max(1, file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-            for values in batch.to_pylist():
+            for values in _read_batch(batch):
                 number += 1
+                if isinstance(values, Rejected):
+                    yield Row(number, values)
+                    continue
                 known = {name: value for name, value in values.items() if value is not None}
                 yield Row(number, known, msgspec.json.encode(known, enc_hook=str).decode())
             read_bytes(size * number // total)
@@ -166,6 +181,24 @@ def _read_parquet(raw: IO[bytes], path: Path, read_bytes: Callable[[int], None])
         raise ImportFileError(
             path, f"it is no Parquet file that can be read (row {number + 1}): {_shorten(error)}"
         ) from error
+
+
+def _read_batch(batch: pyarrow.RecordBatch) -> list[dict[str, Any] | Rejected]:
+    """Return the rows; where a time or a span is beyond what Python can hold, that row alone is refused."""
+    try:
+        return cast("list[dict[str, Any] | Rejected]", batch.to_pylist())
+    except OverflowError:
+        return [_read_cells(batch, at) for at in range(batch.num_rows)]
+
+
+def _read_cells(batch: pyarrow.RecordBatch, at: int) -> dict[str, Any] | Rejected:
+    values = {}
+    for place, name in enumerate(batch.schema.names):
+        try:
+            values[name] = batch.column(place)[at].as_py()
+        except OverflowError:
+            return Rejected(Reason.SHAPE, step="decode", field=f"column {place + 1}")
+    return values
 
 
 def _shorten(error: BaseException) -> str:

@@ -96,6 +96,17 @@ def test_csv_needs_a_head(head: str, tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_csv_whose_columns_are_not_utf8(encoding: str, tmp_path: Path) -> None:
+    """The names of its columns would be wrong in every row: said once, without the bytes."""
+    path = tmp_path / "a.csv"
+    path.write_bytes("event,properties.größe\na,5\n".encode(encoding))
+    with pytest.raises(ImportFileError, match=r"a\.csv: column names must be UTF-8") as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).isascii()
+
+
 def test_other_separators_and_gzip(tmp_path: Path) -> None:
     """Tabs by the name, anything by option, gzip by the name; a cut gzip says so after what could be read."""
     rows = [{"event": "a", "userId": "1"}]
@@ -111,6 +122,18 @@ def test_other_separators_and_gzip(tmp_path: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(ImportFileError, match="cannot be read"):
         read(packed)
+
+
+def test_a_damaged_gzip(tmp_path: Path) -> None:
+    """Bytes that are wrong, not only missing: what stands before them, then one line that names the file."""
+    path = tmp_path / "a.jsonl.gz"
+    second = bytearray(gzip.compress(b'{"event":"b"}\n'))
+    second[10] = 0x07  # behind the head: a block of a type that there is not
+    path.write_bytes(gzip.compress(b'{"event":"a"}\n') + second)
+    rows = read_rows(path, "jsonl")
+    assert next(rows).values == {"event": "a"}
+    with pytest.raises(ImportFileError, match=r"a\.jsonl\.gz: it cannot be read: .*invalid block type"):
+        next(rows)
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -138,6 +161,30 @@ def test_parquet(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ImportFileError, match="no Parquet file"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "far",
+    [
+        pa.array([10**14], pa.timestamp("s")),
+        pa.array([10**18], pa.timestamp("us")),
+        pa.array([2**31 - 1], pa.date32()),
+        pa.array([2**62], pa.duration("s")),
+        pa.array([[10**14]], pa.list_(pa.timestamp("s"))),
+    ],
+    ids=lambda far: str(far.type),
+)
+def test_parquet_with_a_time_beyond_all_calendars(far: pa.Array, tmp_path: Path) -> None:
+    """That row is refused, by the place of its column; the rows around it are taken."""
+    path = tmp_path / "a.parquet"
+    times = pa.concat_arrays([pa.nulls(1, far.type), far, pa.nulls(1, far.type)])
+    parquet.write_table(pa.table({"event": ["a", "b", "c"], "properties.when": times}), path)
+    rows = read(path)
+    assert [row.number for row in rows] == [1, 2, 3]
+    assert reasons(rows) == ["", "shape", ""]
+    assert isinstance(rows[1].values, Rejected)
+    assert rows[1].values.field == "column 2"
+    assert rows[2].values == {"event": "c"}
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -231,3 +278,59 @@ def test_the_same_row_is_the_same_message() -> None:
     assert ids[0] == ids[1] != ids[2]
     assert make_call({"event": "a", "messageId": "m-1"})["messageId"] == "m-1"
     assert make_call({"event": "a", "messageId": None})["messageId"].startswith("import:")
+
+
+CANARY = "CANARY-UNCONSENTED"
+
+
+@pytest.mark.parametrize(
+    "consent",
+    ["", "im", {"categoryPreferences": {}}, {"categoryPreferences": {"storage": False, "marketing": True}}],
+)
+def test_a_call_without_storage_is_none(consent: object) -> None:
+    """It is refused at the first look, before its time is asked for: nobody writes it down."""
+    checked = check_call(json.dumps({"event": "a", "userId": CANARY, "context": {"consent": consent}}).encode())
+    assert isinstance(checked, Rejected)
+    assert (checked.reason, checked.step, checked.field) == ("consent", "consent", "context.consent")
+
+
+@pytest.mark.parametrize(
+    ("context", "may"),
+    [
+        ({}, True),
+        ({"context": None}, True),
+        ({"context": {"consent": None}}, True),
+        ({"context": {"consent": "si"}}, True),
+        ({"context": {"consent": {"categoryPreferences": {"Analytics": True}}}}, True),
+        ({"context.consent": "s", "context.ip": 5}, True),
+        ({"ok": "s"}, True),
+        ({"left": ""}, True),
+        ({"context": {"consent": ""}}, False),
+        ({"context": {"consent": {"categoryPreferences": {"storage": False}}}}, False),
+        ({"context.consent": "m"}, False),
+        ({"ok": "m"}, False),
+        ({"context.consent.categoryPreferences.storage": False}, False),
+        ({"context.consent.categoryPreferences.storage": "false"}, False),
+        ({"context": {"consent": 5}}, False),
+        ({"context": {"consent": {"storage": True}}}, False),
+        ({"context": "consent: none"}, False),
+        ({"context": {"consent": ""}, "context.consent": "s"}, False),
+    ],
+)
+def test_what_of_a_refused_row_may_be_kept(context: dict[str, Any], may: bool) -> None:
+    """Whatever it is refused for: only a row whose consent is read and grants storage, or that says nothing of it."""
+    reader = RowReader({"ok": "context.consent", "left": ""})
+    assert reader.may_be_kept(Row(1, {"event": 5, "userId": CANARY, **context}, "")) is may
+
+
+def test_what_of_an_unreadable_row_may_be_kept(tmp_path: Path) -> None:
+    """Nobody knows what it says of consent: kept where it has no word of it, by whatever name the column goes."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"userId":"x"\n{"userId":"x","context":{"consent":"s"}\n{"userId":"x","antwort":"s"\n')
+    reader = RowReader({"antwort": "context.consent.categoryPreferences.storage", "ähm": "context"})
+    assert [reader.may_be_kept(row) for row in read(path)] == [True, False, False]
+    table = tmp_path / "a.csv"
+    for name, may in (("note", True), ("context.consent", False), ("ähm", False)):
+        table.write_text(f"userId,{name},note2\nx,,,i\n")  # one cell too many: any of them may be the answer
+        [row] = read(table)
+        assert reader.may_be_kept(row) is may, name

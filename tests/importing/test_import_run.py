@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import multiprocessing
 import signal
@@ -18,7 +19,7 @@ from collector.errors import ConfigError, ImportFileError, InstanceBusy
 from collector.importing import events, months
 from collector.keyring import Keyring
 from collector.sites.book import Site
-from tests.faulty_disk import FaultyOs, die_after, die_before
+from tests.faulty_disk import FaultyOs, die_after, die_before, fail_with
 from tests.importing.import_files import NOON_MS, Importer, Quiet, read_refused
 
 START = datetime(2024, 1, 15, tzinfo=UTC)
@@ -119,6 +120,65 @@ def test_what_is_refused_stands_beside_the_file(importer: Importer) -> None:
     assert "row" not in by_line[7]
     written = [p for p in importer.folder.rglob("*") if p.is_file() and p != path]
     assert not [p for p in written if b"CANARY-UNCONSENTED" in p.read_bytes()]
+
+
+def test_what_was_not_consented_to_is_never_on_disk(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever such a row is refused for, and also while the import stands between sorting and spooling."""
+    canary = {"userId": "CANARY-UNCONSENTED"}
+    refuses = {"consent": {"categoryPreferences": {"storage": False}}}
+    path = importer.write(
+        "a.jsonl",
+        make_row(1),
+        make_row(2, **canary, context=refuses),
+        make_row(3, **canary, context={"consent": "", "siteId": "other"}),
+        make_row(4, **canary, context=refuses, event=5),
+        make_row(5, **canary, context=refuses, timestamp=None),
+        make_row(6, **canary, context={"consent": {"storage": "no"}}),
+        make_row(7, **canary, context=refuses, properties={"x": "y" * 300_000}),
+        '{"userId":"CANARY-UNCONSENTED","context":{"consent":""}',
+        make_row(9, event=5),
+    )
+    written: list[tuple[Path, int, bytes]] = []
+    real = months.list_months
+
+    def look(folder: Path) -> list[Path]:
+        files = [p for p in importer.folder.rglob("*") if p.is_file() and p != path]
+        written.extend((p, p.stat().st_mode & 0o777, p.read_bytes()) for p in files)
+        return real(folder)
+
+    monkeypatch.setattr(events, "list_months", look)
+    state = importer.run(path)
+    look(importer.folder)
+    assert (state.events, state.calls) == (1, 1)
+    assert state.reasons == {"consent": 3, "shape": 3, "size": 1, "syntax": 1}
+    assert {mode for p, mode, _ in written if p.suffix == months.SUFFIX} == {0o600}
+    assert not [p for p, _, data in written if b"CANARY-UNCONSENTED" in data]
+    refused = read_refused(path.with_name("a.jsonl.rejected.jsonl"))
+    assert [row["line"] for row in refused] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert [row["line"] for row in refused if "row" in row] == [9]
+
+
+def test_a_place_that_cannot_be_written(importer: Importer) -> None:
+    """No folder for refused rows, or a folder in the place of the file: one line that names it and the way out."""
+    path = importer.write("a.jsonl", make_row(1))
+    for place in (importer.folder / "gone" / "refused.jsonl", importer.folder):
+        with pytest.raises(ImportFileError, match="--rejected names another file") as caught:
+            importer.run(path, refused=place)
+        assert str(caught.value).startswith(f"{place}: ")
+    assert importer.events == []
+    assert importer.run(path).events == 1
+
+
+@pytest.mark.parametrize("at", range(1, 40, 3))
+def test_a_full_disk(importer: Importer, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Wherever it is full: one line, and the same words go on when there is room."""
+    path = importer.write("a.jsonl", *(make_row(number) for number in range(20)))
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "os", FaultyOs(at, fail_with(errno.ENOSPC), times=1_000))
+        with pytest.raises(ImportFileError, match=r"a\.jsonl: its import had to stop \(.*No space left on device\)"):
+            importer.run(path)
+    assert importer.run(path).events == 20
+    assert set(read_numbers(importer)) == set(range(20))
 
 
 def test_dry_run_writes_nothing(importer: Importer) -> None:
