@@ -28,7 +28,7 @@ from collector.console.guard import OperatorGuard
 from collector.console.inspect_description import API_PATH, FILTERS, INSPECT_PATH, PAGE_PATH
 from collector.console.inspect_log import InspectLog, Record, list_bad, list_good
 from collector.console.page import Pages, make_nonce
-from collector.endpoints.beacon import QUIET, STATUS_BY_REASON
+from collector.endpoints.beacon import MESSAGES, QUIET, STATUS_BY_REASON
 from collector.endpoints.body import Disconnected, read_body
 from collector.endpoints.cors import cross_origin_headers, preflight_headers
 from collector.endpoints.edge import Edge, read_facts
@@ -72,6 +72,12 @@ class Inspector:
             allowed = preflight_headers(facts.origin) if facts.origin else []
             await send_answer(send, 204, [*_BASE, *allowed, (b"allow", b"POST, OPTIONS")])
             return
+        wait_s = self._edge.limits.judge_address(facts.context.address)
+        if wait_s:
+            text = {"error": Reason.RATE, "field": "", "message": MESSAGES[Reason.RATE], "retry": True}
+            told = [(b"retry-after", str(wait_s).encode()), (b"connection", b"close")]
+            await send_answer(send, 429, [*_BASE, *cross, *told], _ENCODE(text))
+            return
         max_bytes = self._edge.config.max_body_bytes
         try:
             body = await read_body(receive, facts.content_length, facts.content_encoding, max_bytes)
@@ -90,11 +96,12 @@ class Inspector:
         record = self._log.add(outcome, find_status(outcome), facts.context)
         await send_answer(send, 200, [*_BASE, *cross], _ENCODE(self._tell(record, is_operator)))
 
-    def _tell(self, record: Record, is_operator: bool) -> dict[str, Any]:
-        told = {"number": record.number, "status": record.status, **record.outcome}
-        if not is_operator:
-            for name in ("row", "evidence", "visitor_reply"):
-                del told[name]
+    def _tell(self, record: Record, is_operator: bool) -> Any:
+        if is_operator:
+            return record.describe()
+        told = {"number": record.number, "status": record.status, **record.read_outcome()}
+        for name in ("row", "evidence", "visitor_reply"):
+            del told[name]
         return told
 
 
@@ -199,13 +206,7 @@ async def watch(
                     "reset": is_first or is_reset,
                     "counts": log.counts,
                     "records": [
-                        {
-                            "number": record.number,
-                            "received_at_ms": record.received_at_ms,
-                            "status": record.status,
-                            "mine": record.browser == me,
-                            **record.outcome,
-                        }
+                        record.describe(received_at_ms=record.received_at_ms, mine=record.browser == me)
                         for record in records
                     ],
                 }

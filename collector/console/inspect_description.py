@@ -65,6 +65,7 @@ def describe_inspect(
                 "requestBody": {"required": True, "content": {"application/json": {"schema": beacon}}},
                 "responses": {
                     "200": _answer("Judged, whatever the outcome.", {"$ref": "#/components/schemas/DryRun"}),
+                    "429": refused,
                     "503": unavailable,
                 },
             }

@@ -1,8 +1,9 @@
 """What the dry run has judged lately: in memory, bounded, and gone with the process.
 
-Invariants: at most MAX_RECORDS records and MAX_BYTES of them; the oldest go first and are counted. A record holds what
-would have been stored, never what would not. The browser it came from is a digest under a key of this process's own:
-good for "was this me?" and for nothing else. For one event loop.
+Invariants: at most MAX_RECORDS records and MAX_BYTES of them; the oldest go first and are counted. Outcomes are held
+as JSON: as plain values they take ten times the memory. A record holds what would have been stored, never what would
+not. The browser it came from is a digest under a key of this process's own: good for "was this me?" and for nothing
+else. For one event loop.
 """
 
 from __future__ import annotations
@@ -31,8 +32,17 @@ class Record(msgspec.Struct, frozen=True):
     received_at_ms: int
     status: int
     browser: str
-    outcome: dict[str, Any]  # a DryRun in plain values, properties as mappings
-    bytes: int
+    encoded: bytes  # the outcome as a JSON object
+
+    def read_outcome(self) -> dict[str, Any]:
+        """Return the outcome: a DryRun in plain values, properties as mappings. Made anew each time."""
+        outcome: dict[str, Any] = msgspec.json.decode(self.encoded)
+        return outcome
+
+    def describe(self, **more: Any) -> msgspec.Raw:
+        """Return number, status and the outcome as one JSON object, with `more` in it; nothing is decoded for it."""
+        head = msgspec.json.encode({"number": self.number, "status": self.status, **more})
+        return msgspec.Raw(b"%b,%b" % (head[:-1], self.encoded[1:]))
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -67,16 +77,15 @@ class InspectLog:
     def add(self, outcome: DryRun, status: int, context: Context) -> Record:
         """Keep an outcome, and wake whoever watches."""
         self._number += 1
-        plain = _make_plain(outcome)
-        size = len(msgspec.json.encode(plain))
-        record = Record(self._number, context.received_at_ms, status, self.name_browser(context), plain, size)
+        encoded = msgspec.json.encode(_make_plain(outcome))
+        record = Record(self._number, context.received_at_ms, status, self.name_browser(context), encoded)
         self._records.append(record)
-        self._bytes += size
+        self._bytes += len(encoded)
         self._beacons += 1
         self._good += len(outcome.row.events) if outcome.row else 0
         self._bad += len(outcome.rejected)
         while len(self._records) > self._max_records or (self._bytes > self._max_bytes and len(self._records) > 1):
-            self._bytes -= self._records.popleft().bytes
+            self._bytes -= len(self._records.popleft().encoded)
         self._wake()
         return record
 
@@ -113,7 +122,8 @@ class InspectLog:
 def list_good(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     """Yield every event that would be stored, with the facts of its beacon that a test asks for."""
     for record in records:
-        row = record.outcome["row"]
+        outcome = record.read_outcome()
+        row = outcome["row"]
         for index, event in enumerate(row["events"] if row else ()):
             yield {
                 "beacon": record.number,
@@ -125,7 +135,7 @@ def list_good(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
                 "consent": row["consent"],
                 "is_bot": bool(row["is_bot"]),
                 **event,
-                "evidence": [e for e in record.outcome["evidence"] if e["event_id"] == event["event_id"]],
+                "evidence": [e for e in outcome["evidence"] if e["event_id"] == event["event_id"]],
                 "place": index,
             }
 
@@ -133,13 +143,14 @@ def list_good(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 def list_bad(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     """Yield every refusal. `whole`: nothing of the beacon is kept."""
     for record in records:
-        for finding in record.outcome["rejected"]:
+        outcome = record.read_outcome()
+        for finding in outcome["rejected"]:
             yield {
                 "beacon": record.number,
                 "received_at_ms": record.received_at_ms,
-                "site_id": record.outcome["site_id"],
+                "site_id": outcome["site_id"],
                 "status": record.status,
-                "whole": not record.outcome["accepted"],
+                "whole": not outcome["accepted"],
                 **finding,
             }
 

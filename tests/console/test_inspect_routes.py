@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from starlette.applications import Starlette
 from collector.accept.dry_run import try_out
 from collector.config import Config
 from collector.console.inspect import MAX_WATCHERS, inspect_routes, watch
-from collector.console.inspect_log import InspectLog
+from collector.console.inspect_log import InspectLog, list_good
 from collector.endpoints.edge import Edge
 from collector.sites.book import SiteBook
 from collector.workers import count_workers
@@ -224,6 +226,42 @@ def test_the_memory_is_bounded() -> None:
     for number in range(1, 4):
         small.add(try_out(msgspec.json.encode(make_body(make_event(number))), context), 204, context)
     assert [record.number for record in small.read()] == [3]
+
+
+def test_the_memory_is_what_the_bound_says() -> None:
+    """Not a multiple of it: an event with many properties takes ten times the memory as a mapping."""
+    context = make_context()
+    events = [make_event(number, p={f"key_{n}": 0 for n in range(60)}) for number in range(1, 101)]
+    raw = msgspec.json.encode(make_body(*events))
+    log = InspectLog(max_bytes=1_000_000)
+    log.add(try_out(raw, context), 204, context)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(30):
+            log.add(try_out(raw, context), 204, context)
+        gc.collect()
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert log.counts.forgotten > 10, "the bound was reached"
+    assert held < 2_000_000
+    assert len(list(list_good(log.read()))) == 100 * len(log.read())
+
+
+def test_an_address_over_its_rate_is_not_judged() -> None:
+    """The same rate as for beacons: the dry run costs more than they do. The page may read when to come again."""
+    web = Inspected(address_rate=1, address_burst=2)
+    there = {"base": ELSEWHERE, "address": "203.0.113.9"}
+    answers = [web.post(**there) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    refused = answers[-1]
+    assert (refused.headers["retry-after"], refused.headers["connection"]) == ("1", "close")
+    assert refused.headers["access-control-allow-origin"] == ORIGIN
+    assert (refused.json()["error"], refused.json()["retry"]) == ("rate", True)
+    assert web.read("all")["beacons"] == 2
+    assert web.ask("OPTIONS", "/x/inspect", origin=ORIGIN, **there).status_code == 204
 
 
 def test_the_stream_tells_who_it_was_and_ends() -> None:
