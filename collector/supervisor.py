@@ -188,7 +188,12 @@ class RunningRole:
         Raises RoleFailed where the new one does not become ready: then all is as before.
         """
         async with self._succession:
-            successor = await self._begin()
+            beginning = asyncio.create_task(self._begin())
+            try:
+                successor = await asyncio.shield(beginning)
+            except asyncio.CancelledError:
+                await (await beginning).end()  # it may be there already, and nobody else knows of it
+                raise
             try:
                 either: set[asyncio.Future[bytes] | asyncio.Future[None]] = {successor.announced, successor.ended}
                 await asyncio.wait(either, timeout=READY_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)

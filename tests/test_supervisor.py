@@ -193,9 +193,11 @@ def test_a_successor_that_does_not_become_ready_changes_nothing(
     asyncio.run(story())
 
 
-def test_stopped_while_it_replaces(capfd: pytest.CaptureFixture[str]) -> None:
+def test_stopped_while_it_replaces(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Told to stop in the middle of a reload: the successor, the old process and all others end, none is left."""
-    code = "import time; time.sleep(0.5); print('{}', flush=True); time.sleep(600)"
+    # The successor is not ready before the test has seen it, however busy the machine is.
+    code = f"import pathlib, time\nmark = pathlib.Path({str(tmp_path / 'mark')!r})\nif mark.exists(): time.sleep(600)\n"
+    code += "mark.touch(); print('{}', flush=True); time.sleep(600)"
 
     async def story() -> None:
         supervisor = Supervisor()
