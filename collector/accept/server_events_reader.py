@@ -65,7 +65,7 @@ def read_statement(index: int, call: Call, caller: Caller) -> Statement | Reject
         return refuse(Reason.SHAPE, "type")
     if not (caller.may_identify if call.type in (IDENTIFY, ALIAS) else caller.may_track):
         return refuse(Reason.SCOPE, "type")
-    letters = _read_consent(where)
+    letters = read_letters(where)
     if "s" not in letters:
         return refuse(Reason.CONSENT, "context.consent", "consent")
     event = _make_event(call, where, site, caller)
@@ -86,7 +86,7 @@ def _find_site(where: CallContext, caller: Caller) -> Site | Rejected:
     return site
 
 
-def _read_consent(where: CallContext) -> str:
+def read_letters(where: CallContext) -> str:
     """Return the letters of what is granted. An answer is complete: what it does not grant is refused."""
     said = where.consent
     if said is None:

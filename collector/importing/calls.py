@@ -20,7 +20,7 @@ import msgspec
 
 from collector.accept.server_events_call import Call, CallConsent, CallContext, read_call
 from collector.accept.server_events_ids import read_made_ms
-from collector.accept.server_events_reader import _read_consent as read_letters
+from collector.accept.server_events_reader import read_letters
 from collector.event import Reason, Rejected
 from collector.importing.rows import Row
 

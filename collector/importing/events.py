@@ -236,6 +236,8 @@ class EventImport:
     def _open_refused(self, mode: Literal["wb", "ab"]) -> IO[bytes]:
         """Open the file of refused rows, for its owner alone: they hold what the source holds."""
         flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if mode == "wb" else os.O_APPEND)
+        if self.refused_path.exists() and self.refused_path.samefile(self._path):
+            raise ImportFileError(self._path, "refused rows would overwrite it: --rejected names another file")
         try:
             return os.fdopen(os.open(self.refused_path, flags, 0o600), mode)
         except OSError as error:

@@ -159,9 +159,9 @@ def test_what_was_not_consented_to_is_never_on_disk(importer: Importer, monkeypa
 
 
 def test_a_place_that_cannot_be_written(importer: Importer) -> None:
-    """No folder for refused rows, or a folder in the place of the file: one line that names it and the way out."""
+    """No folder for refused rows, a folder in the place of the file, or the source itself, which stays as it was."""
     path = importer.write("a.jsonl", make_row(1))
-    for place in (importer.folder / "gone" / "refused.jsonl", importer.folder):
+    for place in (importer.folder / "gone" / "refused.jsonl", importer.folder, path):
         with pytest.raises(ImportFileError, match="--rejected names another file") as caught:
             importer.run(path, refused=place)
         assert str(caught.value).startswith(f"{place}: ")
