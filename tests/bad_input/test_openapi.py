@@ -28,7 +28,8 @@ from tests.bad_input.web_process import KEY, WebProcess, running_web
 from tests.chaos.outcome import chaos_case
 from tests.edge_examples import SITE, make_body, make_event
 
-pytestmark = pytest.mark.slow
+# With `make chaos`: half a thousand requests to a real process take longer than a change should wait for.
+pytestmark = [pytest.mark.slow, pytest.mark.chaos_long]
 
 EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "12"))
 CONFIG = Config(inspect=True)
