@@ -201,11 +201,12 @@ def test_stopped_while_it_replaces(tmp_path: Path, capfd: pytest.CaptureFixture[
 
     async def story() -> None:
         supervisor = Supervisor()
+        others = set(_list_children())  # of tests before this one
         running = await supervisor.start(_python("web", code, announces=True, is_replaceable=True))
         await running.announced
         supervisor.request_reload()
-        await _until(lambda: len(_list_children()) == 2)
-        children = _list_children()
+        await _until(lambda: len(set(_list_children()) - others) == 2)
+        children = set(_list_children()) - others
         await supervisor.stop(["web"])
         assert not any(_is_alive(pid) for pid in children)
 
