@@ -6,6 +6,7 @@ at the end its spool holds a count for every refusal, and nothing of what was re
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import socket
 import time
@@ -18,7 +19,7 @@ import pytest
 
 from collector.event import Reason
 from tests.accept.test_malformed import CLASSES
-from tests.bad_input.web_process import KEY, Answer, WebProcess, running_web
+from tests.bad_input.web_process import KEY, Answer, WebProcess, read_answer, running_web
 from tests.chaos.outcome import chaos_case
 from tests.edge_examples import NOW_MS, ORIGIN, SITE, make_body, make_event
 
@@ -284,3 +285,39 @@ def test_who_leaves_in_the_middle_costs_nothing(web: WebProcess, request_bytes: 
         connection.sendall(request_bytes)
     assert web.ask(_get(b"/health")).status == 200
     assert web.log[log:] == ""
+
+
+GOOD_HEADS = {
+    "a browser's": b"",
+    "a program's": b"Sec-GPC: 1\r\n",
+    "one that has objected": b"Cookie: _ts_out=1\r\n",
+    "a page rendered in advance": b"Sec-Purpose: prefetch;prerender\r\n",
+    "a forged cookie": b"Cookie: _ts_v=1.2.3; __Host-_ts=forged\r\n",
+}
+BOTH_WAYS = {
+    **{f"head: {name}": request for name, (request, _, _) in HEADS.items() if request.startswith(b"POST /x/b ")},
+    **{f"body: {name}": _post(b"", body) for name, (body, _, _) in CLASSES.items()},
+    **{f"good: {name}": _post(head) for name, head in GOOD_HEADS.items()},
+}
+
+
+@pytest.mark.parametrize("name", list(BOTH_WAYS))
+def test_whole_or_in_pieces_the_answer_is_the_same(web: WebProcess, name: str) -> None:
+    """What comes in one read is answered without ASGI; what comes in two is judged by the same rules."""
+    request = BOTH_WAYS[name].replace(b"%d" % NOW_MS, b"%d" % STARTED_MS)
+    whole = web.ask(request)
+    with socket.create_connection(("127.0.0.1", web.port), 30) as connection:
+        with contextlib.suppress(OSError):  # it may be refused by its head
+            connection.sendall(request[:-3])
+            assert web.ask(_get(b"/health")).status == 200  # by now the first piece has been read
+            connection.sendall(request[-3:])
+        raw = b""
+        with contextlib.suppress(ConnectionError):
+            while chunk := connection.recv(65_536):
+                raw += chunk
+    in_pieces = read_answer(raw)
+    for answer in (whole, in_pieces):
+        answer.headers.pop("date", None)
+        cookie = answer.headers.pop("set-cookie", "")
+        answer.headers["set-cookie"] = cookie.partition("=")[0]  # its signature holds the time
+    assert (in_pieces.status, in_pieces.headers, in_pieces.body) == (whole.status, whole.headers, whole.body)
