@@ -13,9 +13,9 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from collector.config import Config
-from collector.console.guard import OperatorGuard
 from collector.endpoints import api, beacon, health, links, opt_out, pixel, server_events, tag
 from collector.endpoints.edge import Edge
+from collector.endpoints.guard import OperatorGuard
 from collector.keyring import Keyring
 from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from collector.reasons import Reason
+
 if TYPE_CHECKING:
     from collector.id_tokens.keys import KeyBook
     from collector.keyring import Keyring
@@ -45,38 +47,6 @@ PURPOSE_BY_LETTER = {
     "f": Purpose.FINGERPRINT,
     "m": Purpose.MARKETING,
 }
-
-
-class Reason(StrEnum):
-    """Why something is not kept. Closed: the metrics, the answer's header and `rejected_events` use these words."""
-
-    SIZE = "size"  # body, event or string over its bound
-    ENCODING = "encoding"  # not UTF-8, or a content encoding that we do not take
-    SYNTAX = "syntax"  # not JSON
-    SHAPE = "shape"  # JSON, but not a beacon: field missing, of the wrong type
-    DEPTH = "depth"  # nested too deep, or too many keys
-    VERSION = "version"  # a wire version that we do not know
-    SITE = "site"  # no such site
-    ORIGIN = "origin"  # the page's origin is not on the site's list
-    COUNT = "count"  # too many events, or none
-    ID = "id"  # an event or visitor id that is no UUID
-    CLOCK = "clock"  # time outside what may be accepted
-    CONSENT = "consent"  # storage was not consented to
-    SIGNATURE = "signature"  # a signed identify that does not verify
-    EXPIRED = "expired"  # a signed identify whose time is over
-    KEYS = "keys"  # an ID token whose issuer has to be asked for its keys first: say it again later
-    UNSIGNED = "unsigned"  # the site wants signed identifies only
-    BLOCKED = "blocked"  # an identifier value that names nobody (null, undefined, guest …)
-    OPTED_OUT = "opted_out"  # the person has objected: the opt-out cookie came along
-    OFF = "off"  # the site's tag is switched off, or this visitor is not in the sample
-    HANDOVER = "handover"  # a hand-over token that is forged, too old, or of another browser
-    EXCLUDED = "excluded"  # a network that the site excludes
-    RATE = "rate"  # too many at once
-    SCOPE = "scope"  # the key of a server may not do this
-
-
-RETRYABLE = frozenset({Reason.RATE})
-"""Reasons after which the same bytes may be accepted later. All others: do not send it again."""
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ import hmac
 import re
 from hashlib import sha256
 
-from collector.event import Reason
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 CLOCK_SKEW_S = 60

@@ -27,7 +27,7 @@ LAYERS = (
         "collector.role_board",
         "collector.shared_totals",
     ),
-    ("collector.sites.book", "collector.event"),
+    ("collector.reasons", "collector.sites.book", "collector.event"),
     (
         "fingerprint",
         "collector.handover",

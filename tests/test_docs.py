@@ -9,7 +9,7 @@ import pytest
 
 from collector.config import Config
 from collector.document import render_commands, render_settings
-from collector.event import Reason
+from collector.reasons import Reason
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")])

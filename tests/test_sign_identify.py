@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.event import Reason
 from collector.id_tokens.check import Vouched, check_token
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import make_keyring
+from collector.reasons import Reason
 from collector.signing import check_identify, sign_identify
 from collector.sites.book import Site
 

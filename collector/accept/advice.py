@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from collector.event import Reason
+from collector.reasons import Reason
 
 
 class Advice(NamedTuple):

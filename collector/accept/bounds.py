@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 from collector.accept.decode import MAX_DEPTH
-from collector.event import Reason, Rejected, WireEvent
+from collector.event import Rejected, WireEvent
+from collector.reasons import Reason
 
 MAX_STRING_CHARS = 8_192
 MAX_EVENT_CHARS = 65_536

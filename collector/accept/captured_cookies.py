@@ -12,7 +12,8 @@ from urllib.parse import unquote
 import msgspec
 
 from collector.accept.identifiers import CAPTURE, Known, read_identifier
-from collector.event import Beacon, Context, Reason, Rejected, WireIdentifier
+from collector.event import Beacon, Context, Rejected, WireIdentifier
+from collector.reasons import Reason
 from collector.sites.book import CookieCapture
 
 MAX_CHARS = 1_024

@@ -18,7 +18,8 @@ from functools import lru_cache
 
 from collector.accept.day_visitor import find_day_visitor
 from collector.accept.visitor import drop_sent_cookies
-from collector.event import NIL_ID, PURPOSE_BY_LETTER, Beacon, Context, Purpose, Reason, Rejected, WireEvent
+from collector.event import NIL_ID, PURPOSE_BY_LETTER, Beacon, Context, Purpose, Rejected, WireEvent
+from collector.reasons import Reason
 
 _ALL = frozenset(Purpose)
 _WITHOUT_SCRIPT_READING = _ALL - {Purpose.FINGERPRINT}

@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 
 from collector.accept.assurance import LINKED
 from collector.accept.evidence import add_evidence, hold_to_arrival, make_evidence_id, name_visitor
-from collector.event import NIL_ID, Beacon, Context, Reason, Rejected, WireEvent
+from collector.event import NIL_ID, Beacon, Context, Rejected, WireEvent
 from collector.handover import Handover, mint_handover, read_handover
 from collector.identity.evidence import HANDOVER
+from collector.reasons import Reason
 
 SOURCE = "link"
 """It came in an address, like a tagged link."""

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from collector.event import Beacon, Context, Envelope, Reason, Rejected
+from collector.event import Beacon, Context, Envelope, Rejected
+from collector.reasons import Reason
 
 MAX_DEPTH = 16
 """Deepest nesting of a body, the body itself counted as 1."""

@@ -23,11 +23,11 @@ from collector.event import (
     Envelope,
     EvidenceRow,
     LandingRow,
-    Reason,
     Rejected,
     WireEvent,
     WireIdentifier,
 )
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 MAX_NOTES = 20

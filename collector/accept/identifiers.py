@@ -12,10 +12,11 @@ from __future__ import annotations
 import msgspec
 
 from collector.accept.assurance import SIGNED
-from collector.event import Beacon, Context, Reason, Rejected, WireEvent, WireIdentifier
+from collector.event import Beacon, Context, Rejected, WireEvent, WireIdentifier
 from collector.id_tokens.check import check_token
 from collector.id_tokens.keys import KeyBook
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, normalise, own_person_id, pseudonym
+from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import IdentifierKind
 

@@ -17,9 +17,10 @@ from collector.accept.evidence import RESET, add_evidence, add_identities, add_r
 from collector.accept.identifiers import CAPTURE, Known, keep_surest, name_known, read_identifiers
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
-from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Reason, Rejected, WireEvent
+from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Rejected, WireEvent
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.links import LinkToken, read_link
+from collector.reasons import Reason
 from fingerprint import VERSIONS, make_fingerprint
 
 ALIAS = "alias"

@@ -34,10 +34,10 @@ from collector.event import (
     Envelope,
     LandingRow,
     Purpose,
-    Reason,
     Rejected,
     WireEvent,
 )
+from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT
 

@@ -40,10 +40,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from collector import disk
 from collector.accept.kept_bodies import KEPT_REASONS, MAX_KEPT_BYTES, KeptBody, decode_kept, encode_kept, make_kept
 from collector.accept.pipeline import Accepted, Refused
-from collector.event import Context, Reason
+from collector.event import Context
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.metrics import count_kept_body
+from collector.reasons import Reason
 from collector.spool.frames import encode_frame, scan_frames
 
 FOLDER = "rejected"

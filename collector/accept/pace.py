@@ -5,7 +5,8 @@ It stands behind `validate`, so that what other origins send uses nothing of tha
 
 from __future__ import annotations
 
-from collector.event import Beacon, Context, Reason, Rejected
+from collector.event import Beacon, Context, Rejected
+from collector.reasons import Reason
 
 
 def pace(beacon: Beacon, context: Context) -> Beacon | Rejected:

@@ -21,17 +21,9 @@ from collector.accept.recognise import recognise
 from collector.accept.refusals import Refusal
 from collector.accept.sample import sample
 from collector.accept.validate import validate
-from collector.event import (
-    WIRE_VERSION,
-    Beacon,
-    Context,
-    Envelope,
-    LandingRow,
-    Reason,
-    Rejected,
-    RejectedRow,
-)
+from collector.event import WIRE_VERSION, Beacon, Context, Envelope, LandingRow, Rejected, RejectedRow
 from collector.metrics import count_accepted, count_rejected, count_removed, count_step
+from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import CookieForm, list_cookie_forms
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from collector.event import NIL_ID, Beacon, Context, Reason, Rejected
+from collector.event import NIL_ID, Beacon, Context, Rejected
+from collector.reasons import Reason
 
 
 def sample(beacon: Beacon, context: Context) -> Beacon | Rejected:

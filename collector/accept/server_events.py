@@ -25,21 +25,11 @@ from collector.accept.sample import sample
 from collector.accept.server_events_call import ALIAS, Call
 from collector.accept.server_events_reader import read_statement
 from collector.accept.server_events_statement import Caller, Statement
-from collector.event import (
-    NIL_ID,
-    WIRE_VERSION,
-    Beacon,
-    Context,
-    Envelope,
-    EventRow,
-    LandingRow,
-    Reason,
-    Rejected,
-    RejectedRow,
-)
+from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, EventRow, LandingRow, Rejected, RejectedRow
 from collector.identity.evidence import SERVER
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.metrics import count_accepted, count_rejected, count_removed, count_step
+from collector.reasons import Reason
 
 PROOF = "server"
 LONE = "server"

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from collector.accept.decode import find_path, read_json
-from collector.event import Reason, Rejected
+from collector.event import Rejected
+from collector.reasons import Reason
 
 TRACK, PAGE, SCREEN, GROUP = "track", "page", "screen", "group"
 IDENTIFY, ALIAS = "identify", "alias"

@@ -16,19 +16,10 @@ from collector.accept.identifiers import CLAIMED, Known, keep_surest, name_known
 from collector.accept.server_events_call import ALIAS, GROUP, IDENTIFY, Call, CallContext
 from collector.accept.server_events_ids import make_visitor_id
 from collector.accept.server_events_statement import Caller, Statement, refuse
-from collector.event import (
-    NIL_ID,
-    WIRE_VERSION,
-    Beacon,
-    Context,
-    Envelope,
-    LandingRow,
-    Reason,
-    Rejected,
-    WireIdentifier,
-)
+from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, LandingRow, Rejected, WireIdentifier
 from collector.identity.evidence import SERVER
 from collector.identity.identifiers import MAX_VALUE_CHARS, is_blocked
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 CUSTOMER = "customer"

@@ -32,7 +32,8 @@ from collector.accept.server_events_customers import read_who
 from collector.accept.server_events_ids import make_event_id, read_made_ms
 from collector.accept.server_events_statement import VOUCHED, Caller, Statement, refuse
 from collector.accept.validate import LANGUAGE, TIME_ZONE, is_in_networks
-from collector.event import Reason, Rejected, WireEvent
+from collector.event import Rejected, WireEvent
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 MAX_MESSAGE_ID_CHARS = 256

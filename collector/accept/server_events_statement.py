@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from collector.accept.identifiers import Known
 from collector.accept.validate import NEWEST_MS, OLDEST_MS
-from collector.event import NIL_ID, Reason, Rejected, WireEvent
+from collector.event import NIL_ID, Rejected, WireEvent
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
 
 VOUCHED = "si"

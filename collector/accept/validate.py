@@ -18,17 +18,9 @@ from functools import lru_cache
 
 from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess, find_flat_types, is_small
 from collector.accept.visitor import drop_sent_cookies
-from collector.event import (
-    NIL_ID,
-    WIRE_VERSION,
-    Beacon,
-    Context,
-    Envelope,
-    Reason,
-    Rejected,
-    WireEvent,
-)
+from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, Rejected, WireEvent
 from collector.identity.identifiers import UUID
+from collector.reasons import Reason
 from collector.sites.cookies import OPT_OUT
 
 OLDEST_MS = 7 * 86_400_000

@@ -22,9 +22,9 @@ from collector.console import catalogue
 from collector.console.catalogue import CURRENCY, describe_item
 from collector.console.demo_identity import mint_mail_link
 from collector.console.demo_page import ShopPages
-from collector.console.guard import OperatorGuard
 from collector.console.page import is_own_form, make_nonce, static_mount
 from collector.console.shop_session import Order, ShopSession, ShopSessions
+from collector.endpoints.guard import OperatorGuard
 from collector.keyring import Keyring
 
 MAIL_PRODUCT = "dusk-lamp"

@@ -24,7 +24,6 @@ from starlette.routing import BaseRoute, Route
 
 from collector.accept.advice import ADVICE
 from collector.accept.dry_run import DryRun, refuse, try_out
-from collector.console.guard import OperatorGuard
 from collector.console.inspect_description import API_PATH, FILTERS, INSPECT_PATH, PAGE_PATH
 from collector.console.inspect_log import InspectLog, Record, list_bad, list_good
 from collector.console.page import Pages, make_nonce
@@ -32,10 +31,12 @@ from collector.endpoints.beacon import MESSAGES, QUIET, STATUS_BY_REASON
 from collector.endpoints.body import Disconnected, read_body
 from collector.endpoints.cors import cross_origin_headers, preflight_headers
 from collector.endpoints.edge import Edge, read_facts
+from collector.endpoints.guard import OperatorGuard
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
-from collector.event import Reason, Rejected
+from collector.event import Rejected
 from collector.logs import get_logger
 from collector.metrics import count_request
+from collector.reasons import Reason
 
 AS_ORIGIN = b"x-tagstitch-as-origin"
 MAX_WATCHERS = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from collector.event import Reason
+from collector.reasons import Reason
 
 INSPECT_PATH = "/x/inspect"
 PAGE_PATH = "/inspect"

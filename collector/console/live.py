@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute, Route
 
 from collector.config import Config
 from collector.console.catalogue import SITE_ID
-from collector.console.guard import OperatorGuard
 from collector.console.live_feed import LiveFeed
 from collector.console.live_source import LiveSource, RowReader, StoreSource
 from collector.console.page import Pages, make_nonce
+from collector.endpoints.guard import OperatorGuard
 from collector.keyring import Keyring
 
 LEVELS = (

@@ -9,8 +9,8 @@ from collector.doctor.finding import Finding, bad, good, unknown
 from collector.doctor.look import SentBeacon
 from collector.doctor.store import explain_store, open_impatient, say_age
 from collector.errors import StoreError
-from collector.event import Reason
 from collector.keyring import Keyring
+from collector.reasons import Reason
 
 ARRIVAL_S = 15.0
 POLL_S = 0.1

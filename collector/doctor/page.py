@@ -15,8 +15,8 @@ from collector.doctor.finding import Finding, bad, good, unknown, warn
 from collector.doctor.look import PageAway, PageLook, SeenCookie, cut_query, find_origin
 from collector.doctor.refusals import find_remedy
 from collector.doctor.text_look import look_at_text
-from collector.event import Reason
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 FULL_COOKIE_DAYS = 390

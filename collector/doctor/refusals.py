@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collector.event import Reason
+from collector.reasons import Reason
 
 REMEDIES: dict[str, str] = {
     Reason.SIZE: "send less in one event: long texts and big properties go",

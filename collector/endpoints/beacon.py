@@ -29,8 +29,8 @@ from collector.endpoints.plain import (
     write_headers,
 )
 from collector.errors import SpoolError, SpoolFull
-from collector.event import RETRYABLE, Reason
 from collector.metrics import count_request, observe_acknowledgement
+from collector.reasons import RETRYABLE, Reason
 
 STATUS_BY_REASON = {
     Reason.SIZE: 413,

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from collector.event import Reason
+from collector.reasons import Reason
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 

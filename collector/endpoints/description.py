@@ -15,7 +15,8 @@ from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
 from collector.endpoints.server_events_texts import describe_server_events
-from collector.event import Envelope, Reason
+from collector.event import Envelope
+from collector.reasons import Reason
 
 _ANY_PATH = (
     "Before an endpoint is reached, any path may answer 400 (a head that two parsers could read differently), 408 (too "

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from collector import __version__
 from collector.condition import read_condition
-from collector.console.guard import OperatorGuard
 from collector.endpoints.exposition import expose
+from collector.endpoints.guard import OperatorGuard
 from collector.load.maintenance import is_maintenance
 from collector.shared_totals import SharedTotals
 from collector.sites.book import SiteBook

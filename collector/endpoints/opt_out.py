@@ -28,7 +28,7 @@ from collector.endpoints.cookies import pick_cookies, write_cookie_header
 from collector.endpoints.edge import Edge, RequestFacts, read_facts
 from collector.endpoints.opt_out_text import TEXTS, OptOutText, choose_language
 from collector.endpoints.plain import Receive
-from collector.event import Reason
+from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, CookieForm, list_cookie_forms, name_tag_cookie
 from collector.sites.validate import is_below

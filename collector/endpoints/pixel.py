@@ -24,8 +24,9 @@ from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
 from collector.errors import SpoolError
-from collector.event import WIRE_VERSION, Envelope, Reason, WireEvent
+from collector.event import WIRE_VERSION, Envelope, WireEvent
 from collector.metrics import count_request, observe_acknowledgement
+from collector.reasons import Reason
 
 PICTURE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 MAX_QUERY_BYTES = 8_192

@@ -31,8 +31,9 @@ from collector.endpoints.pixel import make_id
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.endpoints.server_events_texts import find_message
 from collector.errors import SpoolError, SpoolFull
-from collector.event import RETRYABLE, Reason, Rejected, RejectedRow
+from collector.event import Rejected, RejectedRow
 from collector.metrics import count_rejected, count_request, observe_acknowledgement
+from collector.reasons import RETRYABLE, Reason
 from collector.sites.book import ApiKey
 from collector.sites.keys import SCOPES, verify_key
 

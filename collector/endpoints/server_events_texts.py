@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from collector.accept.server_events_call import TYPES, Call, CallContext
-from collector.event import Reason
+from collector.reasons import Reason
 
 MESSAGES: dict[tuple[str, str], str] = {
     ("unauthorized", ""): "Send a key in force with scope track: Authorization: Bearer ts_… (tagstitch key create).",

@@ -23,9 +23,9 @@ import jwt
 import msgspec
 from jwt.api_jws import PyJWS
 
-from collector.event import Reason
 from collector.id_tokens.keys import FAMILY_BY_ALGORITHM, KeyBook
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Issuer, Site
 
 MAX_TOKEN_CHARS = 8_192

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from collector.event import Reason
+from collector.reasons import Reason
 from collector.sites.book import Issuer
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey

@@ -21,8 +21,9 @@ import msgspec
 from collector.accept.server_events_call import Call, CallConsent, CallContext, read_call
 from collector.accept.server_events_ids import read_made_ms
 from collector.accept.server_events_reader import read_letters
-from collector.event import Reason, Rejected
+from collector.event import Rejected
 from collector.importing.rows import Row
+from collector.reasons import Reason
 
 MAX_CALL_BYTES = 262_144
 NOT_EVENT_FIELDS = frozenset(

@@ -37,12 +37,13 @@ from collector.accept.validate import NEWEST_MS
 from collector.config import Config
 from collector.country import open_country_lookup
 from collector.errors import ConfigError, ImportFileError, SpoolFull
-from collector.event import Reason, Rejected
+from collector.event import Rejected
 from collector.importing.calls import RowReader, check_call
 from collector.importing.months import SUFFIX, MonthSorter, list_months, read_calls
 from collector.importing.rows import Form, Row, read_rows
 from collector.importing.state import ImportState, make_import_id, read_state, write_state
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
 from collector.spool.writer import SpoolWriter
 

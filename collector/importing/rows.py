@@ -20,7 +20,8 @@ import msgspec
 
 from collector.accept.decode import read_json
 from collector.errors import ImportFileError
-from collector.event import Reason, Rejected
+from collector.event import Rejected
+from collector.reasons import Reason
 
 if TYPE_CHECKING:
     import pyarrow

@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from collector.event import LandingRow, Reason, RejectedRow
+from collector.event import LandingRow, RejectedRow
 from collector.load.journal import Manifest, Range
+from collector.reasons import Reason
 from collector.spool.frames import scan_frames
 from collector.spool.reader import WHOLE, Place
 

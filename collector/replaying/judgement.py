@@ -14,8 +14,9 @@ import msgspec
 
 from collector.accept.kept_bodies import KeptBody, KeptFacts
 from collector.accept.pipeline import MAX_LINE_BYTES, STEPS
-from collector.event import WIRE_VERSION, Beacon, Context, Envelope, LandingRow, Reason, Rejected
+from collector.event import WIRE_VERSION, Beacon, Context, Envelope, LandingRow, Rejected
 from collector.keyring import Keyring
+from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
 
 NOT_AGAIN = frozenset(("pace", "recognise"))

@@ -9,7 +9,8 @@ import pytest
 
 from collector.accept.consent import read_purposes
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
-from collector.event import NIL_ID, Purpose, Reason
+from collector.event import NIL_ID, Purpose
+from collector.reasons import Reason
 from tests.edge_examples import (
     KEYRING,
     NOW_S,

@@ -12,7 +12,8 @@ import pytest
 from collector.accept.day_visitor import find_day_visitor
 from collector.accept.pipeline import accept
 from collector.accept.visitor_cookie import VisitorCookie, may_sign, read_cookie, write_cookie
-from collector.event import NIL_ID, Context, LandingRow, Reason
+from collector.event import NIL_ID, Context, LandingRow
+from collector.reasons import Reason
 from tests.accept.test_malformed import CLASSES
 from tests.edge_examples import (
     KEYRING,

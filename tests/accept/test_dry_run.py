@@ -14,7 +14,8 @@ from collector.accept.dry_run import DryRun, try_out
 from collector.accept.pipeline import Accepted, accept
 from collector.console.inspect import find_status
 from collector.endpoints.beacon import QUIET, STATUS_BY_REASON
-from collector.event import Context, LandingRow, Reason
+from collector.event import Context, LandingRow
+from collector.reasons import Reason
 from tests.accept.test_canaries import CANARIES, _planted
 from tests.accept.test_malformed import CLASSES
 from tests.edge_examples import ADDRESS, ORIGIN, VISITOR, make_body, make_context, make_event, make_id

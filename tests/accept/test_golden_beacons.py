@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.event import WIRE_VERSION, Context, Envelope, Reason, WireEvent, WireIdentifier, WireSession
+from collector.event import WIRE_VERSION, Context, Envelope, WireEvent, WireIdentifier, WireSession
+from collector.reasons import Reason
 from tests.edge_examples import SITE, make_context, refuse, take
 
 BEACONS = sorted((Path(__file__).parents[1] / "data" / "beacons").glob("v*.json"))

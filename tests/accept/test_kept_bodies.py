@@ -24,9 +24,10 @@ from collector.accept.kept_bodies_files import (
     sweep,
 )
 from collector.accept.pipeline import accept
-from collector.event import Context, Reason
+from collector.event import Context
 from collector.keyring import make_keyring
 from collector.metrics import read_totals
+from collector.reasons import Reason
 from collector.sites.book import SiteBook
 from collector.sites.cookies import OPT_OUT
 from tests.edge_examples import (

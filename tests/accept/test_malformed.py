@@ -17,7 +17,8 @@ from collector.accept.pipeline import Accepted, Refused, accept
 from collector.config import Config
 from collector.endpoints import beacon
 from collector.endpoints.edge import Edge
-from collector.event import LandingRow, Reason
+from collector.event import LandingRow
+from collector.reasons import Reason
 from tests.edge_examples import KEYRING, NOW_MS, ORIGIN, make_body, make_context, make_event, read_line
 
 GOOD = msgspec.json.encode(make_body())

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from collector.accept.pipeline import STEPS, accept
-from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, Reason, RejectedRow
+from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, RejectedRow
+from collector.reasons import Reason
 from tests.edge_examples import (
     NOW_MS,
     ORIGIN,

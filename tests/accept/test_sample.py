@@ -10,7 +10,7 @@ import pytest
 from collector.accept.pipeline import Accepted, accept
 from collector.accept.sample import draw
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
-from collector.event import Reason
+from collector.reasons import Reason
 from tests.edge_examples import (
     KEYRING,
     NOW_S,

@@ -17,8 +17,9 @@ from collector.accept.server_events_call import Call, read_batch, read_call
 from collector.accept.server_events_ids import make_event_id, make_visitor_id
 from collector.accept.server_events_known import FORGET_S, MOST_CUSTOMERS, KnownCustomers
 from collector.accept.server_events_statement import Caller
-from collector.event import NIL_ID, EvidenceRow, LandingRow, Reason, Rejected
+from collector.event import NIL_ID, EvidenceRow, LandingRow, Rejected
 from collector.identity.identifiers import own_person_id, pseudonym
+from collector.reasons import Reason
 from collector.sites.book import IdentifierKind, Site, SiteBook
 from tests.edge_examples import ADDRESS, CHROME, KEYRING, NOW_MS, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_id
 

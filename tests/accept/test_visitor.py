@@ -15,8 +15,9 @@ from collector.accept.visitor_cookie import (
     read_cookie,
     write_cookie,
 )
-from collector.event import NIL_ID, Reason
+from collector.event import NIL_ID
 from collector.keyring import Key
+from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
 from collector.sites.cookies import CookieForm
 from tests.edge_examples import (

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from collector.event import Reason
+from collector.reasons import Reason
 from tests.accept.test_malformed import CLASSES
 from tests.bad_input.web_process import KEY, Answer, WebProcess, read_answer, running_web
 from tests.chaos.outcome import chaos_case

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from collector.event import Reason
+from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import Site
 from tests.console.running_app import RunningPages, running_pages

@@ -18,8 +18,8 @@ from playwright.sync_api import Page
 from starlette.responses import Response
 
 from collector.config import Config
-from collector.event import Reason
 from collector.keyring import make_keyring
+from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import Site
 from collector.snippet import make_snippet

@@ -70,7 +70,8 @@ class Ledger:
             " FROM sessions GROUP BY session_id"
         )
         found = {str(row["id"]): row["n"] for row in rows if str(row["id"]) in wanted}
-        assert found == wanted, "sessions count other events than are stored"
+        wrong = {id: (found.get(id), n) for id, n in wanted.items() if found.get(id) != n}
+        assert not wrong, f"sessions count other events than are stored: {wrong}"
         views = Counter(self.sent[event][0] for event in stored if self.sent[event][1] == "page_view")
         counted = {str(row["id"]): row["views"] for row in rows if str(row["id"]) in wanted and row["views"]}
         assert counted == views, "sessions count other page views than are stored"

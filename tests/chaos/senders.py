@@ -123,6 +123,7 @@ class Senders:
         self._address = address
         self._clock_ms = clock_ms
         self._stop = threading.Event()
+        self._ending = asyncio.Event()  # the same, for who is waiting
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="senders")
 
@@ -134,7 +135,7 @@ class Senders:
         self.stop()
 
     def stop(self) -> None:
-        """End the stream. What has no answer yet is given up."""
+        """End the stream. What was sent is waited for, so that nothing arrives when all is counted."""
         self._stop.set()
         self._thread.join()
         if self._failure is not None:
@@ -158,6 +159,8 @@ class Senders:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(self._send(number)) for number in range(self._connections)]
             await asyncio.to_thread(self._stop.wait)
+            self._ending.set()
+            await asyncio.wait(tasks, timeout=ANSWER_S + 1)
             for task in tasks:
                 task.cancel()
 
@@ -174,10 +177,9 @@ class Senders:
     async def _send_on(self, connection: Connection, chance: random.Random) -> None:
         sent = 0
         due = time.monotonic() + self._interval_s * chance.random()
-        # The flag is looked at too: `wait_for` loses a cancellation that comes together with an answer.
         while not self._stop.is_set():
             if self._interval_s:
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._pause(due - time.monotonic())
                 due += self._interval_s
             if sent % BEACONS_OF_A_VISITOR == 0:
                 visitor, session = str(uuid.uuid4()), str(uuid.uuid4())
@@ -188,10 +190,16 @@ class Senders:
             while not await self._is_taken(connection, body):
                 if self._stop.is_set():
                     return
-                await asyncio.sleep(RETRY_S * chance.uniform(0.5, 1.0))
+                await self._pause(RETRY_S * chance.uniform(0.5, 1.0))
             self._ledger.note_acknowledged(events)
             if self._pause_s:
-                await asyncio.sleep(self._pause_s)
+                await self._pause(self._pause_s)
+
+    async def _pause(self, time_s: float) -> None:
+        """Wait so long, or until the end."""
+        if time_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), time_s)
 
     async def _is_taken(self, connection: Connection, body: bytes) -> bool:
         try:

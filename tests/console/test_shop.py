@@ -16,9 +16,9 @@ from collector.console.catalogue import CATEGORIES, CUSTOMERS, DEMO_PASSWORD, PR
 from collector.console.demo import demo_routes
 from collector.console.demo_page import IDENTIFY_AGAIN_S, IDENTIFY_PAGES
 from collector.console.page import STATIC_FOLDER, find_static
-from collector.event import Reason
 from collector.keyring import Keyring, make_keyring
 from collector.links import LinkToken, read_link
+from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import Site
 from tests.console.asgi_client import AsgiClient

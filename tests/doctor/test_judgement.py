@@ -24,7 +24,7 @@ from collector.doctor.look import (
 from collector.doctor.page import judge, judge_cookies, judge_origin, judge_path, judge_policy, judge_tag
 from collector.doctor.refusals import REMEDIES
 from collector.doctor.text_look import _Finder
-from collector.event import Reason
+from collector.reasons import Reason
 from collector.sites.book import Site
 
 ORIGIN = "https://shop.example"

@@ -21,8 +21,9 @@ from collector.endpoints import beacon
 from collector.endpoints.body import HeldBytes, read_body
 from collector.endpoints.edge import Edge
 from collector.errors import SpoolError, SpoolFull
-from collector.event import LandingRow, Reason
+from collector.event import LandingRow
 from collector.handover import read_handover
+from collector.reasons import Reason
 from collector.sites.book import CookieCapture, Site, SiteBook
 from collector.spool.writer import SpoolWriter
 from tests.edge_examples import (

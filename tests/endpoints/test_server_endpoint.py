@@ -22,7 +22,8 @@ from collector.endpoints.edge import Edge
 from collector.endpoints.server_events import STATUS, read_key
 from collector.endpoints.server_events_texts import MESSAGES, describe_server_events, find_message
 from collector.errors import SpoolError, SpoolFull
-from collector.event import LandingRow, Reason
+from collector.event import LandingRow
+from collector.reasons import Reason
 from collector.sites.book import ApiKey, Site, SiteBook
 from collector.sites.keys import hash_key
 from collector.spool.frames import encode_frame

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from collector.errors import IssuerUnavailable
-from collector.event import Reason
 from collector.id_tokens import fetch
 from collector.id_tokens.fetch import fetch_keys, is_fetchable
 from collector.id_tokens.keys import MAX_KEYS, KeySet, Source, read_key_set
 from collector.id_tokens.poll import FILE_NAME, KeyPoller
+from collector.reasons import Reason
 from collector.sites.book import Issuer, Site, SiteBook
 from tests.edge_examples import NOW_MS
 from tests.id_tokens.token_makers import AUDIENCE, DOCUMENT, MEMBERS, RSA_KEY, IssuerServer, running_issuer

@@ -46,6 +46,13 @@ def list_webs(data: Path) -> dict[str, int]:
     return {role.name: role.pid for role in read_roles(data) if role.name.startswith("web") and role.pid}
 
 
+def spool_of(pid: int) -> Path:
+    """Return the folder of the spool that a web process has locked: after a replacement it is the next free one."""
+    opened = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    [lock] = [Path(name) for name in opened if "/spool/" in name and name.endswith("/lock")]
+    return lock.parent
+
+
 def until(is_so: Callable[[], bool], explain: Callable[[], object] = str, limit_s: float = 60.0) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + limit_s
@@ -69,12 +76,15 @@ def test_all_of_them_take_beacons(instance: RunningInstance) -> None:
     """New connections reach every web process, and each writes a folder of the spool of its own."""
     webs = list_webs(instance.data)
     assert set(webs) == {"web-0", "web-1"}
-    folders = [instance.data / "spool" / name for name in webs]
-    until(lambda: all(folder.is_dir() for folder in folders))
+    folders = [spool_of(pid) for pid in webs.values()]
+    assert len(set(folders)) == len(webs)
     before = [folder.stat().st_mtime_ns for folder in folders]
     ledger = Ledger()
     with Senders(ledger, [instance.config.port], connections=40) as senders:
-        until(lambda: all(folder.stat().st_mtime_ns > at for folder, at in zip(folders, before, strict=True)))
+        until(
+            lambda: all(folder.stat().st_mtime_ns > at for folder, at in zip(folders, before, strict=True)),
+            lambda: (senders.answers, [list(folder.iterdir()) for folder in folders], instance.log[-3000:]),
+        )
         senders.wait_for(400)
     assert set(senders.answers) <= {"200", "204"}
     compare(instance, ledger)

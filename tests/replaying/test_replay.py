@@ -20,9 +20,10 @@ from collector.accept.kept_bodies_files import DAY_MS, FILE_MS, KeptBodies, list
 from collector.accept.pipeline import accept
 from collector.commands.replay import read_since
 from collector.errors import ConfigError
-from collector.event import Context, LandingRow, Reason
+from collector.event import Context, LandingRow
 from collector.instance import open_instance
 from collector.keyring import open_keyring
+from collector.reasons import Reason
 from collector.replaying.judgement import judge
 from collector.replaying.replay import STORE, Replay, Tally, Wanted, list_reasons
 from collector.sites.book import IdentifierKind, Site, SiteBook

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from collector.console.guard import KEY_HEADER, OperatorGuard
+from collector.endpoints.guard import KEY_HEADER, OperatorGuard
 from collector.keyring import Keyring, make_keyring
 from tests.console.asgi_client import AsgiClient
 
