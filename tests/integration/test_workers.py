@@ -48,7 +48,7 @@ def list_webs(data: Path) -> dict[str, int]:
 
 def spool_of(pid: int) -> Path:
     """Return the folder of the spool that a web process has locked: after a replacement it is the next free one."""
-    opened = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
+    opened = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
     [lock] = [Path(name) for name in opened if "/spool/" in name and name.endswith("/lock")]
     return lock.parent
 
