@@ -6,66 +6,67 @@ A TagstitchError ends the program with one line on standard error and status 1, 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import typer
 
 from collector import __version__
-from collector.commands import (
-    copy,
-    data,
-    doctor,
-    imports,
-    keys,
-    links,
-    maintenance,
-    questions,
-    replay,
-    roles,
-    sites,
-    status,
-    watch,
-)
 from collector.errors import TagstitchError
 
-app = typer.Typer(
-    name="tagstitch",
-    help="Recognise your customers across web, e-mail, app, call centre and shop, in software you run yourself.",
-    epilog="Start with `tagstitch run --demo`, then open the pages that it prints. Every command explains itself "
-    "with --help; settings are in docs/settings.md.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+RUNNING, STORE, SEE, SITE = "Run", "Ask and change the store", "See what happens", "For a site"
 
-RUNNING = "Run"
-app.command(rich_help_panel=RUNNING)(roles.run)
-app.command(rich_help_panel=RUNNING)(roles.web)
-app.command(rich_help_panel=RUNNING)(roles.reload)
-app.command(rich_help_panel=RUNNING)(roles.load)
-app.command(rich_help_panel=RUNNING)(roles.stitch)
-app.command(rich_help_panel=RUNNING)(roles.engine)
-app.command(rich_help_panel=RUNNING)(replay.replay)
-app.add_typer(maintenance.maintenance_app, name="maintenance", rich_help_panel=RUNNING)
+COMMANDS = {
+    "run": (RUNNING, "roles"),
+    "web": (RUNNING, "roles"),
+    "reload": (RUNNING, "roles"),
+    "load": (RUNNING, "roles"),
+    "stitch": (RUNNING, "roles"),
+    "engine": (RUNNING, "roles"),
+    "replay": (RUNNING, "replay"),
+    "maintenance": (RUNNING, "maintenance"),
+    "migrate": (STORE, "data"),
+    "sql": (STORE, "data"),
+    "copy": (STORE, "copy"),
+    "import": (STORE, "imports"),
+    "questions": (STORE, "questions"),
+    "tail": (SEE, "watch"),
+    "status": (SEE, "status"),
+    "doctor": (SEE, "doctor"),
+    "site": (SITE, "sites"),
+    "key": (SITE, "keys"),
+    "snippet": (SITE, "links"),
+    "link": (SITE, "links"),
+}
+"""Where each command stands in the help, and its module in `commands/`: there it is a function of its name, or an app
+`<name>_app` with commands of its own."""
 
-STORE = "Ask and change the store"
-app.command(rich_help_panel=STORE)(data.migrate)
-app.command(rich_help_panel=STORE)(data.sql)
-app.command(rich_help_panel=STORE)(copy.copy)
-app.add_typer(imports.import_app, name="import", rich_help_panel=STORE)
-app.command(rich_help_panel=STORE)(questions.questions)
 
-SEE = "See what happens"
-app.command(rich_help_panel=SEE)(watch.tail)
-app.command(rich_help_panel=SEE)(status.status)
-app.command(rich_help_panel=SEE)(doctor.doctor)
+def make_app(only: str = "") -> typer.Typer:
+    """Put the command line together. `only`: with this command alone; a name that is none of ours gives all.
 
-SITE = "For a site"
-app.add_typer(sites.site_app, name="site", rich_help_panel=SITE)
-app.add_typer(keys.key_app, name="key", rich_help_panel=SITE)
-app.command(rich_help_panel=SITE)(links.snippet)
-app.command(rich_help_panel=SITE)(links.link)
+    A command's libraries load with its module, so that one that is called does not wait for those of all others.
+    """
+    app = typer.Typer(
+        name="tagstitch",
+        help="Recognise your customers across web, e-mail, app, call centre and shop, in software you run yourself.",
+        epilog="Start with `tagstitch run --demo`, then open the pages that it prints. Every command explains itself "
+        "with --help; settings are in docs/settings.md.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    app.callback()(_take_options)
+    for name, (panel, module_name) in COMMANDS.items():
+        if only in COMMANDS and name != only:
+            continue
+        module = import_module(f"collector.commands.{module_name}")
+        if hasattr(module, f"{name}_app"):
+            app.add_typer(getattr(module, f"{name}_app"), name=name, rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(getattr(module, name))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,8 +75,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _take_options(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Say the version."),
 ) -> None:
     """Take the options that stand before the command."""
@@ -86,7 +86,7 @@ def main() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036  pip checks it, a copied folder does not
         sys.exit("tagstitch needs Python 3.11 or newer: install it, then run `make run` again")
     try:
-        app()
+        make_app(next(iter(sys.argv[1:]), ""))()
     except TagstitchError as error:
         typer.echo(f"tagstitch: {error}", err=True)
         sys.exit(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer.main
 
-from collector.cli import app
+from collector.cli import make_app
 from collector.config import ENVIRONMENT_PREFIX, FILE_NAME, describe_settings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -46,7 +46,7 @@ def render_settings() -> str:
 
 def render_commands() -> str:
     """Return docs/commands.md."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     lines = [
         "# Commands",
         "",

@@ -28,6 +28,7 @@ from collector.keyring import Credential, Keyring, open_keyring
 from collector.listener import listen
 from collector.logs import get_logger
 from collector.role_board import RoleBoard
+from collector.role_process import MODULE
 from collector.sites.poll import write_copy
 from collector.sites.rows import ensure_demo_site, read_book
 from collector.store.client import open_client
@@ -77,7 +78,7 @@ async def _start(
     if config.is_embedded:
         engine = await supervisor.start(make_engine_role(config, keyring))
     instance.write_state(RunningState(os.getpid(), config.host, config.port, config.engine_host, config.engine_port))
-    command = [sys.executable, "-m", "collector"]
+    command = [sys.executable, "-m", MODULE]
     webs = make_web_roles(environ, listeners)
     # Web processes that have a copy of the sites can start at once; the first ones wait until they are in the store.
     is_first = not (config.data_path / "web" / "sites.json").exists()

@@ -18,6 +18,7 @@ import msgspec
 from collector.config import Config
 from collector.listener import listen
 from collector.logs import get_logger
+from collector.role_process import MODULE
 from collector.supervisor import Role, Supervisor
 
 WEB_STOP_S = 3.5
@@ -36,7 +37,7 @@ def make_web_roles(environ: Mapping[str, str], listeners: Sequence[socket.socket
     return [
         Role(
             "web",
-            [sys.executable, "-m", "collector", "web", "--fd", str(listener.fileno())],
+            [sys.executable, "-m", MODULE, "web", "--fd", str(listener.fileno())],
             environ,
             pass_fds=[listener.fileno()],
             stop_s=WEB_STOP_S,

@@ -54,7 +54,8 @@ LAYERS = (
     ("collector.condition", "collector.replaying"),
     ("collector.console", "collector.endpoints"),
     ("collector.app", "collector.http", "collector.supervisor"),
-    ("collector.web", "collector.whole", "collector.workers", "collector.doctor", "collector.commands"),
+    ("collector.web", "collector.role_process"),
+    ("collector.whole", "collector.workers", "collector.doctor", "collector.commands"),
     ("collector.cli",),
     ("collector.document", "collector.__main__"),
 )

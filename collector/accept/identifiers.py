@@ -13,7 +13,6 @@ import msgspec
 
 from collector.accept.assurance import SIGNED
 from collector.event import Beacon, Context, Rejected, WireEvent, WireIdentifier
-from collector.id_tokens.check import check_token
 from collector.id_tokens.keys import KeyBook
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, normalise, own_person_id, pseudonym
 from collector.reasons import Reason
@@ -103,6 +102,8 @@ def keep_surest(known: list[Known]) -> list[Known]:
 
 def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) -> Known | Reason:
     """Judge a token. A value that the page gives besides must be the token's."""
+    from collector.id_tokens.check import check_token  # late: many sites never see a token, see `id_tokens.key_sets`
+
     keys = context.issuer_keys or _NO_KEYS
     vouched = check_token(identifier.token, beacon.site, context.keyring, keys, context.received_at_ms, identifier.kind)
     if isinstance(vouched, Reason):

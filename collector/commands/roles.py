@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import sys
-import threading
 from typing import Annotated
 
 import typer
 
 from collector import disk
 from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
-from collector.config import Config
 from collector.errors import InstanceError
 from collector.instance import read_state
-from collector.keyring import Keyring, open_keyring, read_keyring
+from collector.keyring import open_keyring, read_keyring
 from collector.listener import listen
 from collector.logs import configure_logs, get_logger
+from collector.role_process import play_load, play_stitch, play_web, start_role
 
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
 PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
@@ -70,31 +67,25 @@ def web(
     port: PortOption = None,
     workers: WorkersOption = None,
     demo: DemoOption = None,
-    fd: Annotated[int | None, typer.Option("--fd", hidden=True)] = None,
 ) -> None:
     """Take beacons in and serve the tag, the API and the pages.
 
     Needs the data folder and its secrets, and works while the store is away. Several hosts share one secrets file.
     With several workers, SIGHUP replaces them one at a time by new processes, without a gap.
     """
-    from collector.web import serve
     from collector.workers import count_workers, run_workers
 
     read = read_options(data, config, settings, host=host, port=port, web_workers=workers, demo=demo)
-    if fd is None and count_workers(read.config) > 1:
+    if count_workers(read.config) > 1:
         configure_logs("supervisor", read.config.log_level, read.config.log_form)
         read_keyring(read.config.secrets_path)  # where they are missing this is said once, not by each
         disk.allow_open_files()
         asyncio.run(run_workers(read.config))
         return
-    keyring = _start_role("web", read.config)
-    if fd is not None:
-        serve(read.config, keyring, socket.socket(fileno=fd))
-    else:
-        if not os.isatty(0):
-            signal.signal(signal.SIGHUP, _decline_reload)
-        [listener] = listen(read.config.host, read.config.port, "PORT or --port")
-        serve(read.config, keyring, listener)
+    if not os.isatty(0):
+        signal.signal(signal.SIGHUP, _decline_reload)
+    [listener] = listen(read.config.host, read.config.port, "PORT or --port")
+    play_web(read.config, listener)
 
 
 def reload(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
@@ -120,10 +111,7 @@ def reload(data: DataOption = None, config: ConfigOption = None, settings: SetOp
 
 def load(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
     """Bring what is in the spool into ClickHouse, in batches, each exactly once. One of these on each host."""
-    from collector.load.loader import run_loader
-
-    read = read_running(data, config, settings)
-    run_loader(read.config, _start_role("load", read.config), _stop_on_signal())
+    play_load(read_running(data, config, settings).config)
 
 
 def stitch(
@@ -142,15 +130,13 @@ def stitch(
     The map is a function of the evidence alone, so a rebuild changes nothing unless the identifier kinds or the
     rules have changed since.
     """
-    from collector.identity.stitch import rebuild as rebuild_map
-    from collector.identity.stitch import run_stitch
-
     read = read_running(data, config, settings)
-    keyring = _start_role("stitch", read.config)
     if not rebuild:
-        run_stitch(read.config, keyring, _stop_on_signal())
+        play_stitch(read.config)
         return
-    done = rebuild_map(read.config, keyring, dry_run=dry_run)
+    from collector.identity.stitch import rebuild as rebuild_map
+
+    done = rebuild_map(read.config, start_role("stitch", read.config), dry_run=dry_run)
     differ = "would change" if dry_run else "changed"
     typer.echo(f"{done.evidence} pieces of evidence, {done.map_rows} rows of the map, {done.differences} {differ}")
 
@@ -179,20 +165,3 @@ def engine(
 def _decline_reload(*_: object) -> None:
     """Go on: a service manager's reload must not end a process that has nobody to replace it."""
     get_logger().warning("a single web process is not replaced: set web_workers to 2 or more, or restart it")
-
-
-def _start_role(role: str, config: Config) -> Keyring:
-    configure_logs(role, config.log_level, config.log_form)
-    if os.environ.get("TAGSTITCH_SUPERVISED"):
-        from collector.supervisor import end_with_parent
-
-        end_with_parent()
-    return read_keyring(config.secrets_path)
-
-
-def _stop_on_signal() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    sys.stdout.flush()
-    return stop

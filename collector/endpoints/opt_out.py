@@ -13,11 +13,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -32,6 +32,9 @@ from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, CookieForm, list_cookie_forms, name_tag_cookie
 from collector.sites.validate import is_below
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 MAX_FORM_BYTES = 256
 
@@ -52,19 +55,26 @@ HEADERS = {
 }
 
 
+@cache
+def _load_template() -> Template:
+    """Load the page when it is first asked for: what makes it costs 4 MB, and many collectors are never asked."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("collector.endpoints"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("opt_out.html")
+
+
 class OptOut:
     """The page."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        environment = Environment(
-            loader=PackageLoader("collector.endpoints"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._template = environment.get_template("opt_out.html")
 
     async def serve(self, request: Request) -> Response:
         """Show the page, or take the answer and show it again."""
@@ -72,7 +82,7 @@ class OptOut:
         language = choose_language(request.headers.get("accept-language", ""))
         if request.method == "POST":
             return await self._take_answer(request, facts, TEXTS[language])
-        text = self._template.render(
+        text = _load_template().render(
             language=language,
             text=TEXTS[language],
             is_out=facts.context.cookies.get(OPT_OUT) == "1",

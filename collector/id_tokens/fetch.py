@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from collector.errors import IssuerUnavailable
-from collector.id_tokens.keys import KeySet, Source, read_key_set
+from collector.id_tokens.key_sets import read_key_set
+from collector.id_tokens.keys import KeySet, Source
 
 MAX_BYTES = 65_536
 TIME_LIMIT_S = 5.0

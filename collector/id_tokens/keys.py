@@ -1,29 +1,25 @@
 """The public keys of the issuers, as one web process knows them: frozen sets in a KeyBook.
 
 A set is replaced whole when the issuer has been asked again; until then the last one stays in force. A key that is
-not there is noted, so that whoever polls asks for it soon. Only what verifies a signature is ever read out of a key
-set: a private key in it, published by mistake, is not even looked at.
+not there is noted, so that whoever polls asks for it soon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NamedTuple
-
-import jwt
-import msgspec
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from collector.reasons import Reason
 from collector.sites.book import Issuer
 
-PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+PublicKey: TypeAlias = "RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey"
 
 FAMILY_BY_ALGORITHM = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
@@ -34,14 +30,8 @@ FAMILY_BY_ALGORITHM = {
 }
 """The signature algorithms that an issuer may use, and the keys that fit. Secrets and `none` are not among them."""
 
-MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
-MAX_EXPONENT = 2**32
-MAX_KEYS = 64
-MAX_MEMBER_CHARS = 4096
 ASK_AGAIN_MS = 60_000
 """An issuer that has just been asked has no such key: then a token that names one is forged."""
-
-_MEMBERS = ("kty", "kid", "alg", "use", "n", "e", "crv", "x", "y")
 
 
 class Source(NamedTuple):
@@ -77,63 +67,6 @@ class KeySet:
             if key.family == family and key.algorithm in ("", algorithm) and key_id in ("", key.key_id)
         ]
         return fit[0].public if fit and (key_id or len(fit) == 1) else None
-
-
-def read_key_set(document: bytes, read_at_ms: int) -> KeySet:
-    """Read a JSON Web Key Set. Keys that we cannot use are left out. Raises ValueError where it is none."""
-    try:
-        found = msgspec.json.decode(document)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    published = found.get("keys") if isinstance(found, dict) else None
-    if not isinstance(published, list):
-        raise ValueError("no key set")  # noqa: TRY004  the document is wrong, not our use of it
-    return make_key_set(published[:MAX_KEYS], read_at_ms)
-
-
-def make_key_set(published: Iterable[object], read_at_ms: int) -> KeySet:
-    """Return the set of those keys that can be used."""
-    members: list[Mapping[str, str]] = []
-    keys: list[IssuerKey] = []
-    for item in published:
-        if isinstance(item, dict) and (key := _read_key(item)) is not None:
-            members.append(_keep_members(item))
-            keys.append(key)
-    return KeySet(tuple(members), tuple(keys), read_at_ms)
-
-
-def _keep_members(item: Mapping[str, Any]) -> dict[str, str]:
-    return {name: item[name] for name in _MEMBERS if isinstance(item.get(name), str)}
-
-
-def _read_key(item: Mapping[str, Any]) -> IssuerKey | None:
-    member = _keep_members(item)
-    operations = item.get("key_ops", ["verify"])
-    if member.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
-        return None
-    if any(len(text) > MAX_MEMBER_CHARS for text in member.values()):
-        return None
-    kind, curve, algorithm = member.get("kty"), member.get("crv", ""), member.get("alg", "")
-    try:
-        if kind == "RSA":
-            public: object = RSAAlgorithm.from_jwk(member)
-            family = "RSA"
-        elif kind == "EC":
-            public, family = ECAlgorithm.from_jwk(member), curve
-        elif kind == "OKP":
-            public, family = OKPAlgorithm.from_jwk(member), curve
-        else:
-            return None
-    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, OverflowError):
-        return None
-    if isinstance(public, RSAPublicKey):
-        if not MIN_RSA_BITS <= public.key_size <= MAX_RSA_BITS or public.public_numbers().e >= MAX_EXPONENT:
-            return None
-    elif not isinstance(public, EllipticCurvePublicKey | Ed25519PublicKey):
-        return None
-    if family not in FAMILY_BY_ALGORITHM.values() or (algorithm and FAMILY_BY_ALGORITHM.get(algorithm) != family):
-        return None
-    return IssuerKey(member.get("kid", ""), family, algorithm, public)
 
 
 class KeyBook:

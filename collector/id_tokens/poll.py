@@ -20,8 +20,7 @@ import msgspec
 
 from collector import disk
 from collector.errors import IssuerUnavailable
-from collector.id_tokens.fetch import fetch_keys
-from collector.id_tokens.keys import ASK_AGAIN_MS, KeyBook, KeySet, Source, make_key_set
+from collector.id_tokens.keys import ASK_AGAIN_MS, KeyBook, KeySet, Source
 from collector.logs import get_logger
 from collector.sites.book import SiteBook
 
@@ -49,6 +48,12 @@ def _read_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _fetch(source: Source, now_ms: int) -> KeySet:
+    from collector.id_tokens.fetch import fetch_keys  # late, for what `key_sets` says
+
+    return fetch_keys(source, now_ms)
+
+
 class KeyPoller:
     """The issuers' keys of one web process. `keys`: where the accept path looks them up."""
 
@@ -57,7 +62,7 @@ class KeyPoller:
         folder: Path,
         site_book: Callable[[], SiteBook],
         now_ms: Callable[[], int] = _read_clock,
-        fetch: Callable[[Source, int], KeySet] = fetch_keys,
+        fetch: Callable[[Source, int], KeySet] = _fetch,
     ) -> None:
         """Read the copy on disk, if there is one. Asks the issuers from `start` on. `folder`: of the web processes."""
         self._path = folder / FILE_NAME
@@ -139,6 +144,10 @@ class KeyPoller:
         except (OSError, msgspec.MsgspecError) as error:
             get_logger().warning("the copy of issuers' keys cannot be read", path=str(self._path), reason=str(error))
             return {}
+        if not copied:
+            return {}
+        from collector.id_tokens.key_sets import make_key_set
+
         return {Source(item.issuer, item.jwks_url): make_key_set(item.keys, item.read_at_ms) for item in copied}
 
     def _keep_copy(self, sets: Mapping[Source, KeySet]) -> None:

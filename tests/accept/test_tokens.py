@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from collector.accept.pipeline import Accepted, accept
 from collector.event import NIL_ID, LandingRow
-from collector.id_tokens.keys import KeyBook, Source, read_key_set
+from collector.id_tokens.key_sets import read_key_set
+from collector.id_tokens.keys import KeyBook, Source
 from collector.identity.identifiers import own_person_id, pseudonym
 from collector.sites.book import Issuer
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, SITE, make_body, make_context, make_event, take

@@ -124,8 +124,9 @@ def test_a_beacon_near_the_shape(beacon: dict[str, Any], consent: str, agent: st
     line = read_line(answer)
     row = msgspec.json.decode(line, type=LandingRow)
     assert b"\n" not in line
+    text = line.decode().replace(f"gclid={TOKEN}", "")  # a click id may look like a token: it is kept
     for trace in TRACES:
-        assert trace not in line.decode()
+        assert trace not in text
     if isinstance(answer, Accepted):
         assert len(row.events) <= len(beacon["e"])
         assert len({event.event_id for event in row.events}) == len(row.events)

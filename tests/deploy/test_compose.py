@@ -20,7 +20,7 @@ import typer
 import yaml  # type: ignore[import-untyped,unused-ignore]
 
 from collector import __version__
-from collector.cli import app
+from collector.cli import make_app
 from collector.config import ENVIRONMENT_PREFIX, Config, load_config
 from collector.keyring import read_keyring
 from collector.store.dsn import read_dsn
@@ -105,7 +105,7 @@ def test_services_wait_for_what_they_need() -> None:
 
 def test_commands_and_settings_exist() -> None:
     """Every command, option and TAGSTITCH_ setting of our services is one that the program knows."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group has them
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]  # a group has them
     settings = {item.name for item in msgspec.structs.fields(Config)}
     services = read_compose()["services"]
     for name in COLLECTOR - {"prepare"}:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import typer
 
-from collector.cli import app
+from collector.cli import make_app
 from collector.config import ENVIRONMENT_PREFIX, Config
 from tests.deploy.tools import DEPLOY, need_program
 
@@ -72,7 +72,7 @@ def test_units_say_only_what_the_program_knows(unit: Path) -> None:
     words = re.findall(r"^ExecStart=/opt/tagstitch/bin/tagstitch (.+)$", text, re.MULTILINE)
     assert len(words) == 1
     command, *options = words[0].split()
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group has them
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]  # a group has them
     assert command in commands
     known = {
         option for parameter in commands[command].params for option in (*parameter.opts, *parameter.secondary_opts)

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.id_tokens.check import MAX_TOKEN_CHARS, Vouched, check_token
-from collector.id_tokens.keys import KeyBook, Source, read_key_set
+from collector.id_tokens.key_sets import read_key_set
+from collector.id_tokens.keys import KeyBook, Source
 from collector.reasons import Reason
 from collector.sites.book import Issuer
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, SITE

@@ -14,7 +14,8 @@ import pytest
 from collector.errors import IssuerUnavailable
 from collector.id_tokens import fetch
 from collector.id_tokens.fetch import fetch_keys, is_fetchable
-from collector.id_tokens.keys import MAX_KEYS, KeySet, Source, read_key_set
+from collector.id_tokens.key_sets import MAX_KEYS, read_key_set
+from collector.id_tokens.keys import KeySet, Source
 from collector.id_tokens.poll import FILE_NAME, KeyPoller
 from collector.reasons import Reason
 from collector.sites.book import Issuer, Site, SiteBook

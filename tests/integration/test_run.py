@@ -19,7 +19,7 @@ import pytest
 from instance_process import RunningInstance, running_instance, start_instance
 from typer.testing import CliRunner
 
-from collector.cli import app
+from collector.cli import make_app
 from collector.document import render_commands
 
 pytestmark = pytest.mark.engine
@@ -237,7 +237,7 @@ def test_every_command_teaches() -> None:
     names = [line.removeprefix("## tagstitch ") for line in render_commands().splitlines() if line.startswith("## ")]
     assert len(names) > 18
     for name in names:
-        done = CliRunner().invoke(app, [*name.split(), "--help"])
+        done = CliRunner().invoke(make_app(), [*name.split(), "--help"])
         assert done.exit_code == 0
         assert len(done.output.splitlines()) > 8
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from collector.cli import app
+from collector.cli import make_app
 from collector.sites.book import DEFAULT_KINDS, CookieCapture, Issuer, Site, SiteBook
 from collector.sites.rows import find_site
 from tests.running_store import RunningStore, running_store
@@ -38,7 +38,7 @@ def data(store: RunningStore, tmp_path: Path) -> Path:
 def run(store: RunningStore, data: Path, *words: str, port: int = 0) -> Any:
     """Run a command as on the command line."""
     where = ("--data", str(data), "--set", f"engine_port={port or store.config.engine_port}")
-    return CliRunner().invoke(app, [*words, *where])
+    return CliRunner().invoke(make_app(), [*words, *where])
 
 
 def test_every_setting_can_be_given(store: RunningStore, data: Path) -> None:
