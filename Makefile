@@ -22,7 +22,7 @@ run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/programs ## Everything: linters, types, Python, TypeScript, real engine, real browser.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term:skip-covered --durations=40 -m "not chaos_long"
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --durations=40 -m "not chaos_long"
 
 quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
 	@test -x $(BIN)/pytest || { echo "nothing is set up yet: run  make test  once"; exit 1; }

@@ -21,8 +21,10 @@ NEEDS_ENGINE = (
 )
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests."""
+    """Mark all tests, and put the modules that take long first: where several processes share the tests, the short
+    ones fill the end, and no process waits for one that has just begun a long one."""
     for item in items:
         folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
         if folder in {"browser", "chaos"}:
@@ -31,3 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if any(hasattr(module, name) for name in NEEDS_ENGINE) or {"engine", "store", "shop"} & set(fixtures):
             item.add_marker("engine")
+    slow, long = (
+        {item.path for item in items if marks & {mark.name for mark in item.iter_markers()}}
+        for marks in ({"slow"}, {"browser", "chaos", "engine"})
+    )
+    items.sort(key=lambda item: (item.path not in slow, item.path not in long))
