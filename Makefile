@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
+.PHONY: help run test coverage quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -22,7 +22,10 @@ run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/programs ## Everything: linters, types, Python, TypeScript, real engine, real browser.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered --durations=40 -m "not chaos_long"
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 -m "not chaos_long"
+
+coverage: $(STAMPS)/dev $(STAMPS)/programs ## What of the code the tests run through. ARGS="tests/accept".
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered -m "not chaos_long" $(ARGS)
 
 quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
 	@test -x $(BIN)/pytest || { echo "nothing is set up yet: run  make test  once"; exit 1; }
@@ -33,7 +36,8 @@ chaos: $(STAMPS)/dev $(STAMPS)/programs ## The long form of the tests that kill 
 	@mkdir -p $(STAMPS) && rm -f $(STAMPS)/chaos.jsonl && touch $(STAMPS)/chaos.jsonl
 	@TAGSTITCH_CHAOS_ROUNDS=$${ROUNDS:-200} TAGSTITCH_CHAOS_SEED=$${SEED:-4711} TAGSTITCH_TEST_EXAMPLES=1000 \
 		TAGSTITCH_CHAOS_REPORT=$(STAMPS)/chaos.jsonl \
-		$(BIN)/pytest tests/chaos tests/spool tests/load tests/identity tests/bad_input --timeout 7200 $(ARGS); \
+		$(BIN)/pytest tests/chaos tests/spool tests/load tests/identity tests/bad_input \
+		tests/importing tests/integration/test_copy.py tests/integration/test_import_events.py tests/integration/test_upgrade.py --timeout 7200 $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.chaos.report $(STAMPS)/chaos.jsonl && exit $$status
 
 soak: $(STAMPS)/dev ## Most of the load it can bear for MINUTES=30: memory, descriptors and spool stay where they are.

@@ -205,7 +205,7 @@ def run_victim(folder: Path, keyring: Keyring, name: str, at: int, fault: Callab
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("fault", [die_before, die_after])
+@pytest.mark.parametrize("fault", [die_before, pytest.param(die_after, marks=pytest.mark.chaos_long)])
 def test_killed_and_started_again(importer: Importer, fault: Callable[..., Any]) -> None:
     """kill -9 at every fifth call to the disk, always going on with the same folder: each event is there, none is
     another one when it comes twice, and what was refused is listed once."""
