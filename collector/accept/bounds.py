@@ -81,7 +81,8 @@ def find_flat_types(body: bytes) -> frozenset[type]:
 
 
 def is_small(event: WireEvent, flat_types: frozenset[type] = _NO_TYPES) -> bool:
-    """Whether the event is so small and plain that `find_excess` finds nothing, and no key of it holds a dot.
+    """Whether the event, its identifiers aside, is so small and plain that `find_excess` finds nothing, and no key of
+    its properties holds a dot.
 
     A cheap test that most events pass; False says nothing. `flat_types`: see `find_flat_types`.
     """
@@ -90,7 +91,6 @@ def is_small(event: WireEvent, flat_types: frozenset[type] = _NO_TYPES) -> bool:
         not name.isidentifier()
         or len(name) > MAX_NAME_CHARS
         or not 0 <= event.sequence <= MAX_COUNT
-        or event.identifiers
         or (not flat_types and max(len(event.url), len(event.referrer), len(event.title)) > MAX_STRING_CHARS)
     ):
         return False

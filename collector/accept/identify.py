@@ -65,8 +65,9 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
 
 
 def _says_nothing(beacon: Beacon) -> bool:
-    """Whether no event says anything about who it is. To be asked of plain beacons: they have no identifiers."""
-    return SPEAKING.isdisjoint([event.name for event in beacon.envelope.events])
+    """Whether no event says anything about who it is."""
+    events = beacon.envelope.events
+    return SPEAKING.isdisjoint([event.name for event in events]) and not any(event.identifiers for event in events)
 
 
 def _make_events(envelope: Envelope) -> list[EventRow]:

@@ -52,6 +52,7 @@ _SHORT_URL = re.compile(r"https?://[a-z0-9.-]{1,200}(?::[0-9]{1,5})?/[^?#;\s]*")
 _RUNS_TO_A = bytes(97 if chr(byte) in f"{ascii_letters}{digits}_+-" else 32 for byte in range(256))
 _ENCODE = msgspec.json.Encoder().encode
 _LONG_RUN = b"a" * 32
+_is_uuid = re.compile(_UUID.pattern.encode(), re.I).fullmatch
 
 
 def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
@@ -108,7 +109,8 @@ def is_harmless(beacon: Beacon, address: str) -> bool:
 
     A few searches through the bytes in place of several through each text; most beacons pass, and False says nothing.
     Without a backslash every text stands in the body as it is. Long runs of token characters are counted: the beacon's
-    own ids are such runs, one each; as many runs as ids mean that there is no other, but in the page's own parameters.
+    own ids are such runs, one each; as many runs as ids mean that there is no other. Where there is, as in the address
+    of many an article, each is judged.
     """
     body, envelope = beacon.body, beacon.envelope
     if b"@" in body or b"%" in body or b"\\" in body or b"\x7f" in body or b"eyJ" in body:
@@ -119,11 +121,41 @@ def is_harmless(beacon: Beacon, address: str) -> bool:
         return False  # where control characters of Unicode would begin
     session = beacon.row.session_id != NIL_ID  # one that is no UUID may be no run either, and is not counted
     ids = len(envelope.events) + bool(envelope.visitor_id) + bool(envelope.reset_from) + session
-    runs = body.translate(_RUNS_TO_A).count(_LONG_RUN)
-    if runs != ids and "?" in envelope.url:  # a click id, most likely: parameters are judged one by one in any case
-        query = envelope.url.partition("?")[2].encode("utf-8", "replace")
-        runs -= query.translate(_RUNS_TO_A).count(_LONG_RUN)
-    return runs == ids
+    if body.translate(_RUNS_TO_A).count(_LONG_RUN) == ids:
+        return True
+    telling = _count_telling_runs(body)
+    if telling:
+        telling -= sum([_count_telling_runs(text.encode("utf-8", "replace")) for text in _list_queries(envelope)])
+    if telling:
+        telling -= sum([_count_telling_runs(text.encode("utf-8", "replace")) for text in _list_identifiers(envelope)])
+    return not telling
+
+
+def _list_queries(envelope: Envelope) -> list[str]:
+    """Return the parameters of all addresses: with click ids, most likely. `clean_url` judges each of them."""
+    pages: list[Envelope | WireEvent] = [envelope, *envelope.events]
+    addresses = [address for page in pages for address in (page.url, page.referrer) if "?" in address]
+    return [address.partition("?")[2] for address in addresses]
+
+
+def _list_identifiers(envelope: Envelope) -> list[str]:
+    """Return what identifiers consist of: signatures, most likely. They are not this step's business."""
+    found = [identifier for event in envelope.events for identifier in event.identifiers]
+    return [text for each in found for text in (each.kind, each.value, each.signature, each.token)]
+
+
+def _count_telling_runs(text: bytes) -> int:
+    """Return how many long runs of token characters there are that `clean_text` would remove."""
+    marked = text.translate(_RUNS_TO_A)
+    telling = 0
+    start = marked.find(_LONG_RUN)
+    while start >= 0:
+        end = marked.find(b" ", start)
+        end = end if end >= 0 else len(marked)
+        if not _is_uuid(text, start, end):
+            telling += _is_telling(text[start:end].decode("ascii"))
+        start = marked.find(_LONG_RUN, end)
+    return telling
 
 
 def _shorten_addresses(beacon: Beacon, parameters: frozenset[str]) -> None:
@@ -290,5 +322,8 @@ def _judge_dotted_run(match: re.Match[str]) -> str:
 def _judge_run(match: re.Match[str]) -> str:
     """Remove a long run that no person wrote: letters and digits change over all the time. A UUID does not count."""
     run = match.group()
-    changes = len(_LETTER_MEETS_DIGIT.findall(_UUID.sub("", run)))
-    return REMOVED if changes >= MOST_CHANGES else run
+    return REMOVED if _is_telling(run) else run
+
+
+def _is_telling(run: str) -> bool:
+    return len(_LETTER_MEETS_DIGIT.findall(_UUID.sub("", run))) >= MOST_CHANGES

@@ -124,15 +124,16 @@ def _keep_events(beacon: Beacon, context: Context) -> None:
     flat_types = find_flat_types(beacon.body)
     for index, event in enumerate(envelope.events):
         time_ms = event.time_ms + offset_ms
-        if (
+        is_usual = (
             _is_id(event.id)
             and event.id not in seen
             and oldest_ms <= time_ms <= newest_ms
             and is_small(event, flat_types)
-        ):
+        )
+        if is_usual and not event.identifiers:
             event.time_ms = time_ms
         else:
-            is_plain = False
+            is_plain = is_plain and bool(is_usual)
             refused = _check_event(event, offset_ms, context.received_at_ms, seen) or find_excess(event)
             if refused:
                 event_id = clean_id(event.id) or NIL_ID

@@ -34,6 +34,7 @@ texts = st.one_of(
     st.sampled_from(
         (*TELLING, "", "a.b", "red shoes", "\x7f", "\x85", "\u2028", "ä", "€", "“quoted”", "\\u0040", "100 %")
     ),
+    st.just("carpet-natural-small-outdoor-living-1700"),
     st.text(max_size=40),
     st.lists(st.sampled_from(("Q", "7", "-", "+", "_", "z9", " ", ".")), max_size=60).map("".join),
 )
@@ -60,6 +61,14 @@ addresses = st.one_of(
 )
 
 
+identifiers = st.builds(
+    lambda kind, value, signature: {"k": kind, "v": value, "g": signature},
+    st.sampled_from(("customer", "email", "unknown")),
+    texts,
+    st.sampled_from(("", f"1.{NOW_S + 60}.{TOKEN * 2}")),
+)
+
+
 @st.composite
 def beacons(draw: st.DrawFn) -> dict[str, Any]:
     """A beacon near the usual form, with something telling here and there."""
@@ -72,6 +81,7 @@ def beacons(draw: st.DrawFn) -> dict[str, Any]:
             h=draw(texts),
             p=draw(st.dictionaries(keys, values, max_size=4)),
             q=draw(st.sampled_from((0, 1, MAX_COUNT + 1))),
+            k=draw(st.lists(identifiers, max_size=2)),
         )
         for number in range(draw(st.integers(1, 3)))
     ]

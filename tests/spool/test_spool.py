@@ -19,7 +19,7 @@ from collector.spool import tail as spool_tail
 from collector.spool import writer as spool
 from collector.spool.frames import encode_frame, scan_frames
 from collector.spool.segments import list_segments, recover_folder
-from collector.spool.writer import SpoolWriter
+from collector.spool.writer import REST_S, SpoolWriter
 from tests.chaos.outcome import chaos_case
 from tests.chaos.victims import run_writer
 from tests.faulty_disk import FAULTS, FaultyOs, die_after, die_before
@@ -98,6 +98,25 @@ def test_concurrent_appends_share_a_sync(folder: Path, monkeypatch: pytest.Monke
 
     run(work())
     assert sorted(read_numbers(folder)) == list(range(300))
+
+
+def test_commits_keep_apart(folder: Path) -> None:
+    """However fast lines come and the disk is, two commits begin REST_S apart; a lone line does not wait for that."""
+
+    async def work() -> None:
+        writer = SpoolWriter(folder)
+        began = time.monotonic()
+        for number in range(100):
+            await writer.append(make_line(number))
+        most = (time.monotonic() - began) / REST_S + 1
+        assert 0 < writer.counts.commits <= most
+        commits = writer.counts.commits
+        await asyncio.gather(*[writer.append(make_line(100 + number)) for number in range(50)])
+        assert writer.counts.commits - commits <= 3
+        await asyncio.to_thread(writer.close)
+
+    run(work())
+    assert read_numbers(folder) == list(range(150))
 
 
 def test_durability_os_does_not_wait(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
