@@ -24,11 +24,14 @@ from collector import disk
 from collector.config import Config
 from collector.instance import open_instance
 from collector.keyring import Keyring, open_keyring
+from collector.role_process import MODULE
 from collector.sites.book import SiteBook
 from collector.sites.rows import add_site
 from collector.store.client import StoreClient, open_client
 from collector.store.migrate import migrate
 
+ROLE = ("-m", MODULE)
+COMMAND = ("-m", "collector")
 START_S = 60.0
 STOP_S = 15.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -121,19 +124,27 @@ class Collector:
         """Where what was accepted waits."""
         return self.folder / "spool"
 
-    def start_web(self, core: int, workers: int = 1, program: tuple[str, ...] = ("-m", "collector")) -> Process:
-        """Start the web role and wait until it listens."""
-        port = _find_port()
-        more = ("--port", str(port), "--workers", str(workers))
-        cores = str(core) if workers == 1 else f"{core}-{core + workers - 1}"
-        web = self._start("web", cores, *more, program=program)
-        web.port = port
+    def start_web(self, core: int, workers: int = 1, program: tuple[str, ...] = ROLE) -> Process:
+        """Start the web role and wait until it listens: one process as the supervisor starts it, or the supervisor."""
+        if workers == 1:
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                listener.listen(2048)
+                listener.set_inheritable(True)
+                fd = listener.fileno()
+                web = self._start("web", str(core), "--fd", str(fd), program=program, pass_fds=(fd,))
+                web.port = listener.getsockname()[1]
+        else:
+            port = _find_port()
+            more = ("--port", str(port), "--workers", str(workers))
+            web = self._start("web", f"{core}-{core + workers - 1}", *more, program=COMMAND)
+            web.port = port
         _await_answers(web, 1 if workers == 1 else 16 * workers)
         return web
 
     def start_engine(self, core: int) -> Process:
         """Start the engine, and see that schema and site are there."""
-        engine = self._start("engine", str(core), "--engine-port", str(self.engine_port))
+        engine = self._start("engine", str(core), program=COMMAND)
         engine.port = self.engine_port
         _await_answers(engine)
         migrate(self.config, self.keyring)
@@ -141,9 +152,9 @@ class Collector:
             add_site(store, SITE, replace=True)
         return engine
 
-    def start_role(self, name: str, core: int, program: tuple[str, ...] = ("-m", "collector")) -> Process:
+    def start_role(self, name: str, core: int, program: tuple[str, ...] = ROLE) -> Process:
         """Start `load` or `stitch`."""
-        return self._start(name, str(core), "--set", f"engine_port={self.engine_port}", program=program)
+        return self._start(name, str(core), program=program)
 
     def open_store(self) -> StoreClient:
         """Return a client as the writer."""
@@ -176,14 +187,22 @@ class Collector:
         """Throw away what waits. No web process may run."""
         shutil.rmtree(self.spool, ignore_errors=True)
 
-    def _start(self, role: str, cores: str, *more: str, program: tuple[str, ...] = ("-m", "collector")) -> Process:
-        argv = ["taskset", "-c", cores, sys.executable, *program, role, "--data", str(self.folder), *more]
+    def _start(
+        self, role: str, cores: str, *more: str, program: tuple[str, ...], pass_fds: tuple[int, ...] = ()
+    ) -> Process:
+        argv = ["taskset", "-c", cores, sys.executable, *program, role, *more]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("TAGSTITCH_")}
         environ |= {f"TAGSTITCH_{name.upper()}": value for name, value in self.settings.items()}
-        environ |= {"TAGSTITCH_TRUSTED_PROXIES": "127.0.0.1/32", "TAGSTITCH_ENGINE_PORT": str(self.engine_port)}
+        environ |= {
+            "TAGSTITCH_DATA": str(self.folder),
+            "TAGSTITCH_TRUSTED_PROXIES": "127.0.0.1/32",
+            "TAGSTITCH_ENGINE_PORT": str(self.engine_port),
+        }
         path = self.folder / "bench.log"
         with path.open("ab") as log:
-            popen = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            popen = subprocess.Popen(
+                argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=pass_fds
+            )
         process = self.running[role] = Process(role, popen, log=path)
         return process
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from bench.ingest.generator import run_wrk
 from bench.ingest.loading import Loading
 from bench.ingest.rounds import CONNECTIONS, GENERATOR, SERVER, Bench
+from collector.role_process import MODULE
 
 WAITING = ("poll", "select.epoll", "acquire", "lock", "sleep", "recv_into")
 STARTING = (
@@ -46,7 +47,7 @@ class Line:
 def profile_role(bench: Bench, role: str) -> list[Line]:
     """Run the role under load and return its functions, the dearest first."""
     path = bench.folder / "profile"
-    program = ("-m", "cProfile", "-o", str(path), "-m", "collector")
+    program = ("-m", "cProfile", "-o", str(path), "-m", MODULE)
     if role == "web":
         web = bench.collector.start_web(SERVER, program=program)
         bench.step("web under the profiler")

@@ -7,7 +7,8 @@ written last; after a crash at any point the same work is done again and gives t
 position in the list (the sum of all hosts' numbers), and each step takes the whole list there is, so the positions
 of two stitchers are stages of one history, and the later stage wins. Where a step spans several batches, another
 stitcher may have stopped half way: then all touched rows are written, changed or not. A stitcher that finds itself
-overtaken looks at what it wrote once more.
+overtaken looks at what it wrote once more. Readers see a change once the dictionaries are loaded anew: at once, or a
+little later where that took long and has just been done; a stitcher that starts begins with it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ KEYS_PER_ROUND = 1_000
 WALK_KEYS = 5_000  # beyond, after a long absence, the whole space is read at once
 WHOLE_SPACE_ROWS = 1_000_000
 IDLE_PROGRESS_S = 5.0
+RELOAD_SHARE = 0.1
+MOST_RELOAD_PAUSE_S = 1.0
+"""A map of two million identifiers loads in half a second: where somebody signs in all the time, most of a core would
+go into that. Small maps load in milliseconds, and nobody sees their pause."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
@@ -81,9 +86,11 @@ class Stitcher:
         config: Config,
         *,
         now_s: Callable[[], float] = time.monotonic,
+        reload_share: float = 1.0,
         before_write: Callable[[], None] = lambda: None,
     ) -> None:
-        """`now_s`: a clock that never goes back. `before_write`: called between reading and writing; for tests."""
+        """`now_s`: a clock that never goes back. `reload_share`: part of the time that shall go into loading the map
+        into its dictionaries, 1: at once, each time. `before_write`: called between reading and writing; for tests."""
         self._client = client
         self._config = config
         self._now_s = now_s
@@ -95,7 +102,10 @@ class Stitcher:
         self._sites_at_s: float | None = None
         self._again: defaultdict[str, set[str]] = defaultdict(set)
         self._gaps: set[tuple[str, int]] = set()
-        self._is_stale = True  # whoever wrote last may have died before it made that visible
+        self._reload_share = reload_share
+        self._reload_at_s = 0.0  # not before
+        # What readers do not see yet. Whoever wrote last may have died before it made that visible.
+        self._is_stale = self._are_intervals_stale = True
 
     def step(self) -> bool:
         """Do what is there to be done. Returns whether there was anything. Raises StoreError; then call it again."""
@@ -107,12 +117,13 @@ class Stitcher:
         for space_id, keys in self._again.items():
             touched[space_id] |= keys
 
-        if touched or self._is_stale:
+        if touched:
             self._work(touched, position, evidence)
             overtaken = any(
                 seq > position.hosts.get(host, 0) for host, seq in read_progress(self._client).hosts.items()
             )
             self._again = touched if overtaken else defaultdict(set)
+        self._make_visible()
         found = position != self._done
         self._done = position
         if position != self._written and (touched or self._now_s() - self._written_at_s >= IDLE_PROGRESS_S):
@@ -133,7 +144,7 @@ class Stitcher:
     def forget(self) -> None:
         """Begin anew from the progress in the store: after an error nobody knows what was written."""
         self._done = None
-        self._is_stale = True
+        self._is_stale = self._are_intervals_stale = True
 
     def read_policy(self, space_id: str) -> Policy:
         """Return the policy of a space by its sites, read every few seconds."""
@@ -191,8 +202,7 @@ class Stitcher:
         return touched
 
     def _work(self, touched: dict[str, set[str]], position: Position, batches: int) -> None:
-        """Resolve what is touched, write what differs, and make it visible."""
-        reload, reload_intervals = self._is_stale, self._is_stale
+        """Resolve what is touched, and write what differs."""
         resolved: list[tuple[str, Resolution]] = []
         for space_id, keys in sorted(touched.items()):
             policy = self.read_policy(space_id)
@@ -204,18 +214,27 @@ class Stitcher:
                 resolution = resolve(component.rows, policy, component.fused)
                 wanted, found = index(resolution), self._read_standing(space_id, component)
                 change = compare(wanted, found)
-                reload |= bool(change.map_rows or change.map_gone or change.intervals or change.intervals_gone)
-                reload_intervals |= bool(change.intervals or change.intervals_gone)
+                are_other_intervals = bool(change.intervals or change.intervals_gone)
+                self._is_stale |= are_other_intervals or bool(change.map_rows or change.map_gone)
+                self._are_intervals_stale |= are_other_intervals
                 if batches != 1 or self._again:
                     change = write_all_again(wanted, found, component.keys)
                 self._before_write()
                 write_change(self._client, space_id, change, position.version)
                 resolved.append((space_id, resolution))
-        if reload:
-            reload_dictionaries(self._client, intervals=reload_intervals)
-            self._is_stale = False
         for space_id, resolution in resolved:
             write_logs(self._client, space_id, resolution, position.version)
+
+    def _make_visible(self) -> None:
+        """Load the map into its dictionaries where it has changed, at once or when that has its share of the time."""
+        began_s = self._now_s()
+        if not self._is_stale or began_s < self._reload_at_s:
+            return
+        reload_dictionaries(self._client, intervals=self._are_intervals_stale)
+        self._is_stale = self._are_intervals_stale = False
+        ended_s = self._now_s()
+        pause_s = (ended_s - began_s) * (1 / self._reload_share - 1)
+        self._reload_at_s = ended_s + min(pause_s, MOST_RELOAD_PAUSE_S)
 
     def _read_many(self, space_id: str, touched: set[str]) -> Component | None:
         return read_whole(self._client, space_id, touched, max_rows=WHOLE_SPACE_ROWS)
@@ -257,7 +276,7 @@ def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
     pause_s = FIRST_PAUSE_S
     away = False
     with open_client(config, keyring, "writer") as client:
-        stitcher = Stitcher(client, config)
+        stitcher = Stitcher(client, config, reload_share=RELOAD_SHARE)
         while not stop.is_set():
             try:
                 found = stitcher.step()

@@ -1,7 +1,8 @@
 """The dictionaries through which v_events reads the identity map.
 
-Stitch reloads them after each change of the map, so that a reader sees the change with the next question. On a
-server they also reload by themselves, within a minute; the embedded engine does not.
+Stitch reloads them after a change of the map, so that a reader sees the change with the next question; a map that
+takes long to load is given a pause of up to a second. On a server they also reload by themselves, within a minute; the
+embedded engine does not.
 """
 
 from __future__ import annotations
