@@ -15,26 +15,19 @@ thousand millions of tokens under one key, far more than are made before it is r
 from __future__ import annotations
 
 import binascii
-import hmac
 import ipaddress
-import os
 import struct
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from functools import lru_cache
-from hashlib import sha256
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from collector.keyring import Keyring
+from collector.sealing import NONCE_BYTES, seal, unseal
 
 PURPOSE = b"tagstitch.handover"
 LIFETIME_S = 300
 CLOCK_SKEW_S = 60
 """How far the clocks of two hosts of one collector may be apart."""
-NONCE_BYTES = 12
 _SAID = struct.Struct(">16sII")
 TOKEN_CHARS = 70
 """Length of every token: 52 bytes in base64 without padding."""
@@ -62,9 +55,8 @@ def mint_handover(
     bound = _bind(space_id, address, user_agent)
     if bound is None:
         return None
-    nonce = os.urandom(NONCE_BYTES)
     said = _SAID.pack(uuid.UUID(visitor_id).bytes, now_s, session_started_s if 0 < session_started_s <= now_s else 0)
-    sealed = nonce + _cipher(keyring.cookie_keys[0].secret).encrypt(nonce, said, bound)
+    sealed = seal(keyring.cookie_keys[0].secret, PURPOSE, said, bound)
     return urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
@@ -81,16 +73,14 @@ def read_handover(
         return None
     if urlsafe_b64encode(sealed).decode().rstrip("=") != token:
         return None  # another spelling of the same bytes
-    nonce, said = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
     for key in keyring.cookie_keys:
-        try:
-            plain = _cipher(key.secret).decrypt(nonce, said, bound)
-        except InvalidTag:
+        plain = unseal(key.secret, PURPOSE, sealed, bound)
+        if plain is None:
             continue
         visitor, issued_s, session_started_s = _SAID.unpack(plain)
         if not -CLOCK_SKEW_S <= now_s - issued_s <= LIFETIME_S:
             return None
-        return Handover(nonce.hex(), str(uuid.UUID(bytes=visitor)), issued_s, session_started_s)
+        return Handover(sealed[:NONCE_BYTES].hex(), str(uuid.UUID(bytes=visitor)), issued_s, session_started_s)
     return None
 
 
@@ -109,8 +99,3 @@ def _bind(space_id: str, address: str, user_agent: str) -> bytes | None:
         return None
     parts = (space_id.encode(), network, user_agent.encode("utf-8", "surrogatepass"))
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-@lru_cache(maxsize=16)
-def _cipher(secret: str) -> AESGCM:
-    return AESGCM(hmac.new(secret.encode(), PURPOSE, sha256).digest())

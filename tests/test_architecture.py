@@ -16,6 +16,7 @@ LAYERS = (
         "collector.config",
         "collector.errors",
         "collector.disk",
+        "collector.sealing",
         "collector.logs",
         "collector.metrics",
         "collector.engine",

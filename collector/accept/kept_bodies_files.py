@@ -22,22 +22,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import hmac
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from collector import disk
+from collector import disk, sealing
 from collector.accept.kept_bodies import KEPT_REASONS, MAX_KEPT_BYTES, KeptBody, decode_kept, encode_kept, make_kept
 from collector.accept.pipeline import Accepted, Refused
 from collector.event import Context
@@ -61,7 +56,6 @@ MAX_CPU_S = 0.1
 """Most seconds of the processor between two writes. Attempts count, also those of which nothing is kept: what is made
 of a long text may cost far more than its judgement did."""
 DAY_MS = 86_400_000
-NONCE_BYTES = 12
 
 _NAME = re.compile(r"(\d{13})-[a-z0-9-]{1,40}-[0-9a-f]{8}\.kept")
 
@@ -254,8 +248,7 @@ def sweep(data: Path, keep_days: int, max_bytes: int, now_ms: int) -> None:
 
 def seal(keyring: Keyring, kept: KeptBody) -> bytes:
     """Return the body as a frame of a file."""
-    nonce = os.urandom(NONCE_BYTES)
-    sealed = nonce + _make_cipher(keyring.digest_key).encrypt(nonce, encode_kept(kept), None)
+    sealed = sealing.seal(keyring.digest_key, PURPOSE, encode_kept(kept))
     return encode_frame(msgspec.json.encode(_Sealed(base64.b64encode(sealed).decode())))
 
 
@@ -264,7 +257,6 @@ def read_bodies(path: Path, keyring: Keyring) -> Iterator[KeptBody | None]:
 
     A file that is gone has none: a web process may have swept it since it was listed.
     """
-    cipher = _make_cipher(keyring.digest_key)
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -275,11 +267,7 @@ def read_bodies(path: Path, keyring: Keyring) -> Iterator[KeptBody | None]:
             continue
         try:
             sealed = base64.b64decode(msgspec.json.decode(stretch.line, type=_Sealed).k)
-            yield decode_kept(cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None))
-        except (msgspec.MsgspecError, ValueError, InvalidTag):
+            plain = sealing.unseal(keyring.digest_key, PURPOSE, sealed)
+            yield None if plain is None else decode_kept(plain)
+        except (msgspec.MsgspecError, ValueError):
             yield None
-
-
-@lru_cache(maxsize=4)
-def _make_cipher(secret: str) -> AESGCM:
-    return AESGCM(hmac.new(secret.encode(), PURPOSE, sha256).digest())
