@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test coverage quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
+.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -19,13 +19,16 @@ help: ## Say what there is.
 run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 	@exec $(BIN)/tagstitch run --demo --data "$(DATA)" --port $(PORT) --engine-port $(ENGINE_PORT)
 
-test: $(STAMPS)/dev $(STAMPS)/dbt $(STAMPS)/node $(STAMPS)/programs ## Everything: linters, types, Python, TypeScript, real engine, real browser.
+test: $(STAMPS)/dev $(STAMPS)/node $(STAMPS)/programs ## Everything but the long forms: linters, types, Python, TypeScript, real engine, real browsers.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 -m "not chaos_long"
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 -m "not long"
+
+full: $(STAMPS)/dbt test ## `make test`, and what takes long: the image's build stage, dbt, every case in every browser.
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long and not chaos"
 
 coverage: $(STAMPS)/dev $(STAMPS)/programs ## What of the code the tests run through. ARGS="tests/accept".
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered -m "not chaos_long" $(ARGS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered -m "not long" $(ARGS)
 
 quick: ## The contributor's loop: no browser, no engine, no install, under 90 s.
 	@test -x $(BIN)/pytest || { echo "nothing is set up yet: run  make test  once"; exit 1; }

@@ -13,7 +13,7 @@ import pytest
 from engines import Tab, wait_for, wait_for_answers
 from secure_site import SHOP, SecureSite
 
-ENGINES = ["chromium", "firefox", "webkit"]
+ENGINES = ["chromium", pytest.param("firefox", marks=pytest.mark.long), "webkit"]
 every_engine = pytest.mark.parametrize("engine", ENGINES, indirect=True)
 
 WINDOW = "new Promise(resolve => setTimeout(resolve, 600))"

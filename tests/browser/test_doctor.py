@@ -321,7 +321,7 @@ def _put_start(patients: Patients, target: str, after_ms: int) -> str:
     return patients.put("/start", head, Content_Security_Policy="script-src 'unsafe-inline'")
 
 
-@pytest.mark.parametrize("after_ms", [20, 100, 300])
+@pytest.mark.parametrize("after_ms", [20, *(pytest.param(ms, marks=pytest.mark.long) for ms in (100, 300))])
 def test_a_page_that_leads_elsewhere_by_itself(patients: Patients, after_ms: int) -> None:
     """A page that sends its visitors on by script, whenever it does: the one they end on is looked at, and named, and
     what the first page allowed does not count."""

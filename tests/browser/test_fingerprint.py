@@ -225,6 +225,7 @@ def test_a_page_that_never_rests_is_read_too(page: Page, signals_page: str) -> N
     assert rounds > 5
 
 
+@pytest.mark.long
 def test_resist_fingerprinting_is_marked(playwright_driver: Playwright, signals_page: str) -> None:
     """In Firefox the signals are the same in two profiles; with resistFingerprinting what it replaces is marked, and
     the collector makes no fingerprint of the rest."""

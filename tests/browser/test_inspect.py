@@ -216,7 +216,7 @@ def test_the_page_is_never_wider_than_the_screen(
     context.close()
 
 
-@pytest.mark.parametrize("is_right", [True, False])
+@pytest.mark.parametrize("is_right", [pytest.param(True, marks=pytest.mark.long), False])
 def test_the_example_runs_in_a_sites_own_tests(
     base: str, page_server: PageServer, chromium_path: str, tmp_path: Path, is_right: bool
 ) -> None:

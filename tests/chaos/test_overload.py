@@ -15,7 +15,7 @@ from tests.chaos.running_chaos import compare, list_pids, running_chaos
 from tests.chaos.senders import Connection, Senders, make_beacon
 
 # With `make chaos`: its shortest form takes a minute of both processors.
-pytestmark = [pytest.mark.chaos, pytest.mark.chaos_long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(600)]
 
 STORM_S = 60 if is_long() else 3
 MEASURE_S = 10 if is_long() else 1

@@ -29,7 +29,7 @@ ROLES = ("web", "load", "stitch", "engine")
 
 pytestmark = [
     pytest.mark.chaos,
-    pytest.mark.chaos_long,
+    pytest.mark.long,
     pytest.mark.timeout(int(60 * MINUTES) + 600),
     pytest.mark.skipif(not MINUTES, reason="takes half an hour: make soak"),
 ]

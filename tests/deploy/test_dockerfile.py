@@ -81,6 +81,7 @@ def test_it_does_not_run_as_root() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.long
 def test_the_build_stage_builds_a_program_that_runs(tmp_path: Path) -> None:
     """Its own commands, word for word, in a folder: hashes hold, the wheel installs and tagstitch says its version."""
     roots = {path: tmp_path / path.strip("/") for path in ("/opt", "/src", "/wheels")}

@@ -217,7 +217,8 @@ def run_victim(config: Config, keyring: Keyring, dsn: str, at: int, fault: Calla
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("fault", [die_before, pytest.param(die_after, marks=pytest.mark.chaos_long)])
+@pytest.mark.long
+@pytest.mark.parametrize("fault", [die_before, die_after])
 def test_killed_again_and_again(
     filled: RunningStore, target: StoreClient, tmp_path: Path, fault: Callable[..., Any]
 ) -> None:

@@ -190,7 +190,7 @@ def test_wrong_words(instance: RunningInstance, tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.chaos_long
+@pytest.mark.long
 def test_with_the_store_away(tmp_path: Path) -> None:
     """The spool takes an import while nothing else runs; the sites are those of the last copy."""
     with running_instance(tmp_path, "--set", "settings_interval_s=0.2") as instance:

@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
         yield running
 
 
-@pytest.mark.skipif(not DBT.exists() and os.environ.get("CI") != "true", reason="no dbt: `make test` sets .venv-dbt up")
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_dbt_builds_the_model_of_the_page(store: RunningStore, tmp_path: Path) -> None:
     """Project, profile and model from the page, word for word: built twice, and it holds the right numbers."""

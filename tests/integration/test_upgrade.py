@@ -73,7 +73,7 @@ def stop(instance: RunningInstance) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("had_landed", [pytest.param(False, marks=pytest.mark.chaos_long), True])
+@pytest.mark.parametrize("had_landed", [pytest.param(False, marks=pytest.mark.long), True])
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def test_a_folder_of_a_release_comes_up(release: Path, had_landed: bool, tmp_path: Path) -> None:
     """Segments sealed, open, torn and loaded in part, and a batch whose fate only the store knows: all events are there
