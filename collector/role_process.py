@@ -1,7 +1,7 @@
 """One role as the process that plays it: `python -m collector.role_process web --fd 7`, as the supervisor says it.
 
 Who types `tagstitch web` comes through `commands.roles`, and ends in the same functions. The supervisor's way leaves
-out what only the command line needs, which costs half a second of the processor and 15 MB at each start. All settings
+out what only the command line needs, which costs more time and memory at each start than the role of the loader. All settings
 come in the environment; the ports of the instance come from its folder.
 """
 
