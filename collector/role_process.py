@@ -1,8 +1,8 @@
 """One role as the process that plays it: `python -m collector.role_process web --fd 7`, as the supervisor says it.
 
 Who types `tagstitch web` comes through `commands.roles`, and ends in the same functions. The supervisor's way leaves
-out what only the command line needs, which costs more time and memory at each start than the role of the loader. All settings
-come in the environment; the ports of the instance come from its folder.
+out what only the command line needs, which costs time and memory at each start. All settings come in the environment;
+the ports of the instance come from its folder.
 """
 
 from __future__ import annotations

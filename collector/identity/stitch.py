@@ -50,8 +50,8 @@ WHOLE_SPACE_ROWS = 1_000_000
 IDLE_PROGRESS_S = 5.0
 RELOAD_SHARE = 0.1
 MOST_RELOAD_PAUSE_S = 1.0
-"""A map of two million identifiers loads in half a second: where somebody signs in all the time, a good part of a core
-would go into that. Small maps load in milliseconds, and nobody sees their pause."""
+"""A map of two million identifiers loads in half a second: where somebody signs in all the time, a good part of a
+core would go into that. Small maps load in milliseconds, and nobody sees their pause."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
