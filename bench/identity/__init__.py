@@ -1,0 +1,1 @@
+"""`make bench-identity`: what stitching costs at millions of pieces of evidence."""
