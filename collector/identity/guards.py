@@ -67,8 +67,8 @@ def take_out_blocked(standing: Iterable[Evidence], policy: Policy, notes: list[G
 
 
 def names_nobody(key: str, value: str, policy: Policy) -> bool:
-    """Whether an identifier is on the list of those that pages send when they know no one."""
-    return key == NIL_ID or value in policy.blocked or is_blocked(value)
+    """Whether an identifier is on the list of those that pages send when they know no one, or on the space's own."""
+    return key == NIL_ID or key in policy.blocked_keys or value in policy.blocked or is_blocked(value)
 
 
 def find_fused(joins: Iterable[Evidence], policy: Policy) -> frozenset[str]:

@@ -32,6 +32,7 @@ class Policy:
     max_visitors: int = 200  # for kinds that no site declares
     link_visitors: int = 2  # visitors that one tagged link may attach: the mail read on phone and desk
     blocked: frozenset[str] = frozenset()  # the space's own list of values, in normal form
+    blocked_keys: frozenset[str] = frozenset()  # and of identifiers, by own person id: see blocks
     _by_name: dict[str, IdentifierKind] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -65,9 +66,10 @@ class Policy:
         return 1 if declared is None else declared.max_per_person
 
 
-def make_policy(config: Config, sites: Iterable[Site]) -> Policy:
+def make_policy(config: Config, sites: Iterable[Site], blocked_keys: frozenset[str] = frozenset()) -> Policy:
     """Make the policy of a space from the settings and from all its sites, those switched off included.
 
+    `blocked_keys`: identifiers that an operator has blocked, by own person id.
     Where two sites declare one kind differently, the careful one wins: unique before not, the smaller cap, the
     stronger priority, the shorter session.
     """
@@ -91,4 +93,5 @@ def make_policy(config: Config, sites: Iterable[Site]) -> Policy:
         look_back_ms=config.look_back_days * DAY_MS,
         shared_device_people=config.shared_device_people,
         session_ms=min(minutes, default=30) * MINUTE_MS,
+        blocked_keys=blocked_keys,
     )
