@@ -69,6 +69,7 @@ class WireIdentifier(msgspec.Struct):
     value: str = msgspec.field(name="v")
     signature: str = msgspec.field(name="g", default="")
     token: str = msgspec.field(name="j", default="")  # an ID token; the value then may be empty
+    nonce: str = msgspec.field(name="n", default="")  # what the page asked the issuer to put into the token
     origin: str = msgspec.field(name="o", default="")  # where the tag found it: param, cookie, meta, data, js
 
 
@@ -144,6 +145,7 @@ class EventRow(msgspec.Struct, omit_defaults=True):
     sequence: int = 0
     customer_key: str = NIL_ID  # own person id of the customer key in force then; NIL_ID: nobody known
     assurance: int = 0  # level in force then, 0–4
+    mfa: int = 0  # 1: the sign-in in force then was by more than one factor
 
 
 class EvidenceRow(msgspec.Struct):
@@ -165,12 +167,13 @@ class EvidenceRow(msgspec.Struct):
     session_id: str = NIL_ID
     session_started_ms: int = 0  # of a hand-over: when the session began that the visitor left
     event_id: str = NIL_ID
-    token_id: str = ""  # of a tagged link or a hand-over
+    token_id: str = ""  # of a tagged link, a hand-over or an ID token
     campaign: str = ""
     human: str = ""  # pointer, key, touch, dwell: the human signal behind a link
     consent: str = ""
     policy_version: int = 1
-    actor: str = ""  # who vouches, where it is neither the visitor nor the site: the issuer of an ID token
+    actor: str = ""  # who vouches, where it is neither the visitor nor the site: the issuer of an ID token, an agent
+    verification: str = ""  # how whoever vouches has made sure: `amr` of a token, a word for a caller
     op: int = 1  # -1 takes back what has the same evidence_id
 
 

@@ -44,7 +44,8 @@ def find_excess(event: WireEvent) -> Rejected | None:
     if len(event.identifiers) > MAX_IDENTIFIERS:
         return Rejected(Reason.COUNT, field="k")
     for index, identifier in enumerate(event.identifiers):
-        if len(identifier.kind) > MAX_KIND_CHARS or len(identifier.signature) > MAX_SIGNATURE_CHARS:
+        proof_chars = max(len(identifier.signature), len(identifier.nonce))
+        if len(identifier.kind) > MAX_KIND_CHARS or proof_chars > MAX_SIGNATURE_CHARS:
             return Rejected(Reason.SIZE, field=f"k[{index}]")
         if len(identifier.value) > MAX_STRING_CHARS:
             return Rejected(Reason.SIZE, field=f"k[{index}].v")

@@ -30,14 +30,12 @@ def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: li
     if beacon.row.visitor_id != NIL_ID:
         for identity in known:
             evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
-            evidence.actor = identity.actor
             hold_to_arrival(evidence, context)
         return
     if beacon.row.own_person_id == NIL_ID and first.level > CLAIMED:
         beacon.row.own_person_id = first.key
     for identity in others:
         evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
-        evidence.actor = identity.actor
         evidence.a_kind, evidence.a_value, evidence.a_key = first.kind.name, first.value, first.key
         evidence.level = min(first.level, identity.level)
         evidence.evidence_id = make_evidence_id(evidence)
@@ -84,6 +82,9 @@ def add_evidence(beacon: Beacon, event: WireEvent, identity: Known, *, kind: str
         session_started_ms=row.session_started_ms,
         event_id=event.id,
         consent=row.consent,
+        actor=identity.actor,
+        verification=identity.verification,
+        token_id=identity.token_id,
     )
     evidence.evidence_id = make_evidence_id(evidence)
     row.evidence.append(evidence)

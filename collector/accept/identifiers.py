@@ -29,7 +29,9 @@ _NO_KEYS = KeyBook()
 class Known(msgspec.Struct, frozen=True):
     """An identifier that stands: normal form, own person id, and how sure it is.
 
-    `source`: `tag`, where the page said it, or `capture`. `actor`: the issuer that vouches for it, "" for the site.
+    `source`: `tag`, where the page said it, or `capture`. `actor`: who vouches for it, "" for the site: the issuer of
+    a token, or an agent. `verification`: how they have made sure. `mfa`: by more than one factor. `token_id`: what a
+    token that must not be shown by many is known by.
     """
 
     kind: IdentifierKind
@@ -38,6 +40,9 @@ class Known(msgspec.Struct, frozen=True):
     level: int
     source: str = TAG
     actor: str = ""
+    verification: str = ""
+    mfa: bool = False
+    token_id: str = ""
 
 
 def read_identifiers(beacon: Beacon, context: Context, event: WireEvent, index: int) -> list[Known]:
@@ -105,7 +110,15 @@ def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) ->
     from collector.id_tokens.check import check_token  # late: many sites never see a token, see `id_tokens.key_sets`
 
     keys = context.issuer_keys or _NO_KEYS
-    vouched = check_token(identifier.token, beacon.site, context.keyring, keys, context.received_at_ms, identifier.kind)
+    vouched = check_token(
+        identifier.token,
+        beacon.site,
+        context.keyring,
+        keys,
+        context.received_at_ms,
+        identifier.kind,
+        identifier.nonce,
+    )
     if isinstance(vouched, Reason):
         return vouched
     known = name_known(beacon, context, vouched.kind, vouched.value)
@@ -113,4 +126,11 @@ def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) ->
         return known
     if identifier.value and normalise(known.kind, identifier.value) != normalise(known.kind, vouched.value):
         return Reason.SIGNATURE
-    return msgspec.structs.replace(known, level=SIGNED, actor=vouched.actor)
+    return msgspec.structs.replace(
+        known,
+        level=SIGNED,
+        actor=vouched.actor,
+        verification=vouched.verification,
+        mfa=vouched.mfa,
+        token_id=vouched.token_id,
+    )

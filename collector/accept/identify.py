@@ -55,7 +55,9 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
         kept = _go_through(beacon, context, sent, assurance, link, has_captured)
     beacon.envelope.events = kept
     signed_s = context.received_at_ms // 1000
-    wish = VisitorCookie(row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key)
+    wish = VisitorCookie(
+        row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key, assurance.mfa
+    )
     settle_cookie(beacon, context, sent, cookie, wish)
     if has_identity and kept:
         if beacon.envelope.handover:
@@ -153,7 +155,7 @@ def _sign_in(known: list[Known], event: WireEvent, assurance: Assurance) -> None
     signed = [identity for identity in known if identity.level >= SIGNED]
     if signed:
         best = min(signed, key=lambda identity: (not identity.kind.unique, identity.kind.priority))
-        assurance.sign_in(best.key, event.time_ms)
+        assurance.sign_in(best.key, event.time_ms, best.mfa)
 
 
 def _read_link(beacon: Beacon, context: Context) -> Known | None:
@@ -202,5 +204,6 @@ def _add_event(beacon: Beacon, event: WireEvent, assurance: Assurance) -> None:
             sequence=event.sequence,
             customer_key=customer_key,
             assurance=level,
+            mfa=int(assurance.mfa and level >= SIGNED),
         )
     )

@@ -141,7 +141,7 @@ def _list_queries(envelope: Envelope) -> list[str]:
 def _list_identifiers(envelope: Envelope) -> list[str]:
     """Return what identifiers consist of: signatures, most likely. They are not this step's business."""
     found = [identifier for event in envelope.events for identifier in event.identifiers]
-    return [text for each in found for text in (each.kind, each.value, each.signature, each.token)]
+    return [text for each in found for text in (each.kind, each.value, each.signature, each.token, each.nonce)]
 
 
 def _count_telling_runs(text: bytes) -> int:

@@ -1,6 +1,6 @@
 """The value of the visitor cookie: which visitor this browser is, and who was signed in until when.
 
-    visitor_id.signed_s.level.until_s.customer_key.signature
+    visitor_id.signed_s.level.until_s.customer_key.signature        level: `3`, or `3m` by more than one factor
 
 Signed with the instance's cookie keys, bound to the site, so that a cookie carried to another site says nothing
 there. `level`, `until_s` and `customer_key` are 0, 0 and empty where nobody is signed in.
@@ -24,6 +24,7 @@ from collector.identity.identifiers import UUID
 from collector.keyring import Keyring
 
 SALT = b"tagstitch.visitor"
+MFA_MARK = "m"
 MAX_COOKIE_CHARS = 512
 MAX_AGE_S = 400 * 86_400
 RENEW_AFTER_S = 30 * 86_400
@@ -42,12 +43,14 @@ class VisitorCookie(NamedTuple):
     level: int = 0
     until_s: int = 0
     customer_key: str = NIL_ID
+    mfa: bool = False
 
 
 def write_cookie(keyring: Keyring, site_id: str, cookie: VisitorCookie) -> str:
     """Return the signed value."""
     customer_key = "" if cookie.customer_key == NIL_ID else cookie.customer_key
-    value = f"{cookie.visitor_id}.{cookie.signed_s}.{cookie.level}.{cookie.until_s}.{customer_key}"
+    level = f"{cookie.level}{MFA_MARK}" if cookie.mfa else cookie.level
+    value = f"{cookie.visitor_id}.{cookie.signed_s}.{level}.{cookie.until_s}.{customer_key}"
     return f"{value}.{_sign(_find_keys(keyring)[0], site_id, value)}"
 
 
@@ -60,7 +63,9 @@ def read_cookie(keyring: Keyring, site_id: str, text: str, now_s: int) -> Visito
         return None
     try:
         visitor_id, signed_s, level, until_s, customer_key = value.split(".")
-        cookie = VisitorCookie(visitor_id, int(signed_s), int(level), int(until_s), customer_key or NIL_ID)
+        mfa = level[-1:] == MFA_MARK
+        level = level[:-1] if mfa else level
+        cookie = VisitorCookie(visitor_id, int(signed_s), int(level), int(until_s), customer_key or NIL_ID, mfa)
     except ValueError:
         return None
     if not UUID.fullmatch(visitor_id) or cookie.signed_s + MAX_AGE_S < now_s:

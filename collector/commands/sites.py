@@ -118,8 +118,8 @@ def add_site(
         typer.Option(
             "--issuer",
             metavar="SPEC",
-            help="Whose ID tokens sign a customer in: ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS]; "
-            "several times.",
+            help="Whose ID tokens sign a customer in: ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS]"
+            "[,mfa=ACR]; several times.",
             rich_help_panel=PEOPLE,
         ),
     ] = None,

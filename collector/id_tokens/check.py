@@ -9,7 +9,8 @@ signature has been verified:
 A secret never verifies an issuer's token, nor a public key a site's. `none` and all else are refused.
 
 Both are bearer tokens; a token that was leaked signs somebody in, in the analytics alone. So they are believed for a
-day at most, whatever they say themselves.
+day at most, whatever they say themselves, and `resolve` lets each attach few visitors: by the id that `name_token`
+gives it.
 
 Source: OpenID Connect Core 1.0, section 3.1.3.7; RFC 8725 (best practices for JWT).
 """
@@ -17,12 +18,14 @@ Source: OpenID Connect Core 1.0, section 3.1.3.7; RFC 8725 (best practices for J
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import jwt
 import msgspec
 from jwt.api_jws import PyJWS
 
+from collector.id_tokens.factors import is_multi_factor, read_methods
 from collector.id_tokens.keys import FAMILY_BY_ALGORITHM, KeyBook
 from collector.keyring import Keyring
 from collector.reasons import Reason
@@ -41,11 +44,15 @@ Claims = Mapping[str, Any]
 
 
 class Vouched(NamedTuple):
-    """What a valid token says. `actor`: the issuer that said it; "" for the site itself."""
+    """What a valid token says. `actor`: the issuer that said it; "" for the site itself. `verification`: how it has
+    made sure, `mfa`: by more than one factor. `token_id`: what the token is known by; "" where many may show it."""
 
     kind: str
     value: str
     actor: str = ""
+    verification: str = ""
+    mfa: bool = False
+    token_id: str = ""
 
 
 class _Opened(NamedTuple):
@@ -58,14 +65,17 @@ class _Opened(NamedTuple):
 
 
 def check_token(
-    text: str, site: Site, keyring: Keyring, keys: KeyBook, now_ms: int, kind: str = ""
+    text: str, site: Site, keyring: Keyring, keys: KeyBook, now_ms: int, kind: str = "", nonce: str = ""
 ) -> Vouched | Reason:
     """Judge a token that came with a beacon of this site. `kind`: which kind of identifier the page wants it for; ""
-    and the default kind leave that to the token."""
+    and the default kind leave that to the token. `nonce`: what the page had asked the issuer to put into it, so that
+    nobody can slip it another one; "" where the page does not say."""
     if len(text) > MAX_TOKEN_CHARS:
         return Reason.SIZE
     opened = _open(text)
     if opened is None:
+        return Reason.SIGNATURE
+    if nonce and opened.claims.get("nonce") != nonce:
         return Reason.SIGNATURE
     if opened.algorithm == SITE_ALGORITHM:
         return _check_site_token(opened, site, keyring, now_ms // 1000, kind)
@@ -95,7 +105,14 @@ def _check_issuer_token(opened: _Opened, site: Site, keys: KeyBook, now_ms: int,
     now_s = now_ms // 1000
     if issued_s + MAX_AGE_S + LEEWAY_S <= now_s:
         return Reason.EXPIRED
-    return _judge_times(claims, now_s) or Vouched(issuer.kind, value, issuer.issuer)
+    return _judge_times(claims, now_s) or Vouched(
+        kind=issuer.kind,
+        value=value,
+        actor=issuer.issuer,
+        verification=read_methods(claims),
+        mfa=is_multi_factor(claims, issuer.mfa_acr),
+        token_id=name_token(claims, opened.text),
+    )
 
 
 def _choose_issuer(claims: Claims, site: Site, kind: str) -> Issuer | None:
@@ -130,7 +147,20 @@ def _check_site_token(opened: _Opened, site: Site, keyring: Keyring, now_s: int,
         return Reason.SIGNATURE
     if kind not in ("", DEFAULT_KIND, said) or expires_s > now_s + MAX_AGE_S + LEEWAY_S:
         return Reason.SIGNATURE
-    return _judge_times(claims, now_s) or Vouched(said, value)
+    if (reason := _judge_times(claims, now_s)) is not None:
+        return reason
+    # Two tokens that a back end makes for one customer within a second may be the same: only its `jti` names one.
+    token_id = name_token(claims) if claims.get("jti") else ""
+    return Vouched(said, value, "", read_methods(claims), is_multi_factor(claims), token_id)
+
+
+def name_token(claims: Claims, text: str = "") -> str:
+    """Return what a token is known by: a digest of its issuer and its `jti`, else of its text; 32 hexadecimal digits.
+
+    The text without the signature: that of some algorithms is another one each time."""
+    named = claims.get("jti")
+    said = f"{claims.get('iss')}\n{named}" if named else text.rpartition(".")[0]
+    return blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16, person=b"tagstitch.token").hexdigest()
 
 
 def _judge_times(claims: Claims, now_s: int) -> Reason | None:

@@ -40,7 +40,7 @@ class Issuer(msgspec.Struct, frozen=True):
     """Who may vouch for a sign-in with an ID token (OpenID Connect).
 
     `issuer`: its address, as in the token's `iss`. `audience`: our client id there. `claim` names the customer.
-    `jwks_url`: where its keys are; empty: as its discovery document says.
+    `jwks_url`: where its keys are; empty: as its discovery document says. `mfa_acr`: its `acr` for several factors.
     """
 
     issuer: str
@@ -48,6 +48,7 @@ class Issuer(msgspec.Struct, frozen=True):
     kind: str = "customer"
     claim: str = "sub"
     jwks_url: str = ""
+    mfa_acr: str = ""
 
 
 class CookieCapture(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
     kind             NAME[:unique][:personal][:email|uuid|text]
     capture cookie   COOKIE[:KIND][:signed]
-    issuer           ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS]
+    issuer           ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS][,mfa=ACR]
 
 Only the form is read here; whether the parts make sense is `validate`'s to say. All raise ValueError with a sentence.
 """
@@ -13,7 +13,7 @@ from collector.sites.book import CookieCapture, IdentifierKind, Issuer
 
 DEFAULT_KIND = "customer"
 KIND_MARKS = ("unique", "personal", "email", "uuid", "text")
-ISSUER_PARTS = {"kind": "kind", "claim": "claim", "jwks": "jwks_url"}
+ISSUER_PARTS = {"kind": "kind", "claim": "claim", "jwks": "jwks_url", "mfa": "mfa_acr"}
 
 
 def read_kind(text: str, rank: int) -> IdentifierKind:

@@ -43,10 +43,23 @@ def book(read_at_ms: int = NOW_MS, document: bytes = DOCUMENT) -> KeyBook:
     return KeyBook({Source(ISSUER): read_key_set(document, read_at_ms)})
 
 
-def check(token: str, *issuers: Issuer, keys: KeyBook | None = None, kind: str = "", now_ms: int = NOW_MS) -> Any:
+def check(token: str, *issuers: Issuer, keys: KeyBook | None = None, **more: Any) -> Any:
+    """Judge a token on a site with these issuers. What it is known by has a test of its own."""
+    answer = check_whole(token, *issuers, keys=keys, **more)
+    return answer._replace(token_id="") if isinstance(answer, Vouched) else answer
+
+
+def check_whole(
+    token: str,
+    *issuers: Issuer,
+    keys: KeyBook | None = None,
+    kind: str = "",
+    nonce: str = "",
+    now_ms: int = NOW_MS,
+) -> Any:
     """Judge a token on a site with these issuers."""
     site = msgspec.structs.replace(SITE, issuers=issuers or (OURS,))
-    return check_token(token, site, KEYRING, keys or book(), now_ms, kind)
+    return check_token(token, site, KEYRING, keys or book(), now_ms, kind, nonce)
 
 
 def make_site_token(*, secret: str = SECRET, head: dict[str, Any] | None = None, **changes: Any) -> str:
@@ -207,6 +220,71 @@ def test_an_unverified_address_names_nobody() -> None:
     for verified, expected in ((True, "joe@shop.example"), ("true", "joe@shop.example"), (False, None), (None, None)):
         answer = check(make_token(make_claims(email="joe@shop.example", email_verified=verified)), issuer)
         assert answer == (Vouched("email", expected, ISSUER) if expected else Reason.SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("claims", "methods", "mfa"),
+    [
+        ({}, "", False),
+        ({"amr": ["pwd"]}, "pwd", False),
+        ({"amr": ["pwd", "otp"]}, "otp pwd", True),
+        ({"amr": ["mfa"]}, "mfa", True),
+        ({"amr": ["pwd", "pin"]}, "pin pwd", False),
+        ({"amr": ["otp", "sms"]}, "otp sms", False),
+        ({"amr": ["hwk", "fpt", "user"]}, "fpt hwk user", True),
+        ({"amr": "mfa"}, "", False),
+        ({"amr": [["mfa"], 1, None, "a b", "x" * 33, "joe@shop.example"]}, "", False),
+        ({"amr": [f"m{n}" for n in range(40)]}, "m0 m1 m10 m11 m12 m13 m14 m15", False),
+        ({"acr": "gold"}, "", True),
+        ({"acr": "silver"}, "", False),
+        ({"acr": ""}, "", False),
+        ({"acr": ["gold"]}, "", False),
+        ({"acr": "https://refeds.org/profile/mfa"}, "", True),
+    ],
+)
+def test_more_than_one_factor_is_a_flag(claims: dict[str, Any], methods: str, mfa: bool) -> None:
+    """From the methods and the class of the sign-in, in an ID token and in one of the site's own."""
+    gold = Issuer(ISSUER, AUDIENCE, mfa_acr="gold")
+    assert check(make_token(make_claims(**claims)), gold)[3:5] == (methods, mfa)
+    own = check(make_site_token(**claims))
+    assert own[3:5] == (methods, mfa and claims.get("acr") != "gold")
+
+
+def test_an_issuer_without_a_class_of_its_own_has_none() -> None:
+    """No `mfa=`: an empty `acr` means nothing."""
+    assert check(make_token(make_claims(acr="")))[4] is False
+
+
+def test_a_token_is_for_the_request_that_the_page_made() -> None:
+    """Where the page says which nonce it had asked for, a token with another one or without is not its own."""
+    for token in (make_token(make_claims(nonce="n-1")), make_site_token(nonce="n-1")):
+        assert isinstance(check(token, nonce="n-1"), Vouched)
+        assert isinstance(check(token), Vouched)
+        assert check(token, nonce="n-2") is Reason.SIGNATURE
+    assert check(make_token(), nonce="n-1") is Reason.SIGNATURE
+    assert check(make_token(make_claims(nonce=["n-1"])), nonce="n-1") is Reason.SIGNATURE
+
+
+def test_what_a_token_is_known_by() -> None:
+    """By its id of this issuer, else by itself; a site's own token by its id alone, because two may be alike."""
+
+    def name(**changes: Any) -> str:
+        answer = check_whole(make_token(make_claims(**changes)))
+        assert isinstance(answer, Vouched)
+        return answer.token_id
+
+    assert name(jti="1") == name(jti="1", iat=NOW_S - 20) != name(jti="2")
+    assert name() == name() != name(iat=NOW_S - 20)
+    assert len(name()) == len(name(jti="1")) == 32
+    assert name(jti="") == name(jti="")
+    again = (
+        check_whole(make_token(key_id="p256", algorithm="ES256")),
+        check_whole(make_token(key_id="p256", algorithm="ES256")),
+    )
+    assert again[0] == again[1]  # ES256 signs the same in another way each time
+    own = [check_whole(make_site_token(**claims)).token_id for claims in ({}, {"jti": ""}, {"jti": "1"})]
+    assert (own[:2], len(own[2])) == (["", ""], 32)
+    assert own[2] != name(jti="1")
 
 
 def test_a_token_has_a_bound() -> None:

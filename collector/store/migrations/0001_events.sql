@@ -60,7 +60,8 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         props String,
         sequence Int64,
         customer_key UUID,
-        assurance UInt8)) COMMENT 'Events of the beacon, see collector.event.EventRow',
+        assurance UInt8,
+        mfa UInt8)) COMMENT 'Events of the beacon, see collector.event.EventRow',
     evidence Array(Tuple(
         evidence_id String,
         kind String,
@@ -84,6 +85,7 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         consent String,
         policy_version UInt16,
         actor String,
+        verification String,
         op Int8)) COMMENT 'Evidence of the beacon, see collector.event.EvidenceRow',
     rejected Array(Tuple(
         step String,
@@ -114,6 +116,7 @@ CREATE TABLE IF NOT EXISTS @local(events) @on_cluster
     session_number UInt32 COMMENT 'How many sessions this visitor has had, this one included',
     customer_key UUID COMMENT 'Own person id of the customer key in force when it happened; all zeros: nobody known',
     assurance UInt8 COMMENT 'How sure it was who it was when it happened, 0 to 4',
+    mfa UInt8 COMMENT '1: the sign-in in force when it happened was by more than one factor',
     url String COMMENT 'Address of the page',
     host LowCardinality(String) COMMENT 'Host of the page',
     path String COMMENT 'Path of the page, without query',
@@ -188,6 +191,7 @@ SELECT
     toUInt32(greatest(0, least(session_number, 4294967295))) AS session_number,
     event.customer_key AS customer_key,
     event.assurance AS assurance,
+    event.mfa AS mfa,
     event.url AS url,
     page_host AS host,
     path(event.url) AS path,

@@ -25,6 +25,7 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
     customer_id String COMMENT 'Customer whose event it was, by all that is known now; empty: not known',
     customer_id_then String COMMENT 'Customer it was known to be when it happened; never changes by later knowledge',
     assurance UInt8 COMMENT 'How sure it was who it was when it happened: 0 not, 1 claimed, 2 linked, 3 signed, 4 server; at most what ties the visitor to the customer',
+    mfa UInt8 COMMENT '1: the sign-in in force when it happened was by more than one factor',
     provisional UInt8 COMMENT '1: a tagged link alone names the customer, no sign-in has confirmed it',
     url String COMMENT 'Address of the page',
     host LowCardinality(String) COMMENT 'Host of the page',
@@ -96,6 +97,7 @@ SELECT
         customer_id = '', assurance,
         known.2 <= time, least(assurance, dictGet('@name(identity)', 'level', cityHash64(own_person_id))),
         least(assurance, dictGet('@name(identity_intervals_dict)', 'level', cityHash64(own_person_id), time))) AS assurance,
+    if(mfa = 1 AND assurance >= 3, 1, 0) AS mfa,
     multiIf(
         customer_id = '', 0,
         known.2 <= time, dictGet('@name(identity)', 'provisional', cityHash64(own_person_id)),
@@ -306,13 +308,14 @@ CREATE OR REPLACE VIEW @name(v_identity_evidence) @on_cluster
     campaign LowCardinality(String) COMMENT 'Campaign of the tagged link',
     human LowCardinality(String) COMMENT 'Human signal behind a link: pointer, key, touch or dwell',
     consent LowCardinality(String) COMMENT 'Purposes consented to then, sorted, comma between',
-    policy_version UInt16 COMMENT 'Version of the rules under which it was taken'
+    policy_version UInt16 COMMENT 'Version of the rules under which it was taken',
+    verification LowCardinality(String) COMMENT 'How whoever vouched had made sure: methods of a sign-in (amr), or how an agent verified the caller; empty: not said'
 )
 @security AS
 SELECT
     evidence_id, space_id, site_id, time, received_at, kind, level, op,
     a_kind, a_key AS a_person_id, b_kind, b_key AS b_person_id,
-    source, proof, visitor_id, session_id, event_id, campaign, human, consent, policy_version
+    source, proof, visitor_id, session_id, event_id, campaign, human, consent, policy_version, verification
 FROM @name(identity_evidence) FINAL
 COMMENT 'Every observation that two identifiers belong together, by pseudonymous ids: why somebody is who they are';
 
