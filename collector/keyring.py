@@ -21,6 +21,8 @@ from collector.errors import KeyringError
 
 FORMAT = 1
 ENVIRONMENT_NAME = "TAGSTITCH_SECRETS"
+FIRST_PERSONAL_ID = "0"
+"""Id of the personal key of secrets that name none: it follows from `pseudonym_key`, and so is gone only with that."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -28,6 +30,12 @@ class Key(msgspec.Struct, frozen=True):
 
     id: str
     secret: str
+
+
+class PersonalKey(Key, frozen=True):
+    """A key of personal identifiers. `made_at_ms`: when it came into force, milliseconds since 1970."""
+
+    made_at_ms: int = 0
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -51,6 +59,13 @@ class Keyring(msgspec.Struct, frozen=True):
     writer: Credential
     reader: Credential
     analyst: Credential
+    personal_keys: list[PersonalKey] = []  # pseudonyms of personal identifiers, and the vault; see `identity.rotation`
+
+    def __post_init__(self) -> None:
+        """Give secrets of the first version their personal key, the same on every host."""
+        if not self.personal_keys:
+            secret = hmac.new(self.pseudonym_key.encode(), b"personal", hashlib.sha256).hexdigest()
+            msgspec.structs.force_setattr(self, "personal_keys", [PersonalKey(id=FIRST_PERSONAL_ID, secret=secret)])
 
     def derive_identify_secret(self, site_id: str, version: int) -> str:
         """Return the secret with which the site signs identifies: 64 hexadecimal digits."""
@@ -79,7 +94,13 @@ def make_keyring() -> Keyring:
         writer=credential("writer"),
         reader=credential("reader"),
         analyst=credential("analyst"),
+        personal_keys=[make_personal_key()],
     )
+
+
+def make_personal_key(now_ms: int = 0) -> PersonalKey:
+    """Make a fresh key of personal identifiers."""
+    return PersonalKey(id=secrets.token_hex(4), secret=secrets.token_hex(32), made_at_ms=now_ms)
 
 
 def read_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyring:

@@ -9,7 +9,7 @@ import msgspec
 from collector.accept.pipeline import Accepted, Refused, accept
 from collector.accept.refusals import make_line
 from collector.event import Context, LandingRow
-from collector.keyring import Credential, Key, Keyring
+from collector.keyring import Credential, Key, Keyring, PersonalKey
 from collector.signing import sign_identify
 from collector.sites.book import Site, SiteBook
 
@@ -33,6 +33,7 @@ KEYRING = Keyring(
     writer=Credential("writer", "w"),
     reader=Credential("reader", "r"),
     analyst=Credential("analyst", "a"),
+    personal_keys=[PersonalKey("p1", "44" * 32)],
 )
 
 SITE = Site(site_id="shop", origins=(ORIGIN, "https://www.shop.example"), consent="off", identify_versions=(2, 1))

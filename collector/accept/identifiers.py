@@ -14,7 +14,8 @@ import msgspec
 from collector.accept.assurance import SIGNED
 from collector.event import Beacon, Context, Rejected, WireEvent, WireIdentifier
 from collector.id_tokens.keys import KeyBook
-from collector.identity.identifiers import VISITOR_KIND, is_blocked, normalise, own_person_id, pseudonym
+from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier
+from collector.identity.normal_forms import normalise
 from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import IdentifierKind
@@ -35,11 +36,12 @@ class Known(msgspec.Struct, frozen=True):
     """
 
     kind: IdentifierKind
-    value: str  # as it is stored: a pseudonym where the kind is personal
+    value: str  # as it is stored: in clear or a pseudonym, see `identity.identifiers`
     key: str
     level: int
     source: str = TAG
     actor: str = ""
+    earlier: tuple[tuple[str, str], ...] = ()  # value and key under the keys before, while they rotate
     verification: str = ""
     mfa: bool = False
     token_id: str = ""
@@ -82,7 +84,7 @@ def read_identifier(beacon: Beacon, context: Context, identifier: WireIdentifier
 
 def name_known(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known | Reason:
     """Bring kind and value into their form, as a claim; or say why they name nobody here."""
-    site, key = beacon.site, context.keyring.pseudonym_key
+    site = beacon.site
     kind = site.find_kind(kind_name)
     if kind is None or kind.name == VISITOR_KIND:
         return Reason.SHAPE
@@ -91,8 +93,8 @@ def name_known(beacon: Beacon, context: Context, kind_name: str, text: str) -> K
     value = normalise(kind, text)
     if value is None:
         return Reason.SHAPE
-    stored = pseudonym(key, site.space_id, kind.name, value) if kind.personal else value
-    return Known(kind, stored, own_person_id(key, site.space_id, kind.name, value), CLAIMED)
+    named = name_identifier(context.keyring, site.space_id, kind, value)
+    return Known(kind, named.value, named.key, CLAIMED, earlier=named.earlier)
 
 
 def keep_surest(known: list[Known]) -> list[Known]:

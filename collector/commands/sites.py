@@ -102,7 +102,8 @@ def add_site(
         typer.Option(
             "--kind",
             metavar="SPEC",
-            help="Identifier kind, NAME[:unique][:personal][:email|uuid|text]; several times, highest priority first. "
+            help="Identifier kind, NAME[:unique][:personal][:clear][:email|phone=REGION|uuid|text]; several times, "
+            "highest priority first. A value that holds an e-mail address is stored as a pseudonym unless it is clear. "
             "[default: customer:unique, email:personal:email]",
             rich_help_panel=PEOPLE,
         ),

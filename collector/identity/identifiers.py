@@ -1,16 +1,24 @@
-"""Identifiers: their normal form, the values that name nobody, their pseudonyms and their own person ids.
+"""Identifiers: the values that name nobody, how a value is stored, and its own person id.
+
+    4711                      as it is, where its kind is not personal
+    9f3c1b2a.967466d1…        a pseudonym: the id of the key that made it, and 32 digits of a keyed hash
+
+A personal value, and whatever holds an e-mail address, leaves this module only as a pseudonym. The own person id
+follows from the value as it is stored: so nothing but a key that rotates leads from the clear value to anything here.
 
 Pure functions. What they return must never change for the same arguments: person ids in the store depend on it, and
-a test pins the results. Personal values (e-mail) leave this module only as keyed pseudonyms.
+a test pins the results.
 """
 
 from __future__ import annotations
 
+import hmac
 import re
-import unicodedata
 from functools import lru_cache
 from hashlib import blake2b, sha256
+from typing import NamedTuple
 
+from collector.keyring import Key, Keyring
 from collector.sites.book import IdentifierKind
 
 VISITOR_KIND = "visitor"
@@ -18,7 +26,9 @@ MAX_VALUE_CHARS = 512
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 EMAIL = re.compile(r"[^\s@\"(),:;<>\[\\\]]{1,64}@[^\s@]{1,253}")
-_HOST = re.compile(r"(?:[\w-]{1,63}\.)+[\w-]{2,63}")
+PSEUDONYM = re.compile(r"(?P<key_id>[0-9a-z]{1,16})\.[0-9a-f]{32}")
+# Whatever holds an address is one: `mailto:`, a name before it, an encoded @.
+_ADDRESS = re.compile(r"[^\s@](?:@|%40)[^\s@.]+\.[^\s@.]")
 _NOISE = re.compile(r"[\s'\"`()\[\]{}<>_.-]+")
 
 # Compared without quotes, brackets, dashes, dots and spaces, in lower case.
@@ -34,24 +44,16 @@ BLOCKED_VALUES = frozenset(
 _BLOCKED_MAILBOXES = frozenset(("test", "tester", "none", "null", "undefined", "noreply", "guest", "anonymous"))
 
 
-def normalise(kind: IdentifierKind, value: str) -> str | None:
-    """Return the value's normal form, by the kind's normaliser, or None where it has none.
+class Named(NamedTuple):
+    """How an identifier is stored. `value`: in clear, or a pseudonym. `key`: its own person id.
 
-    `text`: NFC, trimmed, no control characters. `email`: also lower case, with a host. `uuid`: lower case.
+    `earlier`: the same under the keys that are still in force beside the newest, value and key each.
     """
-    text = value if value.isascii() else unicodedata.normalize("NFC", value)
-    text = text.strip().strip("\u200b\ufeff")
-    if not text or len(text) > MAX_VALUE_CHARS or not text.isprintable():
-        return None
-    if kind.normaliser == "email":
-        text = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-        text = text.removesuffix(".")
-        host = text.rpartition("@")[2]
-        return text if EMAIL.fullmatch(text) and _HOST.fullmatch(host) else None
-    if kind.normaliser == "uuid":
-        text = text.lower().removeprefix("urn:uuid:").strip("{}")
-        return text if UUID.fullmatch(text) else None
-    return text
+
+    value: str
+    key: str
+    earlier: tuple[tuple[str, str], ...] = ()
+    is_clear: bool = True
 
 
 def is_blocked(value: str) -> bool:
@@ -63,17 +65,52 @@ def is_blocked(value: str) -> bool:
     return bare in BLOCKED_VALUES or not bare.strip("0") or (len(bare) >= 32 and not bare.strip("f"))
 
 
+def name_identifier(keyring: Keyring, space_id: str, kind: IdentifierKind, value: str) -> Named:
+    """Return how a value in normal form is stored, and its own person id."""
+    secret = keyring.pseudonym_key
+    if is_kept_clear(kind, value):
+        return Named(value, own_person_id(secret, space_id, kind.name, value))
+    names = []
+    for key in keyring.personal_keys:
+        stored = make_pseudonym(key, space_id, kind.name, value)
+        names.append((stored, own_person_id(secret, space_id, kind.name, stored)))
+    newest, *earlier = names
+    return Named(*newest, tuple(earlier), is_clear=False)
+
+
+def is_kept_clear(kind: IdentifierKind, value: str) -> bool:
+    """Whether a value in normal form is stored as it is.
+
+    Not where the kind is personal. Nor where the value holds an e-mail address, as some shops' customer numbers do,
+    unless the kind says `clear`. Nor what looks like a pseudonym: it would be taken for whom that one stands for.
+    """
+    if kind.personal or PSEUDONYM.fullmatch(value):
+        return False
+    return kind.clear or not (("@" in value or "%40" in value) and _ADDRESS.search(value))
+
+
+def make_pseudonym(key: Key, space_id: str, kind: str, value: str) -> str:
+    """Return what is stored in place of a value in normal form: the key's id, a dot, 32 hexadecimal digits."""
+    return f"{key.id}.{pseudonym(derive_space_secret(key.secret, space_id), space_id, kind, value)}"
+
+
+@lru_cache(maxsize=64)
+def derive_space_secret(secret: str, space_id: str) -> str:
+    """Return a personal key's secret for one identity space: 64 hexadecimal digits."""
+    return hmac.new(secret.encode(), f"space|{space_id}".encode(), sha256).hexdigest()
+
+
 def own_person_id(pseudonym_key: str, space_id: str, kind: str, value: str, epoch: int = 0) -> str:
     """Return the person id that an identifier has on its own, as the text of a UUID.
 
-    `value` in normal form. `epoch` counts erasures: after one, the same identifier is a new person.
+    `value` as it is stored. `epoch` counts erasures: after one, the same identifier is a new person.
     """
     digest = _digest(b"tagstitch.person", pseudonym_key, space_id, kind, value, str(epoch))
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
 def pseudonym(pseudonym_key: str, space_id: str, kind: str, value: str) -> str:
-    """Return what is stored in place of a personal value in normal form: 32 hexadecimal digits."""
+    """Return a keyed hash of a value: 32 hexadecimal digits."""
     return _digest(b"tagstitch.pseudo", pseudonym_key, space_id, kind, value)
 
 

@@ -15,7 +15,9 @@ DEFAULT_SPACE = "main"
 class IdentifierKind(msgspec.Struct, frozen=True):
     """A kind of identifier that a space knows.
 
-    `unique`: at most one value per person. `personal`: stored as a keyed pseudonym, never in clear.
+    `unique`: at most one value per person. `personal`: stored as a keyed pseudonym, never in clear. `clear`: stored as
+    it is even where a value holds an e-mail address; without it, such a value of a kind that is not personal is stored
+    as a pseudonym too. `region`: of phone numbers without country, ISO 3166-1 alpha-2.
     `priority`: 0 is highest; it decides where one request names several people. `max_visitors`: a value seen with
     more visitors is shared by many and ties nobody. `max_per_person`: how many values of a kind that is not unique
     one person may gather below level 4.
@@ -24,10 +26,12 @@ class IdentifierKind(msgspec.Struct, frozen=True):
     name: str
     unique: bool = True
     personal: bool = False
-    normaliser: str = "text"  # text (trimmed), email, uuid
+    normaliser: str = "text"  # text (trimmed), email, phone, uuid
     priority: int = 0
     max_visitors: int = 200
     max_per_person: int = 10
+    clear: bool = False
+    region: str = ""
 
 
 DEFAULT_KINDS = (

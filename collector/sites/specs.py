@@ -1,6 +1,6 @@
 """How a site's settings are written on the command line, where one text says several things.
 
-    kind             NAME[:unique][:personal][:email|uuid|text]
+    kind             NAME[:unique][:personal][:clear][:email|phone[=REGION]|uuid|text]
     capture cookie   COOKIE[:KIND][:signed]
     issuer           ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS][,mfa=ACR]
 
@@ -12,18 +12,30 @@ from __future__ import annotations
 from collector.sites.book import CookieCapture, IdentifierKind, Issuer
 
 DEFAULT_KIND = "customer"
-KIND_MARKS = ("unique", "personal", "email", "uuid", "text")
+KIND_MARKS = ("unique", "personal", "clear", "email", "phone", "uuid", "text")
+NORMALISER_MARKS = frozenset(("email", "phone", "uuid", "text"))
 ISSUER_PARTS = {"kind": "kind", "claim": "claim", "jwks": "jwks_url", "mfa": "mfa_acr"}
 
 
 def read_kind(text: str, rank: int) -> IdentifierKind:
     """Read an identifier kind. `rank`: its place in the list, 0 first."""
-    name, *marks = text.split(":")
-    if unknown := set(marks) - set(KIND_MARKS):
+    name, *parts = text.split(":")
+    marks = {mark: value for mark, _, value in (part.partition("=") for part in parts)}
+    if unknown := marks.keys() - set(KIND_MARKS):
         raise ValueError(f"{text}: {min(unknown)} is none of {', '.join(KIND_MARKS)}")
-    normaliser = next((mark for mark in marks if mark in {"email", "uuid", "text"}), "text")
+    if valued := [mark for mark, value in marks.items() if value and mark != "phone"]:
+        raise ValueError(f"{text}: {valued[0]} takes no value")
+    normalisers = NORMALISER_MARKS & marks.keys()
+    if len(normalisers) > 1:
+        raise ValueError(f"{text}: a kind has one form, not {' and '.join(sorted(normalisers))}")
     return IdentifierKind(
-        name=name, unique="unique" in marks, personal="personal" in marks, normaliser=normaliser, priority=rank * 10
+        name=name,
+        unique="unique" in marks,
+        personal="personal" in marks,
+        normaliser=next(iter(normalisers), "text"),
+        priority=rank * 10,
+        clear="clear" in marks,
+        region=marks.get("phone", "").upper(),
     )
 
 

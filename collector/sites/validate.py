@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from collector.errors import ConfigError
-from collector.sites.book import Issuer, Site
+from collector.sites.book import IdentifierKind, Issuer, Site
 
 CONSENT_PRESETS = ("required", "implied", "cookieless", "off")
 IDENTIFY_MODES = ("any", "signed")
-NORMALISERS = ("text", "email", "uuid")
+NORMALISERS = ("text", "email", "phone", "uuid")
 CAPTURE_SOURCES = ("param", "cookie", "meta", "data", "js")
 AUTO_WORDS = ("spa", "hash", "outbound", "downloads", "forms", "clicks", "engagement", "media", "vitals")
 NOTHING = "none"
@@ -246,17 +246,38 @@ def _validate_kinds(site: Site, others: Iterable[Site]) -> None:
         _require(
             kind.normaliser in NORMALISERS, site, "kinds", f"{kind.name}: normaliser is one of {', '.join(NORMALISERS)}"
         )
+        _require(
+            not (kind.personal and kind.clear),
+            *(site, "kinds", f"{kind.name}: personal is never stored in clear: leave one of the two out"),
+        )
+        _validate_region(site, kind)
         _require(kind.max_visitors >= 1 and kind.max_per_person >= 1, site, "kinds", f"{kind.name}: caps are 1 or more")
         for other in others:
             twin = other.find_kind(kind.name)
             if twin is None or other.site_id == site.site_id:
                 continue
-            same = (twin.unique, twin.personal, twin.normaliser) == (kind.unique, kind.personal, kind.normaliser)
             _require(
-                same,
+                _list_shared(twin) == _list_shared(kind),
                 *(site, "kinds", f"{kind.name} is declared differently by site {other.site_id} of the same space:"),
                 " declare it alike, or put the site into another space",
             )
+
+
+def _list_shared(kind: IdentifierKind) -> tuple[object, ...]:
+    """Return what sites of one space have to declare alike: else one value would be two identifiers."""
+    return kind.unique, kind.personal, kind.normaliser, kind.clear, kind.region
+
+
+def _validate_region(site: Site, kind: IdentifierKind) -> None:
+    if not kind.region:
+        return
+    _require(kind.normaliser == "phone", site, "kinds", f"{kind.name}: a region belongs to a phone number: phone=DE")
+    from collector.identity.normal_forms import list_regions  # late: its library is large, and few sites have phones
+
+    _require(
+        kind.region in list_regions(),
+        *(site, "kinds", f"{kind.name}: {kind.region!r} is no region: write phone=DE, by ISO 3166-1 alpha-2"),
+    )
 
 
 def is_address(host: str) -> bool:

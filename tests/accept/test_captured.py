@@ -11,7 +11,7 @@ import pytest
 from collector.accept.captured_cookies import MAX_CHARS
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.event import NIL_ID, LandingRow
-from collector.identity.identifiers import own_person_id, pseudonym
+from collector.identity.identifiers import make_pseudonym, own_person_id
 from collector.sites.book import CookieCapture
 from tests.edge_examples import (
     KEYRING,
@@ -126,7 +126,7 @@ def test_a_cookie_on_the_list_is_a_claim() -> None:
     """Read with a page view, percent signs resolved, personal kinds as pseudonyms."""
     cookies = {"shop_login": quote("4711"), "member": quote("joe@shop.example"), "other": "4712"}
     answer, row = take(make_body(), make_context(site=CAPTURING, cookies=cookies))
-    address = pseudonym(KEYRING.pseudonym_key, "main", "email", "joe@shop.example")
+    address = make_pseudonym(KEYRING.personal_keys[0], "main", "email", "joe@shop.example")
     assert said(row) == [("identify", "4711", 1, "capture"), ("identify", address, 1, "capture")]
     assert row.rejected == []
     assert b"joe" not in answer.line

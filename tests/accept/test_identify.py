@@ -11,7 +11,7 @@ from collector.accept.assurance import LINK_S
 from collector.accept.evidence import UNPROVED_LATE_MS
 from collector.accept.visitor_cookie import VisitorCookie, read_cookie, write_cookie
 from collector.event import NIL_ID, LandingRow
-from collector.identity.identifiers import own_person_id, pseudonym
+from collector.identity.identifiers import make_pseudonym, own_person_id
 from collector.links import mint_link
 from collector.sites.book import DEFAULT_KINDS, IdentifierKind
 from tests.edge_examples import (
@@ -161,8 +161,8 @@ def test_personal_values_are_stored_as_pseudonyms() -> None:
     """An e-mail address is never in the line, in no spelling; equal ones have the same pseudonym."""
     answer, row = take(make_body(_identify(value=" Joe.Doe@Shop.Example ", kind="email")))
     [evidence] = row.evidence
-    assert evidence.b_value == pseudonym(KEYRING.pseudonym_key, "main", "email", "joe.doe@shop.example")
-    assert evidence.b_key == own_person_id(KEYRING.pseudonym_key, "main", "email", "joe.doe@shop.example")
+    assert evidence.b_value == make_pseudonym(KEYRING.personal_keys[0], "main", "email", "joe.doe@shop.example")
+    assert evidence.b_key == own_person_id(KEYRING.pseudonym_key, "main", "email", evidence.b_value)
     assert b"joe" not in answer.line.lower()
 
 

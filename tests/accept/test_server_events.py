@@ -18,7 +18,7 @@ from collector.accept.server_events_ids import make_event_id, make_visitor_id
 from collector.accept.server_events_known import FORGET_S, MOST_CUSTOMERS, KnownCustomers
 from collector.accept.server_events_statement import Caller
 from collector.event import NIL_ID, EvidenceRow, LandingRow, Rejected
-from collector.identity.identifiers import own_person_id, pseudonym
+from collector.identity.identifiers import make_pseudonym, own_person_id
 from collector.reasons import Reason
 from collector.sites.book import IdentifierKind, Site, SiteBook
 from tests.edge_examples import ADDRESS, CHROME, KEYRING, NOW_MS, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_id
@@ -335,7 +335,7 @@ def test_an_identify_ties_visitor_and_customers_at_level_4() -> None:
     )
     row = keep(call)
     assert (row.visitor_id, row.own_person_id) == (VISITOR, name_key(VISITOR, "visitor"))
-    e_mail = pseudonym(KEYRING.pseudonym_key, "main", "email", "ann@shop.example")
+    e_mail = make_pseudonym(KEYRING.personal_keys[0], "main", "email", "ann@shop.example")
     assert [summarise(evidence) for evidence in row.evidence] == [
         ("identify", 4, VISITOR, "4711"),
         ("identify", 4, VISITOR, e_mail),
@@ -360,7 +360,7 @@ def test_customers_without_a_visitor_are_tied_to_the_first() -> None:
     assert (evidence.kind, evidence.a_key, evidence.b_key) == (
         "identify",
         name_key("4711"),
-        name_key("ann@shop.example", "email"),
+        name_key(make_pseudonym(KEYRING.personal_keys[0], "main", "email", "ann@shop.example"), "email"),
     )
 
 

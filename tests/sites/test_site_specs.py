@@ -14,8 +14,18 @@ def test_a_kind() -> None:
     assert read_kind("email:email:personal", 2) == IdentifierKind(
         "email", unique=False, personal=True, normaliser="email", priority=20
     )
-    with pytest.raises(ValueError, match="phone is none of"):
-        read_kind("customer:phone", 0)
+    assert read_kind("login:unique:clear", 1) == IdentifierKind("login", unique=True, clear=True, priority=10)
+    assert read_kind("phone:personal:phone=de", 0) == IdentifierKind(
+        "phone", unique=False, personal=True, normaliser="phone", region="DE"
+    )
+    assert read_kind("phone:phone", 0).region == ""
+    for text, problem in (
+        ("customer:number", "number is none of"),
+        ("customer:unique=1", "unique takes no value"),
+        ("customer:email:phone", "one form, not email and phone"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            read_kind(text, 0)
 
 
 def test_a_captured_cookie() -> None:
