@@ -65,8 +65,11 @@ class Evidence(EvidenceRow, kw_only=True):
         )
 
 
-_ARRIVAL = frozenset({"received_at_ms", "batch_host", "batch_seq", "op"})
-_CONTENT = tuple(name for name in Evidence.__struct_fields__ if name not in _ARRIVAL)
+# What `resolve` looks at, but for values: they follow from kinds and keys.
+_CONTENT = (
+    *("kind", "level", "a_kind", "a_key", "b_kind", "b_key", "proof", "time_ms", "session_id", "session_started_ms"),
+    *("event_id", "token_id", "human", "site_id"),
+)
 
 
 def _read_content(row: Evidence) -> tuple[object, ...]:
@@ -76,7 +79,8 @@ def _read_content(row: Evidence) -> tuple[object, ...]:
 def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
     """Return what stands of the rows, each piece of evidence once, in order of time.
 
-    Where two rows share an id and differ (which no honest writer does), the smaller content stands.
+    Where two rows share an id and differ (which no honest writer does), the smaller content stands. Only content
+    counts that `resolve` looks at, so that whoever reads no more of the evidence comes to the same.
     """
     taken_back: set[str] = set()
     standing: dict[str, Evidence] = {}
