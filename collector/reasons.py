@@ -22,7 +22,8 @@ class Reason(StrEnum):
     CONSENT = "consent"  # storage was not consented to
     SIGNATURE = "signature"  # a signed identify that does not verify
     EXPIRED = "expired"  # a signed identify whose time is over
-    KEYS = "keys"  # an ID token whose issuer has to be asked for its keys first: say it again later
+    KEYS = "keys"  # an ID token whose issuer has to be asked for its keys first
+    UNVERIFIED = "unverified"  # an ID token that the issuer's known keys say nothing about: it counts as unsigned
     UNSIGNED = "unsigned"  # the site wants signed identifies only
     BLOCKED = "blocked"  # an identifier value that names nobody (null, undefined, guest …)
     OPTED_OUT = "opted_out"  # the person has objected: the opt-out cookie came along
@@ -33,5 +34,5 @@ class Reason(StrEnum):
     SCOPE = "scope"  # the key of a server may not do this
 
 
-RETRYABLE = frozenset({Reason.RATE})
+RETRYABLE = frozenset({Reason.RATE, Reason.KEYS})
 """Reasons after which the same bytes may be accepted later. All others: do not send it again."""

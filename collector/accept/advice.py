@@ -71,7 +71,11 @@ ADVICE: dict[Reason, Advice] = {
         "A signature or token is past its time.", "Sign anew with each page, with a time that is still to come."
     ),
     Reason.KEYS: Advice(
-        "The keys of the token's issuer have not been read yet.", "Say it again with the next page; nothing is to mend."
+        "The token's issuer is being asked for its keys.", "Send the same bytes again after the time in Retry-After."
+    ),
+    Reason.UNVERIFIED: Advice(
+        "The token's issuer shows no key by which it could be verified, so it counts as unsigned.",
+        "Say it again with the next page; if it stays so, the log of web says why the keys cannot be read.",
     ),
     Reason.UNSIGNED: Advice(
         "The site takes signed identifiers only.", "Sign the value on the server: see docs/sign-identify.md."

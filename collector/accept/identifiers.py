@@ -2,7 +2,8 @@
 
     unsigned                          level 1: the browser said so
     `g`, the site's HMAC              level 3: see signing
-    `j`, an ID token or a site's JWT  level 3: see id_tokens; it names kind and value by itself
+    `j`, an ID token or a site's JWT  level 3: see id_tokens; it names kind and value by itself. Level 1, and noted,
+                                      where the issuer's keys cannot be had
 
 Where the tag has found one by itself (`o`), it is marked as captured: nobody has called `identify` with it.
 """
@@ -24,7 +25,7 @@ CLAIMED = 1
 TAG = "tag"
 CAPTURE = "capture"
 CAPTURE_ORIGINS = frozenset(("param", "cookie", "meta", "data", "js"))
-_NO_KEYS = KeyBook()
+_NO_KEYS = KeyBook(may_ask=False)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -52,10 +53,13 @@ def read_identifiers(beacon: Beacon, context: Context, event: WireEvent, index: 
     known: list[Known] = []
     for position, identifier in enumerate(event.identifiers):
         answer = read_identifier(beacon, context, identifier)
+        field = f"e[{index}].k[{position}]"
         if isinstance(answer, Known):
             known.append(answer)
+            if identifier.token and answer.level == CLAIMED:
+                beacon.rejected.append(Rejected(Reason.UNVERIFIED, field=f"{field}.j"))
         else:
-            beacon.rejected.append(Rejected(answer, field=f"e[{index}].k[{position}]", event_id=event.id))
+            beacon.rejected.append(Rejected(answer, field=field, event_id=event.id))
     return known
 
 
@@ -128,6 +132,8 @@ def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) ->
         return known
     if identifier.value and normalise(known.kind, identifier.value) != normalise(known.kind, vouched.value):
         return Reason.SIGNATURE
+    if not vouched.is_verified:
+        return known if beacon.site.identify != "signed" else Reason.UNVERIFIED
     return msgspec.structs.replace(
         known,
         level=SIGNED,

@@ -18,6 +18,7 @@ from collector.accept.identifiers import CAPTURE, Known, keep_surest, name_known
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
 from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Rejected, WireEvent
+from collector.id_tokens.keys import WAIT_MS
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.links import LinkToken, read_link
 from collector.reasons import Reason
@@ -28,6 +29,7 @@ PAGE_VIEW = "page_view"
 LINK_CONFIRM = "link_confirm"
 SPEAKING = frozenset((IDENTIFY, ALIAS, RESET))
 """Events that say something about who it is, besides those with identifiers."""
+KEYS_RETRY_S = WAIT_MS // 1000
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -53,6 +55,8 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
         row.events = _make_events(beacon.envelope)
     else:
         kept = _go_through(beacon, context, sent, assurance, link, has_captured)
+    if beacon.rejected and (missing := _find_missing_keys(beacon)):
+        return missing
     beacon.envelope.events = kept
     signed_s = context.received_at_ms // 1000
     wish = VisitorCookie(
@@ -64,6 +68,13 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
             take_handover(beacon, context, kept[0])
         give_handover(beacon, context)
     return beacon
+
+
+def _find_missing_keys(beacon: Beacon) -> Rejected | None:
+    """Return the refusal of a beacon with a token whose issuer is being asked for its keys: it shall come again whole,
+    so that its sign-in is not lost."""
+    missing = next((rejected for rejected in beacon.rejected if rejected.reason is Reason.KEYS), None)
+    return missing and Rejected(Reason.KEYS, field=missing.field, retry_after_s=KEYS_RETRY_S)
 
 
 def _says_nothing(beacon: Beacon) -> bool:

@@ -38,6 +38,7 @@ STATUS_BY_REASON = {
     Reason.SITE: 404,
     Reason.ORIGIN: 403,
     Reason.RATE: 429,
+    Reason.KEYS: 503,
 }
 """All others are 400, but for those in QUIET."""
 
@@ -59,6 +60,7 @@ MESSAGES = {
     Reason.COUNT: "A beacon holds at least one event, and no more than this collector takes.",
     Reason.ID: "A visitor id is not a UUID.",
     Reason.RATE: "Too much comes at once, from this address or for this site; send the same beacon again later.",
+    Reason.KEYS: "The issuer of an ID token is being asked for its keys; send the same beacon again later.",
     Reason.CLOCK: "The clock offset is outside of what can be.",
 }
 

@@ -1,7 +1,8 @@
 """One token, judged: who is vouched for, and by whom; or the reason why it does not count. Pure, never raises.
 
 Two kinds of token, told apart by the algorithm in their head, and nothing else about them is believed before the
-signature has been verified:
+signature has been verified, unless the issuer's key cannot be had (see `keys`). Then the token says no more than any
+text of a browser does: `is_verified` is false.
 
     RS256 … EdDSA    an ID token of one of the site's issuers (OpenID Connect), by the issuer's public key
     HS256            a JWT of the site's own, by the site's signing secret
@@ -45,7 +46,8 @@ Claims = Mapping[str, Any]
 
 class Vouched(NamedTuple):
     """What a valid token says. `actor`: the issuer that said it; "" for the site itself. `verification`: how it has
-    made sure, `mfa`: by more than one factor. `token_id`: what the token is known by; "" where many may show it."""
+    made sure, `mfa`: by more than one factor. `token_id`: what the token is known by; "" where many may show it.
+    `is_verified`: nobody vouches without it; kind and value are what the token says of itself."""
 
     kind: str
     value: str
@@ -53,6 +55,7 @@ class Vouched(NamedTuple):
     verification: str = ""
     mfa: bool = False
     token_id: str = ""
+    is_verified: bool = True
 
 
 class _Opened(NamedTuple):
@@ -89,11 +92,6 @@ def _check_issuer_token(opened: _Opened, site: Site, keys: KeyBook, now_ms: int,
     issuer = _choose_issuer(claims, site, kind)
     if issuer is None:
         return Reason.SIGNATURE
-    public = keys.find(issuer, opened.key_id, opened.algorithm, now_ms)
-    if isinstance(public, Reason):
-        return public
-    if not _verifies(opened, public):
-        return Reason.SIGNATURE
     issued_s = _read_time(claims, "iat")
     if issued_s is None or _read_time(claims, "exp") is None:
         return Reason.SIGNATURE
@@ -105,7 +103,17 @@ def _check_issuer_token(opened: _Opened, site: Site, keys: KeyBook, now_ms: int,
     now_s = now_ms // 1000
     if issued_s + MAX_AGE_S + LEEWAY_S <= now_s:
         return Reason.EXPIRED
-    return _judge_times(claims, now_s) or Vouched(
+    if (reason := _judge_times(claims, now_s)) is not None:
+        return reason
+    # Last, because an unknown key makes us ask the issuer: not for a token that would not count with it either.
+    public = keys.find(issuer, opened.key_id, opened.algorithm, now_ms)
+    if public is Reason.UNVERIFIED:
+        return Vouched(issuer.kind, value, is_verified=False)
+    if isinstance(public, Reason):
+        return public
+    if not _verifies(opened, public):
+        return Reason.SIGNATURE
+    return Vouched(
         kind=issuer.kind,
         value=value,
         actor=issuer.issuer,
@@ -164,7 +172,7 @@ def name_token(claims: Claims, text: str = "") -> str:
 
 
 def _judge_times(claims: Claims, now_s: int) -> Reason | None:
-    """Return why a token whose signature holds does not count now, or None."""
+    """Return why a token does not count now, or None."""
     for name in ("iat", "nbf"):
         begins_s = _read_time(claims, name)
         if name in claims and (begins_s is None or begins_s > now_s + LEEWAY_S):

@@ -1,7 +1,7 @@
 """The public keys of the issuers, as one web process knows them: frozen sets in a KeyBook.
 
 A set is replaced whole when the issuer has been asked again; until then the last one stays in force. A key that is
-not there is noted, so that whoever polls asks for it soon.
+not there is noted, so that whoever polls asks for it soon; who brought a token by it is asked to come again once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ FAMILY_BY_ALGORITHM = {
 """The signature algorithms that an issuer may use, and the keys that fit. Secrets and `none` are not among them."""
 
 ASK_AGAIN_MS = 60_000
-"""An issuer that has just been asked has no such key: then a token that names one is forged."""
+"""An issuer that has just been asked has no such key: then a token that names one says nothing."""
+WAIT_MS = 3_000
+"""How long after the first token by an unknown key the issuer's answer is waited for. Not longer than senders are told
+to wait, so that each is told so once."""
 
 
 class Source(NamedTuple):
@@ -72,14 +75,18 @@ class KeySet:
 class KeyBook:
     """What a web process knows of all issuers. Sets are replaced by one assignment; reading costs nothing."""
 
-    def __init__(self, sets: Mapping[Source, KeySet] = MappingProxyType({})) -> None:
+    def __init__(self, sets: Mapping[Source, KeySet] = MappingProxyType({}), *, may_ask: bool = True) -> None:
+        """`may_ask`: somebody polls the issuers, so that a key that is missed may be there soon."""
         self.sets = sets
+        self._may_ask = may_ask
         self._wanted: set[Source] = set()
+        self._missed: dict[Source, tuple[int, int]] = {}  # when the set was read that lacked a key, when that was seen
 
     def find(self, issuer: Issuer, key_id: str, algorithm: str, now_ms: int) -> PublicKey | Reason:
         """Return the key by which a token must verify.
 
-        Else `signature`, where the issuer has no such key, or `keys`, where it has to be asked first.
+        Else `keys`, where the issuer has to be asked first, or `unverified`, where it has no such key, or has not
+        answered in WAIT_MS.
         """
         source = Source(issuer.issuer, issuer.jwks_url)
         key_set = self.sets.get(source)
@@ -87,10 +94,16 @@ class KeyBook:
         if public is not None:
             return public
         # A set that seems to be of the future was read before the clock was set back: it may be of any age.
-        if key_set is not None and 0 <= now_ms - key_set.read_at_ms < ASK_AGAIN_MS:
-            return Reason.SIGNATURE
+        is_fresh = key_set is not None and 0 <= now_ms - key_set.read_at_ms < ASK_AGAIN_MS
+        if is_fresh or not self._may_ask:
+            return Reason.UNVERIFIED
         self._wanted.add(source)
-        return Reason.KEYS
+        read_at_ms = 0 if key_set is None else key_set.read_at_ms
+        lacking, missed_ms = self._missed.get(source, (-1, 0))
+        if lacking != read_at_ms or now_ms < missed_ms:
+            self._missed[source] = (read_at_ms, now_ms)
+            return Reason.KEYS
+        return Reason.KEYS if now_ms - missed_ms < WAIT_MS else Reason.UNVERIFIED
 
     def take_wanted(self) -> set[Source]:
         """Return the sources of which a key was missed since the last call."""

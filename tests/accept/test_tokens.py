@@ -10,17 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.accept.pipeline import Accepted, accept
+from collector.accept.pipeline import Accepted, Refused, accept
+from collector.accept.visitor_cookie import read_cookie, write_cookie
 from collector.event import NIL_ID, LandingRow
 from collector.id_tokens.key_sets import read_key_set
 from collector.id_tokens.keys import KeyBook, Source
-from collector.identity.identifiers import make_pseudonym, own_person_id
-from collector.sites.book import Issuer
+from collector.identity.identifiers import own_person_id, pseudonym
+from collector.sites.book import Issuer, Site
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, SITE, make_body, make_context, make_event, take
 from tests.id_tokens.token_makers import AUDIENCE, DOCUMENT, ISSUER, make_claims, make_token
 
 CUSTOMER = own_person_id(KEYRING.pseudonym_key, "main", "customer", "4711")
 WITH_ISSUER = msgspec.structs.replace(SITE, issuers=(Issuer(ISSUER, AUDIENCE),), identify="signed")
+ANY = msgspec.structs.replace(WITH_ISSUER, identify="any")
 KEYS = KeyBook({Source(ISSUER): read_key_set(DOCUMENT, NOW_MS)})
 
 
@@ -56,7 +58,7 @@ def test_a_token_of_the_sites_own_signs_in() -> None:
     [evidence] = identify(site_token()).evidence
     assert (evidence.level, evidence.b_value, evidence.actor) == (3, "4711", "")
     [evidence] = identify(site_token(sub="Joe@Shop.Example", kind="email"), kind="email").evidence
-    assert evidence.b_value == make_pseudonym(KEYRING.personal_keys[0], "main", "email", "joe@shop.example")
+    assert evidence.b_value == pseudonym(KEYRING.pseudonym_key, "main", "email", "joe@shop.example")
 
 
 @pytest.mark.parametrize(("value", "stands"), [("", True), ("4711", True), (" 4711 ", True), ("4712", False)])
@@ -86,12 +88,85 @@ def test_a_token_that_does_not_count_costs_the_identify(token: str, reason: str)
     assert row.evidence == []
 
 
-def test_keys_that_are_not_there_yet_are_a_reason_of_their_own() -> None:
-    """Nothing unverified is kept, not even as a claim; the page says it again, and by then the keys are there."""
-    for keys in (KeyBook(), None):
-        row = identify(make_token(), keys=keys)
-        assert [r.reason for r in row.rejected] == ["keys"]
-        assert (row.evidence, [e.name for e in row.events]) == ([], ["page_view"])
+def send(keys: KeyBook | None, site: Site, *, value: str = "", now_ms: int = NOW_MS) -> Accepted | Refused:
+    """Send an identify with a good token by an issuer whose keys are as said, and a page view behind it."""
+    event = make_event(1, n="identify", k=[{"k": "customer", "v": value, "j": make_token()}])
+    context = msgspec.structs.replace(make_context(site=site, issuer_keys=keys), received_at_ms=now_ms)
+    return accept(msgspec.json.encode(make_body(event, make_event(2))), context)
+
+
+def test_while_the_issuer_is_asked_the_beacon_shall_come_again() -> None:
+    """Once, as a whole: 503 with the seconds, so that the sign-in is not lost. Nothing of it is kept."""
+    keys = KeyBook()
+    refused = send(keys, WITH_ISSUER)
+    assert isinstance(refused, Refused)
+    assert (refused.rejected.reason, refused.rejected.field, refused.rejected.retry_after_s) == ("keys", "e[0].k[0]", 3)
+    keys.sets = KEYS.sets
+    answer = send(keys, WITH_ISSUER, now_ms=NOW_MS + 3000)
+    assert isinstance(answer, Accepted)
+    assert (answer.reasons, msgspec.json.decode(answer.line, type=LandingRow).evidence[0].level) == ((), 3)
+
+
+@pytest.mark.parametrize("value", ["", "4711", "4712"])
+def test_a_token_that_cannot_be_verified_counts_as_unsigned(value: str) -> None:
+    """Where the issuer does not answer in time, or nobody asks it: a claim (level 1) with a note. The token's word for
+    who it is counts no more than the page's, so they must agree."""
+    keys = KeyBook()
+    assert isinstance(send(keys, ANY, value=value), Refused)
+    for answer in (send(keys, ANY, value=value, now_ms=NOW_MS + 3000), send(None, ANY, value=value)):
+        assert isinstance(answer, Accepted)
+        row = msgspec.json.decode(answer.line, type=LandingRow)
+        if value == "4712":
+            assert [(r.reason, r.field) for r in row.rejected] == [("signature", "e[0].k[0]")]
+            assert row.evidence == []
+            continue
+        assert [(r.reason, r.field, r.events) for r in row.rejected] == [("unverified", "e[0].k[0].j", 0)]
+        [evidence] = row.evidence
+        assert (evidence.level, evidence.b_value, evidence.actor, evidence.token_id) == (1, "4711", "", "")
+        assert [(event.name, event.assurance) for event in row.events] == [("identify", 0), ("page_view", 0)]
+
+
+def test_where_claims_are_refused_so_is_a_token_that_cannot_be_verified() -> None:
+    """A site that wants signed identifies gets none."""
+    answer = send(None, WITH_ISSUER)
+    assert isinstance(answer, Accepted)
+    row = msgspec.json.decode(answer.line, type=LandingRow)
+    assert [(r.reason, r.field, r.events) for r in row.rejected] == [("unverified", "e[0].k[0]", 1)]
+    assert (row.evidence, [event.name for event in row.events]) == ([], ["page_view"])
+
+
+def test_a_token_that_would_not_count_anyway_asks_nobody() -> None:
+    """Expired, or for somebody else: its reason at once, and no question to the issuer."""
+    keys = KeyBook()
+    for claims, reason in (({"exp": NOW_S - 100}, "expired"), ({"aud": "x"}, "signature"), ({"sub": ""}, "signature")):
+        row = identify(make_token(make_claims(**claims)), keys=keys)
+        assert [r.reason for r in row.rejected] == [reason]
+    assert keys.take_wanted() == set()
+
+
+def test_several_factors_hold_as_long_as_the_sign_in() -> None:
+    """From the token to its event, to those after it, into the cookie and out of it; the next sign-in decides anew."""
+    event = make_event(
+        1, n="identify", k=[{"k": "customer", "v": "", "j": make_token(make_claims(amr=["pwd", "otp"]))}]
+    )
+    answer, row = take(make_body(make_event(3), event, make_event(2)), make_context(site=WITH_ISSUER, issuer_keys=KEYS))
+    assert [(e.name, e.assurance, e.mfa) for e in row.events] == [
+        ("page_view", 0, 0),
+        ("identify", 3, 1),
+        ("page_view", 3, 1),
+    ]
+    assert [e.verification for e in row.evidence] == ["otp pwd"]
+    assert answer.set_cookie
+    cookie = read_cookie(KEYRING, "shop", answer.set_cookie, NOW_S)
+    assert cookie is not None
+    assert (cookie.level, cookie.mfa) == (3, True)
+    assert write_cookie(KEYRING, "shop", cookie) == answer.set_cookie
+    cookies = {"__Host-ts_shop": answer.set_cookie}
+    _, row = take(make_body(make_event(4)), make_context(site=WITH_ISSUER, cookies=cookies, secure=True))
+    assert [(e.assurance, e.mfa) for e in row.events] == [(3, 1)]
+    plain = make_event(5, n="identify", k=[{"k": "customer", "v": "", "j": site_token()}])
+    context = make_context(site=WITH_ISSUER, cookies=cookies, secure=True)
+    assert [e.mfa for e in take(make_body(plain), context)[1].events] == [0]
 
 
 def test_a_kind_that_the_site_does_not_know_is_refused() -> None:

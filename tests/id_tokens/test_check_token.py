@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import RSAAlgorithm
 
 from collector.id_tokens.check import MAX_TOKEN_CHARS, Vouched, check_token
 from collector.id_tokens.key_sets import read_key_set
@@ -35,6 +36,10 @@ from tests.id_tokens.token_makers import (
 OURS = Issuer(ISSUER, AUDIENCE)
 WITH_ISSUER = msgspec.structs.replace(SITE, issuers=(OURS,))
 GOOD = Vouched("customer", "4711", ISSUER)
+NOT_VERIFIED = Vouched("customer", "4711", is_verified=False)
+OTHER_SET = json.dumps(
+    {"keys": [{**RSAAlgorithm.to_jwk(OTHER_RSA_KEY.public_key(), as_dict=True), "kid": "theirs"}]}
+).encode()
 SECRET = KEYRING.derive_identify_secret("shop", 2)
 
 
@@ -159,8 +164,8 @@ def test_a_key_verifies_its_own_algorithm_only() -> None:
     """A key that says what it is for is used for that; curves are not mixed."""
     document = json.dumps({"keys": [{**MEMBERS[0], "alg": "PS256"}]}).encode()
     assert check(make_token(algorithm="PS256"), keys=book(document=document)) == GOOD
-    assert check(make_token(algorithm="RS256"), keys=book(document=document)) is Reason.SIGNATURE
-    assert check(make_token(key=KEY_BY_ID["p256"], key_id="p384", algorithm="ES256")) is Reason.SIGNATURE
+    assert check(make_token(algorithm="RS256"), keys=book(document=document)) == NOT_VERIFIED
+    assert check(make_token(key=KEY_BY_ID["p256"], key_id="p384", algorithm="ES256")) == NOT_VERIFIED
 
 
 @pytest.mark.parametrize("name", ["crit", "b64", "zip", "enc"])
@@ -175,15 +180,30 @@ def test_heads_that_change_the_reading_are_refused(name: str) -> None:
     assert check(f"{signed}.{encode(signature)}") is Reason.SIGNATURE
 
 
+def test_a_key_of_another_issuer_is_none_of_this_ones() -> None:
+    """Each issuer's keys count for its own tokens only, whatever `kid` says."""
+    other = "https://login.other.example"
+    keys = KeyBook({Source(ISSUER): read_key_set(DOCUMENT, NOW_MS), Source(other): read_key_set(OTHER_SET, NOW_MS)})
+    both = (OURS, Issuer(other, AUDIENCE))
+    of_other = make_claims(iss=other)
+    assert check(make_token(of_other, key=OTHER_RSA_KEY, key_id="theirs"), *both, keys=keys) == GOOD._replace(
+        actor=other
+    )
+    assert check(make_token(key=OTHER_RSA_KEY, key_id="theirs"), *both, keys=keys) == NOT_VERIFIED
+    assert check(make_token(of_other), *both, keys=keys) == NOT_VERIFIED
+    assert check(make_token(key=OTHER_RSA_KEY, key_id="rsa"), *both, keys=keys) is Reason.SIGNATURE
+
+
 def test_without_a_key_id_the_only_key_that_fits_is_taken() -> None:
     """Two keys that fit need the id."""
     assert check(make_token(key_id=None)) == GOOD
     document = json.dumps({"keys": [MEMBERS[0], {**MEMBERS[0], "kid": "second"}]}).encode()
-    assert check(make_token(key_id=None), keys=book(document=document)) is Reason.SIGNATURE
+    assert check(make_token(key_id=None), keys=book(document=document)) == NOT_VERIFIED
 
 
 def test_a_key_that_is_not_there_is_asked_for() -> None:
-    """Keys never read, or read a while ago: `keys`, and the issuer is noted. Read just now: there is no such key."""
+    """Keys never read, or read a while ago: `keys`, and the issuer is noted. Read just now: there is no such key, and
+    the token says no more than any text does."""
     empty = KeyBook()
     assert check(make_token(), keys=empty) is Reason.KEYS
     assert empty.take_wanted() == {Source(ISSUER)}
@@ -191,7 +211,24 @@ def test_a_key_that_is_not_there_is_asked_for() -> None:
     token = make_token(key=RSA_KEY, key_id="next")
     old, fresh = book(NOW_MS - 60_000), book(NOW_MS - 59_999)
     assert (check(token, keys=old), old.take_wanted()) == (Reason.KEYS, {Source(ISSUER)})
-    assert (check(token, keys=fresh), fresh.take_wanted()) == (Reason.SIGNATURE, set())
+    assert (check(token, keys=fresh), fresh.take_wanted()) == (NOT_VERIFIED, set())
+
+
+def test_the_issuer_is_waited_for_once() -> None:
+    """For three seconds from the first such token on; then it counts as unsigned until keys have been read again."""
+    keys = book(NOW_MS - 100_000)
+    token = make_token(key=RSA_KEY, key_id="next")
+
+    def ask(after_ms: int) -> Any:
+        return check(token, keys=keys, now_ms=NOW_MS + after_ms)
+
+    assert [ask(ms) for ms in (0, 2999, 3000, 50_000)] == [Reason.KEYS, Reason.KEYS, NOT_VERIFIED, NOT_VERIFIED]
+    keys.sets = book(NOW_MS + 50_000).sets
+    assert [ask(ms) for ms in (50_001, 110_000)] == [NOT_VERIFIED, Reason.KEYS]
+    keys.sets = book(NOW_MS + 200_000).sets  # read by a clock that was set back since
+    assert [ask(ms) for ms in (3000, 6000)] == [Reason.KEYS, NOT_VERIFIED]
+    unpolled = KeyBook(may_ask=False)
+    assert (check(make_token(), keys=unpolled), unpolled.take_wanted()) == (NOT_VERIFIED, set())
 
 
 def test_only_a_token_for_us_makes_us_ask() -> None:

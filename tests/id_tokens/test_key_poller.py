@@ -289,7 +289,7 @@ def test_keys_that_an_issuer_gives_up_are_gone(tmp_path: Path, issuer: IssuerSer
     issuer.publish(json.dumps({"keys": [{**MEMBERS[0], "kid": "new"}]}).encode())
     clock.ms += HOUR_MS
     poller.poll()
-    assert find(poller, issuer.url, clock) is Reason.SIGNATURE
+    assert find(poller, issuer.url, clock) is Reason.UNVERIFIED
     assert find(poller, issuer.url, clock, "new") == RSA_KEY.public_key()
     site_book = book_of()
     poller.poll()
@@ -326,7 +326,7 @@ def test_a_clock_that_jumps_keeps_nobody_waiting(issuer: IssuerServer, tmp_path:
     poller.poll()
     assert len(issuer.asked) > asked
     asked = len(issuer.asked)
-    assert find(poller, issuer.url, clock, "new") is Reason.SIGNATURE
+    assert find(poller, issuer.url, clock, "new") is Reason.UNVERIFIED
     poller.poll()
     assert len(issuer.asked) == asked, "asked once, not all the time"
     assert not isinstance(find(poller, issuer.url, clock), Reason)
