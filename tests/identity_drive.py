@@ -15,6 +15,7 @@ mark of its own that was sent last: whoever sees it sees everything that was sen
 from __future__ import annotations
 
 import contextlib
+import http.client
 import itertools
 import json
 import time
@@ -78,6 +79,7 @@ class Browser:
     space: Space
     user_agent: str = CHROME
     keeps_cookies: bool = True
+    clock_fast_ms: int = 0  # how far the computer's clock is ahead; the tag has noticed
     visitors: dict[str, str] = field(default_factory=dict)
     cookies: dict[str, str] = field(default_factory=dict)
     session: str = ""
@@ -96,12 +98,14 @@ class Browser:
     def send(self, *events: dict[str, Any], site: str = "", cookie: str | None = None, **more: Any) -> Answer:
         """Send one beacon as the tag does, and keep the answer's cookie. `cookie`: another than the jar's."""
         world, site_id = self.space.world, site or self.space.site_id
-        session_ms = world.at(self.session_start_h) if self.session_start_h is not None else events[0]["t"] - 60_000
+        start_h = self.session_start_h
+        session_ms = events[0]["t"] - 60_000 if start_h is None else world.at(start_h) + self.clock_fast_ms
         self.session = self.session or make_uuid(session_ms)
         body = {
             "v": 1,
             "s": site_id,
-            "st": world.now_ms,
+            "st": world.now_ms + self.clock_fast_ms,
+            "o": -self.clock_fast_ms,
             "d": self.find_visitor(site_id),
             "c": "si",
             "u": f"{name_origin(site_id)}/",
@@ -125,7 +129,7 @@ class Browser:
     def make_event(self, name: str, ago_h: float, **more: Any) -> dict[str, Any]:
         """Return an event as it stands on the wire."""
         at_ms = self.space.world.at(ago_h)
-        return {"i": make_uuid(at_ms), "n": name, "t": at_ms, **more}
+        return {"i": make_uuid(at_ms), "n": name, "t": at_ms + self.clock_fast_ms, **more}
 
     def view(self, ago_h: float = 0.0, site: str = "", **more: Any) -> Answer:
         """Look at a page."""
@@ -151,9 +155,13 @@ class Browser:
 
     def click(self, token: str, ago_h: float = 0.0) -> None:
         """Come by a tagged link, and touch the page a second later."""
-        self.session_start_h = ago_h
+        self.session, self.session_start_h = "", ago_h
         self.land(token, ago_h)
         self.touch(token, ago_h - 1 / 3600)
+
+    def start_session(self) -> None:
+        """Begin a new session with the next beacon."""
+        self.session = ""
 
     def cross(self, to: str, ago_h: float = 0.0) -> Answer:
         """Go from the space's first site to another one of the space by a link that hands the visitor over."""
@@ -296,6 +304,15 @@ class World:
     def at(self, ago_h: float) -> int:
         """Return a moment so many hours ago, in milliseconds since 1970."""
         return self.now_ms - int(ago_h * HOUR_MS)
+
+    def get(self, path: str, user_agent: str = CHROME) -> Answer:
+        """Fetch a page and return the answer, without following where it leads."""
+        connection = http.client.HTTPConnection(self.instance.config.host, self.instance.config.port, timeout=30)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers={"User-Agent": user_agent})
+            answer = connection.getresponse()
+            answer.read()
+            return Answer(answer.status, answer.headers, {})
 
     def post(self, path: str, body: dict[str, Any] | bytes, headers: dict[str, str]) -> Answer:
         """Send a request and return the answer, whatever its status."""
