@@ -30,6 +30,7 @@ class GuardReason(StrEnum):
     OTHER_CUSTOMER = "other_customer"  # a tagged link on a visitor that belongs to another customer
     FORWARDED = "forwarded"  # a tagged link withdrawn: later another customer signed in on that visitor
     SHARED_DEVICE = "shared_device"  # a tagged link on a visitor of many people
+    UNPROVED = "unproved"  # only the script names the visitor, and somebody is there whom its cookie or a server proves
 
 
 class GuardEntry(NamedTuple):

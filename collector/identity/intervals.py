@@ -6,6 +6,11 @@ visitor's cookie proved that it is theirs. Another person's sign-in begins anoth
 where nobody else is, from the click's session on, provisionally: a later sign-in in the same stretch confirms it
 (same person) or withdraws it (another).
 
+Whoever knows a visitor id can name it in a sign-in of their own. So from the first evidence on that the visitor's
+cookie (or a server) proves, nothing else counts in that stretch: what is unproved and names another person is refused
+with a note. What came before, unproved, keeps its interval, marked as such: readers give it only those events that
+nothing proves either. Where nothing is ever proved, as in a browser without cookies, all goes on as if it were.
+
 On a shared device only signed sessions count: from a sign-in to half an hour after the last one of that session.
 """
 
@@ -13,13 +18,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from collector.event import NIL_ID
 from collector.identity.evidence import Evidence
 from collector.identity.guards import GuardEntry, GuardReason, note
-from collector.identity.people import is_shared
+from collector.identity.people import TRUSTED_PROOFS, is_shared
 from collector.identity.policy import Policy
 
 BEGINNING_MS = 0
@@ -38,12 +43,19 @@ class Attachment(NamedTuple):
         """When it was seen."""
         return self.row.time_ms
 
+    @property
+    def is_proved(self) -> bool:
+        """Whether it came from who has the visitor, not only from who knows its id."""
+        return self.row.proof in TRUSTED_PROOFS
+
 
 class Boundary(NamedTuple):
     """A sign-out on a visitor. `closes`: the visitor id lives on, so that whoever was there is gone from here on."""
 
     order: tuple[int, str, str]
     closes: bool
+    is_proved: bool
+    row: Evidence
 
     @property
     def at_ms(self) -> int:
@@ -53,18 +65,40 @@ class Boundary(NamedTuple):
 
 @dataclass(slots=True)
 class Interval:
-    """A visitor belongs to a person from `from_ms` (included) to `to_ms` (excluded; None: for ever)."""
+    """A visitor belongs to a person from `from_ms` (included) to `to_ms` (excluded; None: for ever).
+
+    `proved`: some evidence for it is proved by the visitor's cookie or by a server."""
 
     from_ms: int
     to_ms: int | None
     person: str
     level: int
     provisional: bool = False
+    proved: bool = True
 
 
 def count_cuts(boundaries: Sequence[Boundary], order: tuple[int, str, str]) -> int:
     """Return how many sign-outs came before a place in time. `boundaries`: in order."""
     return bisect_right(boundaries, order, key=lambda boundary: boundary.order)
+
+
+def keep_sign_outs(
+    boundaries: Sequence[Boundary], proved: Sequence[tuple[int, str, str]], notes: list[GuardEntry]
+) -> list[Boundary]:
+    """Return the sign-outs of a visitor that count: who only knows its id must not end somebody's time on it.
+
+    `boundaries`: in order. `proved`: the places of proved evidence on the visitor, in order.
+    """
+    kept: list[Boundary] = []
+    heard = 0
+    for boundary in boundaries:
+        here = bisect_right(proved, boundary.order)
+        if here > heard and not boundary.is_proved:
+            notes.append(note(boundary.row, GuardReason.UNPROVED))
+            continue
+        kept.append(boundary)
+        heard = here
+    return kept
 
 
 def lay_out(
@@ -78,7 +112,10 @@ def lay_out(
 
     `attachments` and `boundaries`: in order. `name_person`: the person id of a mark, for the notes.
     """
-    shared = is_shared(((a.at_ms, a.person) for a in attachments if not a.is_link), policy)
+    signed = [a for a in attachments if not a.is_link]
+    # Strangers must not make a shared device of a visitor by naming its id.
+    counted = [a for a in signed if a.is_proved] or signed
+    shared = is_shared(((a.at_ms, a.person) for a in counted), policy)
     stretches: list[list[Attachment]] = [[] for _ in range(len(boundaries) + 1)]
     for attachment in attachments:
         stretches[count_cuts(boundaries, attachment.order)].append(attachment)
@@ -90,8 +127,8 @@ def lay_out(
         end_ms = None
         if place < len(boundaries) and (intervals or boundaries[place].closes):
             end_ms = boundaries[place].at_ms
-        lay = judge.lay_shared if shared else judge.lay_stretch
-        intervals[:0] = [i for i in lay(stretches[place], begin_ms) if _cut(i, end_ms)]
+        laid = judge.lay_shared(stretches[place]) if shared else judge.lay_own(stretches[place], begin_ms)
+        intervals[:0] = [i for i in laid if _cut(i, end_ms)]
     return _merge_adjacent(intervals)
 
 
@@ -102,8 +139,53 @@ class _Judge(NamedTuple):
     notes: list[GuardEntry]
     name_person: Callable[[str], str]
 
-    def lay_stretch(self, attachments: Sequence[Attachment], begin_ms: int) -> list[Interval]:
+    def lay_own(self, attachments: Sequence[Attachment], begin_ms: int) -> list[Interval]:
         """Lay out a stretch of a visitor that is no shared device."""
+        before, proved = self._part(attachments)
+        intervals = self._lay(proved, begin_ms)
+        if not before:
+            return intervals
+        earlier = self._lay(before, begin_ms)
+        if not intervals:
+            return earlier
+        first = intervals[0]
+        solid_ms = min(a.at_ms for a in proved if a.is_proved and a.person == first.person)
+        earlier = [i for i in earlier if _cut(i, solid_ms)]
+        while earlier and earlier[-1].person == first.person and not first.provisional:
+            solid_ms = earlier.pop().from_ms
+        if not earlier:
+            first.from_ms = min(first.from_ms, solid_ms)
+            return intervals
+        history = replace(first, to_ms=earlier[0].from_ms)
+        first.from_ms = solid_ms
+        return [*([history] if _cut(history, None) else []), *earlier, *intervals]
+
+    def lay_shared(self, attachments: Sequence[Attachment]) -> list[Interval]:
+        """Lay out a stretch of a shared device."""
+        before, proved = self._part(attachments)
+        intervals = self._lay_sessions(proved)
+        earlier = self._lay_sessions(before)
+        return [i for i in earlier if not intervals or _cut(i, intervals[0].from_ms)] + intervals
+
+    def _part(self, attachments: Sequence[Attachment]) -> tuple[list[Attachment], list[Attachment]]:
+        """Part a stretch where the first proved evidence is. From there on sign-ins without proof are left out, those
+        of another person with a note; links are left in, to be judged with the sign-ins that they meet."""
+        first = next((place for place, a in enumerate(attachments) if a.is_proved), len(attachments))
+        before, rest = list(attachments[:first]), attachments[first:]
+        if all(a.is_link for a in before):
+            before, rest = [], attachments
+        kept: list[Attachment] = []
+        holder: Attachment | None = None
+        for attachment in rest:
+            if attachment.is_proved and (holder is None or not attachment.is_link):
+                holder = attachment
+            if attachment.is_proved or attachment.is_link or holder is None:
+                kept.append(attachment)
+            elif attachment.person != holder.person:
+                self._note(attachment, GuardReason.UNPROVED, holder.person)
+        return before, kept
+
+    def _lay(self, attachments: Sequence[Attachment], begin_ms: int) -> list[Interval]:
         signed = [a for a in attachments if not a.is_link]
         links = [a for a in attachments if a.is_link]
         if not signed:
@@ -116,7 +198,7 @@ class _Judge(NamedTuple):
                 if intervals:
                     intervals[-1].to_ms = attachment.at_ms
                 starts.append(attachment.order)
-                intervals.append(Interval(attachment.at_ms, None, attachment.person, attachment.row.level))
+                intervals.append(_begin(attachment))
             last = intervals[-1]
             last.level = max(last.level, attachment.row.level)
             if len(intervals) == 1:
@@ -136,19 +218,22 @@ class _Judge(NamedTuple):
         return intervals
 
     def _lay_links(self, links: Sequence[Attachment], begin_ms: int) -> list[Interval]:
-        """Lay out a stretch in which nobody signs in: the first link's person, until we know better."""
-        interval: Interval | None = None
+        """Lay out a stretch in which nobody signs in: the first link's person, until we know better. One that is
+        proved goes before those that are not."""
+        if not links:
+            return []
+        first = next((link for link in links if link.is_proved), links[0])
+        interval = _begin(first, provisional=True)
         for link in links:
-            if interval is None:
-                interval = Interval(self._start_link(link, begin_ms), None, link.person, link.row.level, True)
-            elif interval.person == link.person:
-                interval.from_ms = min(interval.from_ms, self._start_link(link, begin_ms))
+            if link.person == first.person:
+                if link.is_proved == first.is_proved:
+                    interval.from_ms = min(interval.from_ms, self._start_link(link, begin_ms))
             else:
-                self._note(link, GuardReason.OTHER_CUSTOMER, interval.person)
-        return [] if interval is None else [interval]
+                reason = GuardReason.OTHER_CUSTOMER if link.is_proved or not first.is_proved else GuardReason.UNPROVED
+                self._note(link, reason, first.person)
+        return [interval]
 
-    def lay_shared(self, attachments: Sequence[Attachment], begin_ms: int) -> list[Interval]:
-        """Lay out a stretch of a shared device."""
+    def _lay_sessions(self, attachments: Sequence[Attachment]) -> list[Interval]:
         intervals: list[Interval] = []
         session = NIL_ID
         for attachment in attachments:
@@ -165,7 +250,7 @@ class _Judge(NamedTuple):
             if last is not None:
                 _cut(last, attachment.at_ms)
             session = attachment.row.session_id
-            intervals.append(Interval(attachment.at_ms, end_ms, attachment.person, attachment.row.level))
+            intervals.append(replace(_begin(attachment), to_ms=end_ms))
         return intervals
 
     def _look_back(self, attachment: Attachment, begin_ms: int) -> int:
@@ -184,6 +269,11 @@ class _Judge(NamedTuple):
         self.notes.append(note(link.row, reason, self.name_person(link.person), other))
 
 
+def _begin(attachment: Attachment, *, provisional: bool = False) -> Interval:
+    level = attachment.row.level
+    return Interval(attachment.at_ms, None, attachment.person, level, provisional, attachment.is_proved)
+
+
 def _cut(interval: Interval, end_ms: int | None) -> bool:
     """End an interval where something else begins. Returns whether anything is left of it."""
     if end_ms is not None and (interval.to_ms is None or interval.to_ms > end_ms):
@@ -199,7 +289,8 @@ def _merge_adjacent(intervals: Sequence[Interval]) -> list[Interval]:
         if (
             last is not None
             and last.to_ms == interval.from_ms
-            and (last.person, last.level, last.provisional) == (interval.person, interval.level, interval.provisional)
+            and (last.person, last.level, last.provisional, last.proved)
+            == (interval.person, interval.level, interval.provisional, interval.proved)
         ):
             last.to_ms = interval.to_ms
         else:

@@ -26,6 +26,7 @@ from collector.identity.policy import Policy
 
 ALIAS = "alias"
 TRUSTED_PROOFS = frozenset({"cookie", "server"})
+"""Of whoever says something about a visitor: that it is theirs, and not only that they know its id."""
 
 
 @dataclass(slots=True)
@@ -44,6 +45,11 @@ class Request:
     def order(self) -> tuple[int, str, str]:
         """The place in time."""
         return self.main.order
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the visitor's cookie or a server says that the visitor is whose request it is."""
+        return self.main.proof in TRUSTED_PROOFS
 
 
 class Tie(NamedTuple):
@@ -186,7 +192,7 @@ def form_people(
 ) -> People:
     """Tie the keys of a component.
 
-    `follows`: pairs of requests on one visitor, one after the other, with nobody signing out between.
+    `follows`: pairs of proved requests on one visitor, one after the other, with nobody signing out between.
     """
     people = People(policy)
     for row in admitted:
@@ -231,12 +237,9 @@ def _state_tie(row: Evidence, kind: str, key: str, level: int, policy: Policy) -
 
 
 def _context_ties(follows: Iterable[tuple[Request, Request]], crowded: frozenset[str]) -> Iterable[Tie]:
-    """Yield what follows from a visitor's requests in turn. Who only knows a visitor's id, and has no proof that it
-    is theirs, must not tie their key to the keys of the visitor's owner."""
+    """Yield what follows from a visitor's requests in turn."""
     for earlier, later in follows:
-        if later.visitor in crowded or not {earlier.main.proof, later.main.proof} <= TRUSTED_PROOFS:
-            continue
-        if earlier.main.b_key != later.main.b_key:
+        if later.visitor not in crowded and earlier.main.b_key != later.main.b_key:
             yield Tie(2, False, later.order, earlier.main.b_key, later.main.b_key, later.main)
 
 
@@ -275,7 +278,8 @@ def _find_crowded(people: People, requests: Iterable[Request], policy: Policy) -
     """Return the visitors on which too many people sign in to take one after another for one person."""
     timelines: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for request in requests:
-        timelines[request.visitor].append((request.main.time_ms, people.find(request.main.b_key)))
+        if request.is_proved:
+            timelines[request.visitor].append((request.main.time_ms, people.find(request.main.b_key)))
     return frozenset(visitor for visitor, timeline in timelines.items() if is_shared(timeline, policy))
 
 

@@ -25,13 +25,31 @@ from collector.event import NIL_ID
 from collector.identity.evidence import HANDOVER, LINKED, RESET, Evidence, keep_standing
 from collector.identity.guards import GuardEntry, GuardReason, find_fused, keep_admitted, note, take_out_blocked
 from collector.identity.identifiers import VISITOR_KIND
-from collector.identity.intervals import BEGINNING_MS, Attachment, Boundary, Interval, count_cuts, lay_out
-from collector.identity.people import Member, MergeEntry, People, Request, form_people, gather_requests, is_sign_in
+from collector.identity.intervals import (
+    BEGINNING_MS,
+    Attachment,
+    Boundary,
+    Interval,
+    count_cuts,
+    keep_sign_outs,
+    lay_out,
+)
+from collector.identity.people import (
+    TRUSTED_PROOFS,
+    Member,
+    MergeEntry,
+    People,
+    Request,
+    form_people,
+    gather_requests,
+    is_sign_in,
+)
 from collector.identity.policy import Policy
 
 
 class MapRow(NamedTuple):
-    """Whose an identifier is. `several`: not one person from `valid_from_ms` on for ever, so ask the intervals."""
+    """Whose an identifier is. `several`: not one person's from `valid_from_ms` on for ever, or not proved: then ask the
+    intervals. `proved`: see IntervalRow."""
 
     key: str
     key_kind: str
@@ -43,10 +61,14 @@ class MapRow(NamedTuple):
     several: int
     level: int
     provisional: int
+    proved: int = 1
 
 
 class IntervalRow(NamedTuple):
-    """Whose a visitor is from `valid_from_ms` (included) to `valid_to_ms` (excluded; None: for ever)."""
+    """Whose a visitor is from `valid_from_ms` (included) to `valid_to_ms` (excluded; None: for ever).
+
+    `proved`: 0 where whoever signed in knew the visitor's id and proved no more: it gets only those events that nothing
+    proves either, the others are the visitor's own."""
 
     key: str
     valid_from_ms: int
@@ -56,6 +78,7 @@ class IntervalRow(NamedTuple):
     customer_key: str
     level: int
     provisional: int
+    proved: int = 1
 
 
 class CustomerRow(NamedTuple):
@@ -92,7 +115,7 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
     joins = take_out_blocked(standing, policy, notes)
     admitted = keep_admitted(joins, policy, find_fused(joins, policy) | frozenset(fused), notes)
 
-    boundaries = _find_boundaries(standing)
+    boundaries = _find_boundaries(standing, admitted, notes)
     requests = gather_requests(admitted, policy)
     people = form_people(admitted, requests, _find_follows(requests, boundaries), policy, notes, merges)
     visitors = _Visitors(people, policy, boundaries)
@@ -102,22 +125,32 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
     return _make_rows(people, visitors, layout, notes, merges)
 
 
-def _find_boundaries(standing: Iterable[Evidence]) -> dict[str, list[Boundary]]:
+def _find_boundaries(
+    standing: Iterable[Evidence], admitted: Iterable[Evidence], notes: list[GuardEntry]
+) -> dict[str, list[Boundary]]:
     """Return the sign-outs by visitor. A sign-out ends the old visitor id and begins the new one; where both are the
-    same, whoever was there is gone though the id lives on."""
+    same, whoever was there is gone though the id lives on. Its proof is that of the old one."""
     found: defaultdict[str, list[Boundary]] = defaultdict(list)
     for row in standing:
         if row.kind == RESET:
             for key in {row.a_key, row.b_key} - {NIL_ID}:
-                found[key].append(Boundary(row.order, row.a_key == row.b_key))
-    return dict(found)
+                is_proved = key == row.b_key and row.proof in TRUSTED_PROOFS
+                found[key].append(Boundary(row.order, row.a_key == row.b_key, is_proved, row))
+    proved: defaultdict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    for row in admitted:
+        if row.a_key in found and row.a_kind == VISITOR_KIND != row.b_kind and row.proof in TRUSTED_PROOFS:
+            proved[row.a_key].append(row.order)
+    return {key: keep_sign_outs(boundaries, proved[key], notes) for key, boundaries in found.items()}
 
 
 def _find_follows(requests: Iterable[Request], boundaries: dict[str, list[Boundary]]) -> list[tuple[Request, Request]]:
-    """Return the pairs of requests on one visitor, one after the other, with no sign-out between."""
+    """Return the pairs of requests on one visitor, one after the other, with no sign-out between. Who only knows a
+    visitor's id must not tie their key to the keys of its owner, nor stand between them."""
     last: dict[str, Request] = {}
     follows = []
     for request in requests:
+        if not request.is_proved:
+            continue
         earlier = last.get(request.visitor)
         cuts = boundaries.get(request.visitor, ())
         if earlier is not None and count_cuts(cuts, earlier.order) == count_cuts(cuts, request.order):
@@ -171,9 +204,9 @@ class _Visitors:
         notes += self.ties
         layout = {visitor: self._lay_out(visitor, notes) for visitor in sorted(self.first_ms)}
         for visitor, intervals in layout.items():
-            starts = {a.at_ms: a for a in reversed(self.attachments[visitor])}
+            starts = {(a.at_ms, a.person): a for a in reversed(self.attachments[visitor])}
             for earlier, later in pairwise(intervals):
-                reason = starts.get(later.from_ms)
+                reason = starts.get((later.from_ms, later.person))
                 if earlier.person != later.person and reason is not None:
                     now, before = self.people.person_id(later.person), self.people.person_id(earlier.person)
                     merges.append(
@@ -192,17 +225,19 @@ class _Visitors:
 
     def _give_customer(self, row: Evidence) -> bool:
         """Tie two visitors of which one is known, or note that both are. Returns whether one was."""
-        first, second = self._find_holder(row.a_key, row.time_ms), self._find_holder(row.b_key, row.time_ms)
-        if first is None and second is None:
+        first = self._find_holder(row.a_key, row, row.proof)
+        second = self._find_holder(row.b_key, row, "cookie" if row.kind == HANDOVER else "")
+        if first is not None and second is not None:
+            if first.person != second.person:
+                people = self.people.person_id(second.person), self.people.person_id(first.person)
+                self.ties.append(note(row, GuardReason.OTHER_CUSTOMER, *people))
+            return True
+        known = first or second
+        if known is None:
             return False
-        if first is None or second is None:
-            known, visitor = (first, row.b_key) if second is None else (second, row.a_key)
-            there = _see_from(row, visitor)
-            self.attachments[visitor].append(Attachment(row.order, known or "", not is_sign_in(row), there))
-        elif first != second:
-            self.ties.append(
-                note(row, GuardReason.OTHER_CUSTOMER, self.people.person_id(second), self.people.person_id(first))
-            )
+        visitor = row.a_key if first is None else row.b_key
+        there = _see_from(row, visitor, is_known_proved=known.proved)
+        self.attachments[visitor].append(Attachment(row.order, known.person, not is_sign_in(row), there))
         return True
 
     def _group(self, first: str, second: str) -> None:
@@ -215,25 +250,31 @@ class _Visitors:
         cuts = self.boundaries.get(visitor, ())
         return lay_out(attachments, cuts, self.policy, notes, self.people.person_id)
 
-    def _find_holder(self, visitor: str, at_ms: int) -> str | None:
+    def _find_holder(self, visitor: str, row: Evidence, proof: str) -> Interval | None:
+        """Return who has a visitor when it is tied to another. `proof`: of the visitor in the evidence that ties; whom
+        nothing proves does not have a visitor that its cookie proves."""
         for interval in self._lay_out(visitor, []):
-            if interval.from_ms <= at_ms and (interval.to_ms is None or at_ms < interval.to_ms):
-                return interval.person
+            if interval.from_ms <= row.time_ms and (interval.to_ms is None or row.time_ms < interval.to_ms):
+                return interval if interval.proved or proof not in TRUSTED_PROOFS else None
         return None
 
 
-def _see_from(row: Evidence, visitor: str) -> Evidence:
+def _see_from(row: Evidence, visitor: str, *, is_known_proved: bool) -> Evidence:
     """Return evidence that ties two visitors, with proof and session as they hold for one of them.
 
-    They are those of the visitor that brought it. A hand-over was made for a visitor that its cookie proved, and has
-    the session that the visitor left."""
+    They are those of the visitor that brought it. A hand-over was made for a visitor that its cookie proved, has the
+    session that the visitor left, and is brought by a browser that had no cookie yet. Nothing is proved by a visitor
+    whose own person is not."""
+    proof, keeps_session = row.proof, visitor == row.a_key
     if row.kind == HANDOVER:
-        if visitor == row.b_key:
-            return msgspec.structs.replace(row, proof="cookie")
-        return msgspec.structs.replace(row, session_started_ms=0)
-    if visitor == row.b_key:
-        return msgspec.structs.replace(row, proof="", session_id=NIL_ID, session_started_ms=0)
-    return row
+        proof, keeps_session = "cookie", visitor == row.b_key
+    elif visitor == row.b_key:
+        proof = ""
+    if not is_known_proved:
+        proof = ""
+    if keeps_session:
+        return msgspec.structs.replace(row, proof=proof)
+    return msgspec.structs.replace(row, proof=proof, session_id=NIL_ID, session_started_ms=0)
 
 
 def _make_rows(
@@ -254,7 +295,7 @@ def _make_rows(
         if not spans:
             continue
         last = spans[-1]
-        several = len(spans) > 1 or last.valid_to_ms is not None
+        several = len(spans) > 1 or last.valid_to_ms is not None or not last.proved
         map_rows.append(
             MapRow(
                 key=visitor,
@@ -267,6 +308,7 @@ def _make_rows(
                 several=int(several),
                 level=last.level,
                 provisional=last.provisional,
+                proved=last.proved,
             )
         )
         if several:
@@ -329,6 +371,7 @@ def _span(people: People, held: Sequence[Interval], visitor: str, group: str) ->
                 customer_key=best.key,
                 level=interval.level,
                 provisional=int(interval.provisional),
+                proved=int(interval.proved),
             )
         )
         free_ms = interval.to_ms

@@ -27,13 +27,13 @@ _BY_PERSON = _SPACE + " AND standing.person_id IN {keys:Array(UUID)}"
 _MAP = """
     SELECT toString(standing.key) AS key, key_kind, key_customer_id, toString(standing.person_id) AS person_id,
         customer_id, toString(customer_key) AS customer_key, toUnixTimestamp64Milli(valid_from) AS valid_from_ms,
-        several, level, provisional
+        several, level, provisional, proved
     FROM identity_map AS standing FINAL
 """
 _INTERVALS = """
     SELECT toString(standing.key) AS key, toUnixTimestamp64Milli(valid_from) AS valid_from_ms,
         toUnixTimestamp64Milli(valid_to) AS valid_to_ms, toString(standing.person_id) AS person_id, customer_id,
-        toString(customer_key) AS customer_key, level, provisional
+        toString(customer_key) AS customer_key, level, provisional, proved
     FROM identity_intervals AS standing FINAL
 """
 _CUSTOMERS = """

@@ -169,9 +169,9 @@ def hand_over(
     ]
 
 
-def reset(new: str, old: str, at: int) -> list[Evidence]:
-    """Somebody signs out: the tag goes on with a new visitor id (or with the same)."""
-    return [tie(new, old, at, 3, kind="reset")]
+def reset(new: str, old: str, at: int, *, proof: str = "cookie") -> list[Evidence]:
+    """Somebody signs out: the tag goes on with a new visitor id (or with the same). `proof`: of the old one."""
+    return [tie(new, old, at, 3, kind="reset", proof=proof)]
 
 
 def alias(first: str, second: str, at: int, *, level: int = 4, id: str = "") -> list[Evidence]:
@@ -192,10 +192,10 @@ class People:
         self.resolution: Resolution = resolve(self.evidence, policy, fused)
         self._map = {row.key: row for row in self.resolution.map_rows}
 
-    def who(self, visitor: str, at: int) -> str:
+    def who(self, visitor: str, at: int, proof: str = "cookie") -> str:
         """Return the short-hand of the customer that the visitor's event at this time has: its id's name, or "".
 
-        A `?` behind it: provisional.
+        A `?` behind it: provisional. `proof`: of the visitor in that event.
         """
         row = self._map.get(key(visitor))
         if row is None or at < row.valid_from_ms:
@@ -211,9 +211,11 @@ class People:
             if not spans:
                 return ""
             found = spans[0]
+        if proof != "script" and not found.proved:
+            return ""
         return found.customer_id.removeprefix("value-") + ("?" if found.provisional else "")
 
-    def person(self, name: str, at: int | None = None) -> str:
+    def person(self, name: str, at: int | None = None, proof: str = "cookie") -> str:
         """Return the person id of an identifier, at a time."""
         row = self._map.get(key(name))
         if row is None or (at is not None and at < row.valid_from_ms):
@@ -221,7 +223,7 @@ class People:
         if row.several and at is not None:
             for span in self.resolution.intervals:
                 if span.key == row.key and span.valid_from_ms <= at < (span.valid_to_ms or at + 1):
-                    return span.person_id
+                    return span.person_id if span.proved or proof == "script" else key(name)
             return key(name)
         return row.person_id
 

@@ -68,7 +68,13 @@ statements = st.one_of(
         proofs,
         st.sampled_from(("pointer", "dwell", "")),
     ),
-    st.builds(reset, visitors, visitors, moments),
+    st.builds(
+        lambda new, old, at, proof: reset(new, old, at, proof=proof),
+        visitors,
+        visitors,
+        moments,
+        st.sampled_from(("cookie", "script")),
+    ),
     st.builds(lambda first, second, at, level: alias(first, second, at, level=level), keys, keys, moments, st.just(3)),
     st.builds(lambda first, second, at: alias(first, second, at), keys, keys, moments),
     st.builds(

@@ -9,7 +9,21 @@ import pytest
 
 from collector.identity.evidence import Evidence
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy
-from tests.identity.story import POLICY, People, alias, click, days, hours, key, minutes, reset, sign_in, take_back, tie
+from tests.identity.story import (
+    POLICY,
+    People,
+    alias,
+    click,
+    days,
+    hand_over,
+    hours,
+    key,
+    minutes,
+    reset,
+    sign_in,
+    take_back,
+    tie,
+)
 
 
 def test_household_laptop_two_people_take_turns() -> None:
@@ -147,8 +161,9 @@ def test_a_link_cannot_claim_an_endless_session() -> None:
 def test_a_link_without_proof_of_the_visitor_counts_from_its_moment() -> None:
     """Who merely knows a visitor's id cannot draw the visitor's session to themselves by their own link."""
     people = People(click("A", "K1", at=hours(2), session_start=hours(1), proof="script"))
-    assert people.who("A", hours(1.9)) == ""
-    assert people.who("A", hours(2)) == "K1?"
+    assert people.who("A", hours(1.9), "script") == ""
+    assert people.who("A", hours(2), "script") == "K1?"
+    assert people.who("A", hours(2)) == ""
 
 
 def test_mail_scanner_without_a_human_signal_attaches_nothing() -> None:
@@ -249,14 +264,103 @@ def test_claiming_a_known_customers_key_gives_nothing() -> None:
 def test_a_sign_in_with_script_proof_has_no_look_back() -> None:
     """Who knows a visitor's id must not inherit its history: it attaches from that moment on."""
     people = People(sign_in("A", "K1", at=days(3), proof="script"))
-    assert people.who("A", days(3) - 1) == ""
-    assert people.who("A", days(3)) == "K1"
+    assert people.who("A", days(3) - 1, "script") == ""
+    assert people.who("A", days(3), "script") == "K1"
+
+
+def test_a_sign_in_with_script_proof_gets_nothing_that_the_cookie_proves() -> None:
+    """Nor its future: what the visitor's own browser does afterwards, with its cookie, stays the visitor's."""
+    people = People(sign_in("A", "K1", at=days(3), proof="script"))
+    assert people.who("A", days(4)) == ""
+    assert people.who("A", days(4), "server") == ""
+    assert people.person("A", days(4)) == key("A")
+    (row,) = people.resolution.intervals
+    assert (row.person_id, row.proved) == (key("K1"), 0)
+
+
+def test_a_stranger_who_knows_a_visitors_id_does_not_take_it_from_its_owner() -> None:
+    """K2 signs in on A's id without A's cookie: nothing of A is K2's from then on, and the note says so."""
+    people = People(sign_in("A", "K1", at=days(1)), sign_in("A", "K2", at=days(2), proof="script"))
+    assert [people.who("A", days(3), proof) for proof in ("cookie", "script")] == ["K1", "K1"]
+    (entry,) = people.resolution.guards
+    assert (entry.reason, entry.person_id, entry.other_person_id) == ("unproved", key("K2"), key("K1"))
+    assert people.resolution.intervals == ()
+
+
+def test_a_stranger_who_was_there_first_does_not_keep_the_owner_out() -> None:
+    """K2 names A's id before A's owner ever signed in: the owner has history and future, K2 what nothing proves."""
+    people = People(sign_in("A", "K2", at=days(2), proof="script"), sign_in("A", "K1", at=days(4)))
+    assert [people.who("A", days(d)) for d in (1, 3, 5)] == ["K1", "", "K1"]
+    assert [people.who("A", days(d), "script") for d in (1, 3, 5)] == ["K1", "K2", "K1"]
+    assert not people.are_one("K1", "K2")
+
+
+def test_browsers_without_cookies_are_shared_like_others() -> None:
+    """Where no cookie is ever seen, people take turns as elsewhere: all that happens there is as unproved as they."""
+    people = People(sign_in("A", "K1", at=days(1), proof="script"), sign_in("A", "K2", at=days(2), proof="script"))
+    assert [people.who("A", days(d), "script") for d in (0, 1, 2)] == ["", "K1", "K2"]
+    assert people.refused == []
+
+
+def test_a_sign_out_without_proof_does_not_end_an_owners_time() -> None:
+    """Who knows A's id signs it out, or says that it was signed out into A: K1 is there still, and both are noted."""
+    sign_outs = [
+        *reset("A", "A", at=hours(2), proof="script"),
+        *reset("A", "B", at=hours(3)),
+    ]
+    people = People(sign_in("A", "K1", at=hours(1)), sign_outs, sign_in("A", "K2", at=hours(5)))
+    assert [people.who("A", hours(h)) for h in (0, 2.5, 4, 6)] == ["K1", "K1", "K1", "K2"]
+    assert people.refused == ["unproved", "unproved"]
+
+
+def test_a_sign_out_without_proof_counts_where_nothing_is_proved() -> None:
+    """A browser without cookies signs out as others do."""
+    people = People(sign_in("A", "K1", at=hours(1), proof="script"), reset("A", "A", at=hours(2), proof="script"))
+    assert [people.who("A", hours(h), "script") for h in (1, 3)] == ["K1", ""]
+    assert people.refused == []
+
+
+def test_a_stranger_cannot_make_a_shared_device_of_a_visitor() -> None:
+    """Six accounts name A's id without its cookie: K1 has it as before, look-back included."""
+    strangers = [row for n in range(2, 8) for row in sign_in("A", f"K{n}", at=days(n), proof="script")]
+    people = People(sign_in("A", "K1", at=days(1)), strangers)
+    assert [people.who("A", days(d)) for d in (0, 5, 20)] == ["K1"] * 3
+    assert people.refused == ["unproved"] * 6
+
+
+def test_a_stranger_between_two_sign_ins_does_not_part_them() -> None:
+    """K1, a stranger, E1: the e-mail is K1's, as if the stranger had said nothing."""
+    people = People(
+        sign_in("A", "K1", at=days(1)), sign_in("A", "K2", at=days(2), proof="script"), sign_in("A", "E1", at=days(3))
+    )
+    assert people.are_one("E1", "K1")
+
+
+def test_a_link_that_is_not_proved_gives_way_to_one_that_is() -> None:
+    """A stranger's click names A's id; the owner's own click is heard all the same."""
+    people = People(click("A", "K2", at=hours(1), proof="script"), click("A", "K1", at=hours(2)))
+    assert people.who("A", hours(3)) == "K1?"
+    assert people.refused == ["unproved"]
+
+
+def test_a_stranger_does_not_withdraw_an_owners_link() -> None:
+    """K1's click on A is proved, K2's sign-in there is not: the link stands."""
+    people = People(click("A", "K1", at=hours(1)), sign_in("A", "K2", at=hours(2), proof="script"))
+    assert people.who("A", hours(3)) == "K1?"
+    assert people.refused == ["unproved"]
+
+
+def test_nothing_is_handed_over_for_a_stranger() -> None:
+    """K2 named A's id; A's own browser crosses over to B: B is not K2's."""
+    people = People(sign_in("A", "K2", at=hours(1), proof="script"), hand_over("B", "A", hours(2)))
+    assert people.who("B", hours(3)) == people.who("B", hours(3), "script") == ""
 
 
 def test_a_later_sign_in_with_the_cookie_opens_the_look_back() -> None:
     """The same customer, first without and then with the cookie: the history is theirs after all."""
     people = People(sign_in("A", "K1", at=days(3), proof="script"), sign_in("A", "K1", at=days(4)))
-    assert people.who("A", days(1)) == "K1"
+    assert [people.who("A", days(d)) for d in (1, 3.5, 5)] == ["K1"] * 3
+    assert people.resolution.intervals == ()
 
 
 def test_a_stranger_who_knows_a_visitors_id_ties_no_key_to_its_owner() -> None:
@@ -432,7 +536,7 @@ def test_anonymous_visitors_tied_by_a_link_stay_one_when_one_is_known_for_a_whil
         sign_in("B", "K1", at=days(2), proof="script"),
     )
     assert people.person("A", days(1)) == people.person("B", days(1))
-    assert people.who("B", days(3)) == "K1"
+    assert people.who("B", days(3), "script") == "K1"
     assert people.who("A", days(3)) == ""
 
 
@@ -487,12 +591,19 @@ def test_a_second_click_with_proof_opens_its_session() -> None:
     assert people.who("A", hours(1)) == "K1?"
 
 
-def test_a_sign_in_without_proof_confirms_a_link_and_opens_no_history() -> None:
-    """The click's session becomes certain, what lies before stays anonymous."""
-    people = People(
-        click("A", "K1", at=hours(2), session_start=hours(1)), sign_in("A", "K1", at=hours(4), proof="script")
-    )
-    assert [people.who("A", hours(h)) for h in (0.5, 1, 3, 5)] == ["", "K1", "K1", "K1"]
+def test_a_sign_in_without_proof_confirms_no_link_that_is_proved() -> None:
+    """Whoever mails a link of their own, and knows the visitor's id, cannot confirm it from elsewhere."""
+    clicked = click("A", "K1", at=hours(2), session_start=hours(1))
+    people = People(clicked, sign_in("A", "K1", at=hours(4), proof="script"))
+    assert [people.who("A", hours(h)) for h in (0.5, 1, 3, 5)] == ["", "K1?", "K1?", "K1?"]
+    assert people.refused == []
+
+
+def test_without_cookies_a_sign_in_confirms_a_link_and_opens_no_history() -> None:
+    """Neither is proved: the click's time becomes certain, what lies before stays anonymous."""
+    clicked = click("A", "K1", at=hours(2), session_start=hours(1), proof="script")
+    people = People(clicked, sign_in("A", "K1", at=hours(4), proof="script"))
+    assert [people.who("A", hours(h), "script") for h in (1, 2, 3, 5)] == ["", "K1", "K1", "K1"]
 
 
 def test_a_refusal_that_a_merge_has_made_idle_is_not_noted() -> None:
@@ -525,8 +636,8 @@ def test_two_writings_of_one_evidence_id_have_one_meaning() -> None:
 def test_a_hand_over_gives_the_app_no_history() -> None:
     """Proof and session are the browser's that brought the evidence, not the app's: B is K1's from that moment on."""
     people = People(sign_in("A", "K1", at=days(1)), [tie("A", "B", days(2), 3, session_start=days(2) - 5)])
-    assert people.who("B", days(2) - 1) == ""
-    assert people.who("B", days(2)) == "K1"
+    assert people.who("B", days(2) - 1, "script") == ""
+    assert people.who("B", days(2), "script") == "K1"
 
 
 def test_keys_known_to_be_fused_are_fused_though_their_visitors_are_not_given() -> None:
@@ -564,7 +675,7 @@ def test_an_anonymous_person_is_there_again_after_a_sign_out() -> None:
     )
     anonymous = people.person("A", hours(2))
     assert anonymous != key("B")
-    assert [people.person("B", hours(h)) for h in (2, 4, 6)] == [anonymous, key("K1"), anonymous]
+    assert [people.person("B", hours(h), "script") for h in (2, 4, 6)] == [anonymous, key("K1"), anonymous]
 
 
 def test_an_alias_from_a_signed_page_ties_what_it_names() -> None:

@@ -341,6 +341,24 @@ def test_a_shared_device_belongs_to_people_in_turn(store: RunningStore) -> None:
     ]
 
 
+def test_what_a_cookie_proves_is_not_given_to_who_proved_nothing(store: RunningStore) -> None:
+    """In an interval that is not proved only the script's own events and sessions change hands."""
+    own = make_id(1, 0xB)
+    for number, proof in enumerate(("cookie", "server", "script")):
+        event, session = make_event(number, after_s=number), make_id(number, 0x5)
+        store.load(make_row(1, visitor_proof=proof, session_id=session, events=[event]))
+    store.put("identity_map", tie(own, "2", several=1, proved=0))
+    interval = tie(own, "2", valid_to="2299-12-31T00:00:00", proved=0)
+    del interval["key_kind"]
+    store.put("identity_intervals", interval)
+    theirs, visitors = (make_id(2, 0xC), "2"), (own, "")
+    assert [(person, customer) for person, customer, *_ in who(store)] == [visitors, visitors, theirs]
+    sessions = store.query("SELECT toString(person_id) AS person, customer_id FROM v_sessions ORDER BY started_at")
+    assert [(row["person"], row["customer_id"]) for row in sessions] == [visitors, visitors, theirs]
+    store.put("identity_intervals", interval | {"version": 2, "proved": 1})
+    assert [(person, customer) for person, customer, *_ in who(store)] == [theirs] * 3
+
+
 def test_assurance_is_never_above_the_tie(store: RunningStore) -> None:
     """An event said 3, the tie is a link (2): 2. Without a customer the event's own level counts."""
     store.load(make_row(1, events=[make_event(1, assurance=3), make_event(2, assurance=1, after_s=1)]))

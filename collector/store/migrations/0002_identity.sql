@@ -110,9 +110,10 @@ CREATE TABLE IF NOT EXISTS @name(identity_map) @on_cluster
     customer_id String COMMENT 'Customer id of that person; empty: not known',
     customer_key UUID COMMENT 'Own person id of that customer key; all zeros: none',
     valid_from DateTime64(3, 'UTC') COMMENT 'From when on it belongs to that person',
-    several UInt8 COMMENT '1: it belonged to several people in turn, see identity_intervals',
+    several UInt8 COMMENT '1: it belonged to several people in turn, or is not proved: see identity_intervals',
     level UInt8 COMMENT 'Assurance of the tie, 0 to 4',
     provisional UInt8 COMMENT '1: a tagged link alone says so, no sign-in has confirmed it',
+    proved UInt8 DEFAULT 1 COMMENT '0: only scripts have named the visitor, so only events that nothing proves either are that person''s',
     version UInt64 COMMENT 'Position in the list of batches that it was computed from; the highest wins',
     is_deleted UInt8 COMMENT '1: no longer in the map'
 )
@@ -132,13 +133,14 @@ CREATE TABLE IF NOT EXISTS @name(identity_intervals) @on_cluster
     customer_key UUID COMMENT 'Own person id of that customer key; all zeros: none',
     level UInt8 COMMENT 'Assurance of the tie, 0 to 4',
     provisional UInt8 COMMENT '1: a tagged link alone says so, no sign-in has confirmed it',
+    proved UInt8 DEFAULT 1 COMMENT '0: only scripts have named the visitor, so only events that nothing proves either are that person''s',
     version UInt64 COMMENT 'Position in the list of batches that it was computed from; the highest wins',
     is_deleted UInt8 COMMENT '1: no longer in the map'
 )
 ENGINE = @engine_everywhere(identity_intervals, ReplacingMergeTree, version, is_deleted)
 ORDER BY (space_id, key, valid_from)
 SETTINGS @no_deduplication, index_granularity = 512
-COMMENT 'Only for identifiers with several people: who it was, in turn';
+COMMENT 'Only for identifiers with several people, or not proved: who it was, in turn';
 
 CREATE TABLE IF NOT EXISTS @name(customers) @on_cluster
 (
@@ -233,12 +235,13 @@ CREATE DICTIONARY IF NOT EXISTS @name(identity_intervals_dict) @on_cluster
     person_id UUID,
     customer_id String,
     level UInt8,
-    provisional UInt8
+    provisional UInt8,
+    proved UInt8
 )
 PRIMARY KEY key
 SOURCE(CLICKHOUSE(@dictionary_login QUERY '
     SELECT cityHash64(key) AS key, valid_from AS first, valid_to - toIntervalMillisecond(1) AS last,
-           person_id, customer_id, level, provisional
+           person_id, customer_id, level, provisional, proved
     FROM @name(identity_intervals) FINAL'))
 LAYOUT(RANGE_HASHED())
 RANGE(MIN first MAX last)

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS @local(sessions) @on_cluster
     session_number SimpleAggregateFunction(max, UInt32) COMMENT 'How many sessions this visitor has had, this one included',
     is_bot SimpleAggregateFunction(max, UInt8) COMMENT '1: a robot, or an automated browser',
     assurance SimpleAggregateFunction(max, UInt8) COMMENT 'Highest assurance of an event when it happened',
+    is_proved SimpleAggregateFunction(max, UInt8) COMMENT '1: of some event a cookie or a server proved the visitor',
     events AggregateFunction(uniqExact, UInt32) COMMENT 'Hashes of the events'' ids (state)',
     page_views AggregateFunction(uniqExactIf, UInt32, UInt8) COMMENT 'Hashes of the page views'' ids (state)',
     entry AggregateFunction(argMin, Tuple(url String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String, browser String, os String, device String, country String, language String), UInt128) COMMENT 'Where the first event stood and came from, with its browser, system, device, country and language (state)',
@@ -50,6 +51,7 @@ SELECT
     max(e.session_number) AS session_number,
     max(e.is_bot) AS is_bot,
     max(e.assurance) AS assurance,
+    max(e.visitor_proof != 'script') AS is_proved,
     uniqExactState(id_hash) AS events,
     uniqExactIfState(id_hash, e.event_name = 'page_view') AS page_views,
     argMinState(

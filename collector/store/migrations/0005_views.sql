@@ -2,8 +2,9 @@
 --
 -- The person of an event is looked up when the view is read: one lookup by the visitor's own person id in a dictionary
 -- that holds only identifiers whose person is not their own. For one with several people valid_from never comes, and
--- the interval is looked up. A column that a query does not name costs nothing, its lookup included. Measured with two
--- million events: people by day cost 1.9 times the CPU of visitors by day.
+-- the interval is looked up. Where that is not proved, whoever signed in there knew the visitor's id and proved no more:
+-- what the visitor's cookie proves stays the visitor's own. A column that a query does not name costs nothing, its
+-- lookup included. Measured with two million events: people by day cost 1.9 times the CPU of visitors by day.
 --
 -- In a view for readers stands no value of an identifier but the customer id (in clear only where its kind is declared
 -- not personal), no actor, no network address.
@@ -71,7 +72,8 @@ WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own_person_id),
         (own_person_id, toDateTime64(0, 3, 'UTC'))) AS tie,
     dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own_person_id)) AS known,
-    dictGet('@name(identity)', 'several', cityHash64(own_person_id)) = 1 AS is_shared
+    dictGet('@name(identity)', 'several', cityHash64(own_person_id)) = 1 AS is_shared,
+    visitor_proof = 'script' OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own_person_id), time) = 1 AS is_theirs
 SELECT
     event_id,
     site_id,
@@ -84,11 +86,11 @@ SELECT
     session_number,
     multiIf(
         tie.2 <= time, tie.1,
-        is_shared, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
+        is_shared AND is_theirs, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
         own_person_id) AS person_id,
     multiIf(
         known.2 <= time, known.1,
-        is_shared, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own_person_id), time),
+        is_shared AND is_theirs, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own_person_id), time),
         '') AS customer_id,
     if(customer_key = toUUID('00000000-0000-0000-0000-000000000000'), '',
         dictGet('@name(identity)', 'customer_id_then', cityHash64(customer_key))) AS customer_id_then,
@@ -183,7 +185,8 @@ CREATE OR REPLACE VIEW @name(v_sessions) @on_cluster
 WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own), (own, toDateTime64(0, 3, 'UTC'))) AS tie,
     dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own)) AS known,
-    dictGet('@name(identity)', 'several', cityHash64(own)) = 1 AS is_shared
+    dictGet('@name(identity)', 'several', cityHash64(own)) = 1 AS is_shared,
+    is_proved = 0 OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own), ended_at) = 1 AS is_theirs
 SELECT
     session_id,
     site_id,
@@ -191,11 +194,11 @@ SELECT
     session_number,
     multiIf(
         tie.2 <= ended_at, tie.1,
-        is_shared, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
+        is_shared AND is_theirs, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
         own) AS person_id,
     multiIf(
         known.2 <= ended_at, known.1,
-        is_shared, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
+        is_shared AND is_theirs, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
         '') AS customer_id,
     started_at,
     ended_at,
@@ -237,6 +240,7 @@ FROM
         max(s.last_time) AS ended_at,
         max(s.is_bot) AS is_bot,
         max(s.assurance) AS assurance,
+        max(s.is_proved) AS is_proved,
         uniqExactMerge(s.events) AS events,
         uniqExactIfMerge(s.page_views) AS page_views,
         argMinMerge(s.entry) AS entry,
@@ -329,16 +333,17 @@ CREATE OR REPLACE VIEW @name(v_identity_map) @on_cluster
     valid_to DateTime64(3, 'UTC') COMMENT 'Until when, not included; 2299-12-31: it still does',
     assurance UInt8 COMMENT 'Assurance of the tie: 1 claimed, 2 linked, 3 signed, 4 server',
     provisional UInt8 COMMENT '1: a tagged link alone says so, no sign-in has confirmed it',
+    proved UInt8 COMMENT '0: only scripts have named the visitor, so only events that nothing proves either are that person''s',
     space_id LowCardinality(String) COMMENT 'Identity space'
 )
 @security AS
 SELECT key AS own_person_id, key_kind AS kind, person_id, customer_id, valid_from,
-    toDateTime64('2299-12-31 00:00:00', 3, 'UTC') AS valid_to, level AS assurance, provisional, space_id
+    toDateTime64('2299-12-31 00:00:00', 3, 'UTC') AS valid_to, level AS assurance, provisional, proved, space_id
 FROM @name(identity_map) FINAL
 WHERE several = 0
 UNION ALL
 SELECT key AS own_person_id, 'visitor' AS kind, person_id, customer_id, valid_from, valid_to,
-    level AS assurance, provisional, space_id
+    level AS assurance, provisional, proved, space_id
 FROM @name(identity_intervals) FINAL
 COMMENT 'Which identifier belongs to whom, where it is not simply its own: one row for each, several for a shared device';
 
