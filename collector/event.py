@@ -152,7 +152,7 @@ class EvidenceRow(msgspec.Struct):
     """One observation that two identifiers belong together. `a` is the visitor where there is one."""
 
     evidence_id: str
-    kind: str  # identify, alias, link, handover, reset, server
+    kind: str  # identify, alias, link, handover, reset, server, rekey
     level: int  # 1 claimed, 2 linked, 3 signed, 4 server
     a_kind: str
     a_value: str
@@ -161,7 +161,7 @@ class EvidenceRow(msgspec.Struct):
     b_value: str
     b_key: str
     b_unique: int  # 1 where b's kind has at most one value per person
-    source: str  # tag, capture, link, server, import, operator
+    source: str  # tag, capture, link, server, import, operator, edge
     proof: str  # cookie, script, server
     time_ms: int
     session_id: str = NIL_ID
@@ -187,6 +187,15 @@ class RejectedRow(msgspec.Struct):
     events: int = 0
     digest: str = ""  # keyed digest of the body, to recognise a repeated one; hex; "" where a sum has several
     beacons: int = 1  # how many beacons the sum counts
+
+
+class VaultRow(msgspec.Struct):
+    """The clear value of an identifier that is stored as a pseudonym, sealed; see `identity.vault`."""
+
+    kind: str
+    value: str  # the pseudonym
+    key: str  # own person id
+    sealed: str  # base64
 
 
 class LandingRow(msgspec.Struct, omit_defaults=True):
@@ -231,6 +240,7 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
     events: list[EventRow] = msgspec.field(default_factory=list)
     evidence: list[EvidenceRow] = msgspec.field(default_factory=list)
     rejected: list[RejectedRow] = msgspec.field(default_factory=list)
+    vault: list[VaultRow] = msgspec.field(default_factory=list)  # of sites that want it, else empty
 
 
 # --- at the edge --------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from collector.config import Config
-from collector.event import EventRow, EvidenceRow, LandingRow, RejectedRow
+from collector.event import EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
 from collector.keyring import Credential, Keyring, make_keyring
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
@@ -144,3 +144,8 @@ def make_evidence(number: int, visitor: int = 1, customer: str = "4711", **more:
 def make_refusal(reason: str = "shape", **more: Any) -> RejectedRow:
     """Return a refusal."""
     return RejectedRow(step="validate", reason=reason, **more)
+
+
+def make_vaulted(number: int, key_id: str = "p1") -> VaultRow:
+    """Return a value of the vault; what is sealed in it nobody reads."""
+    return VaultRow(kind="email", value=f"{key_id}.{number:032x}", key=make_id(number, 0xF), sealed="c2VhbGVk")

@@ -48,7 +48,8 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class DryRun(msgspec.Struct, frozen=True):
-    """What would become of a beacon. `row`: without evidence and refusals, which stand beside it; None if refused."""
+    """What would become of a beacon. `row`: without evidence and refusals, which stand beside it, and without the
+    vault; None if refused."""
 
     accepted: bool
     site_id: str = ""  # of a site that exists
@@ -93,7 +94,7 @@ def try_out(body: bytes, context: Context) -> DryRun:
         rejected=tuple(_explain(rejected, names.get(rejected.event_id, "")) for rejected in beacon.rejected),
         removed=tuple(removed),
         notes=tuple([*_list_notes(beacon, context), *_list_unknown_fields(body)][:MAX_NOTES]),
-        row=msgspec.structs.replace(beacon.row, evidence=[]),
+        row=msgspec.structs.replace(beacon.row, evidence=[], vault=[]),
         evidence=evidence,
         visitor_reply=beacon.visitor_reply or "",
     )

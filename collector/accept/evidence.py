@@ -8,8 +8,9 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from collector.accept.identifiers import CLAIMED, Known
-from collector.event import NIL_ID, Beacon, Context, EvidenceRow, WireEvent
+from collector.event import NIL_ID, Beacon, Context, EvidenceRow, LandingRow, WireEvent
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.identity.rekey import make_rekey
 from collector.sites.book import IdentifierKind
 
 RESET = "reset"
@@ -32,6 +33,7 @@ def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: li
             evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
             hold_to_arrival(evidence, context)
         return
+    add_names(beacon.row, first)
     if beacon.row.own_person_id == NIL_ID and first.level > CLAIMED:
         beacon.row.own_person_id = first.key
     for identity in others:
@@ -88,7 +90,18 @@ def add_evidence(beacon: Beacon, event: WireEvent, identity: Known, *, kind: str
     )
     evidence.evidence_id = make_evidence_id(evidence)
     row.evidence.append(evidence)
+    add_names(row, identity)
     return evidence
+
+
+def add_names(row: LandingRow, identity: Known) -> None:
+    """Note what else an identifier is called, each once: under earlier personal keys, and in the vault."""
+    for earlier in identity.earlier:
+        rekey = make_rekey(identity.kind, earlier, (identity.value, identity.key), at_ms=identity.renamed_at_ms)
+        if all(known.evidence_id != rekey.evidence_id for known in row.evidence):
+            row.evidence.append(rekey)
+    if identity.vaulted is not None and all(known.key != identity.key for known in row.vault):
+        row.vault.append(identity.vaulted)
 
 
 def hold_to_arrival(evidence: EvidenceRow, context: Context) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import msgspec
 
 from collector.accept.assurance import SIGNED
-from collector.event import Beacon, Context, Rejected, WireEvent, WireIdentifier
+from collector.event import Beacon, Context, Rejected, VaultRow, WireEvent, WireIdentifier
 from collector.id_tokens.keys import KeyBook
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier
 from collector.identity.normal_forms import normalise
+from collector.identity.vault import seal_value
 from collector.reasons import Reason
 from collector.signing import check_identify
 from collector.sites.book import IdentifierKind
@@ -43,6 +44,8 @@ class Known(msgspec.Struct, frozen=True):
     source: str = TAG
     actor: str = ""
     earlier: tuple[tuple[str, str], ...] = ()  # value and key under the keys before, while they rotate
+    renamed_at_ms: int = 0
+    vaulted: VaultRow | None = None
     verification: str = ""
     mfa: bool = False
     token_id: str = ""
@@ -98,7 +101,15 @@ def name_known(beacon: Beacon, context: Context, kind_name: str, text: str) -> K
     if value is None:
         return Reason.SHAPE
     named = name_identifier(context.keyring, site.space_id, kind, value)
-    return Known(kind, named.value, named.key, CLAIMED, earlier=named.earlier)
+    vaulted = None
+    if site.vault and not named.is_clear:
+        vaulted = seal_value(context.keyring, site.space_id, kind.name, named, value)
+    return Known(
+        *(kind, named.value, named.key, CLAIMED),
+        earlier=named.earlier,
+        renamed_at_ms=named.renamed_at_ms,
+        vaulted=vaulted,
+    )
 
 
 def keep_surest(known: list[Known]) -> list[Known]:

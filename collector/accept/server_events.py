@@ -251,6 +251,9 @@ def _split(row: LandingRow) -> list[LandingRow]:
         row, events=row.events[:half], evidence=[evidence for evidence in row.evidence if evidence.event_id in ids]
     )
     second = msgspec.structs.replace(
-        row, events=row.events[half:], evidence=[evidence for evidence in row.evidence if evidence.event_id not in ids]
+        row,
+        events=row.events[half:],
+        evidence=[evidence for evidence in row.evidence if evidence.event_id not in ids],
+        vault=[],
     )
     return [*_split(first), *_split(second)]

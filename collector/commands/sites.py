@@ -114,6 +114,15 @@ def add_site(
             "--identify", help="Whether unsigned identifies are taken at all. [default: any]", rich_help_panel=PEOPLE
         ),
     ] = None,
+    vault: Annotated[
+        bool | None,
+        typer.Option(
+            "--vault/--no-vault",
+            help="Keep the clear values behind pseudonyms, sealed, in a table for the collector alone. "
+            "[default: no-vault]",
+            rich_help_panel=PEOPLE,
+        ),
+    ] = None,
     issuer: Annotated[
         list[str] | None,
         typer.Option(
@@ -235,6 +244,7 @@ def add_site(
         "sample": sample,
         "rate": rate,
         "tag": tag,
+        "vault": vault,
     }
     default = Site(site_id=site)
     named = {

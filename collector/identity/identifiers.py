@@ -47,13 +47,15 @@ _BLOCKED_MAILBOXES = frozenset(("test", "tester", "none", "null", "undefined", "
 class Named(NamedTuple):
     """How an identifier is stored. `value`: in clear, or a pseudonym. `key`: its own person id.
 
-    `earlier`: the same under the keys that are still in force beside the newest, value and key each.
+    `earlier`: the same under the keys that are still in force beside the newest, value and key each; `renamed_at_ms`:
+    when the newest came into force.
     """
 
     value: str
     key: str
     earlier: tuple[tuple[str, str], ...] = ()
     is_clear: bool = True
+    renamed_at_ms: int = 0
 
 
 def is_blocked(value: str) -> bool:
@@ -75,7 +77,7 @@ def name_identifier(keyring: Keyring, space_id: str, kind: IdentifierKind, value
         stored = make_pseudonym(key, space_id, kind.name, value)
         names.append((stored, own_person_id(secret, space_id, kind.name, stored)))
     newest, *earlier = names
-    return Named(*newest, tuple(earlier), is_clear=False)
+    return Named(*newest, tuple(earlier), is_clear=False, renamed_at_ms=keyring.personal_keys[0].made_at_ms)
 
 
 def is_kept_clear(kind: IdentifierKind, value: str) -> bool:

@@ -92,6 +92,7 @@ class Site(msgspec.Struct, frozen=True):
     linked_domains: tuple[str, ...] = ()  # hosts to which visitors are handed over; goes into the snippet
     sample: float = 1.0  # share of visitors that is kept, 0–1
     rate: float = 0.0  # events a second that each host takes; 0: any
+    vault: bool = False  # keep the clear values behind pseudonyms, sealed, in the vault
     tag: bool = True  # False: the tag falls silent, and what still comes is refused
     debug: bool = False
     version: int = 0

@@ -15,7 +15,7 @@ from collector.accept.visitor_cookie import read_cookie, write_cookie
 from collector.event import NIL_ID, LandingRow
 from collector.id_tokens.key_sets import read_key_set
 from collector.id_tokens.keys import KeyBook, Source
-from collector.identity.identifiers import own_person_id, pseudonym
+from collector.identity.identifiers import make_pseudonym, own_person_id
 from collector.sites.book import Issuer, Site
 from tests.edge_examples import KEYRING, NOW_MS, NOW_S, SITE, make_body, make_context, make_event, take
 from tests.id_tokens.token_makers import AUDIENCE, DOCUMENT, ISSUER, make_claims, make_token
@@ -58,7 +58,7 @@ def test_a_token_of_the_sites_own_signs_in() -> None:
     [evidence] = identify(site_token()).evidence
     assert (evidence.level, evidence.b_value, evidence.actor) == (3, "4711", "")
     [evidence] = identify(site_token(sub="Joe@Shop.Example", kind="email"), kind="email").evidence
-    assert evidence.b_value == pseudonym(KEYRING.pseudonym_key, "main", "email", "joe@shop.example")
+    assert evidence.b_value == make_pseudonym(KEYRING.personal_keys[0], "main", "email", "joe@shop.example")
 
 
 @pytest.mark.parametrize(("value", "stands"), [("", True), ("4711", True), (" 4711 ", True), ("4712", False)])

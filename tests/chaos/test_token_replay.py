@@ -23,6 +23,7 @@ from tests.running_store import (
     make_evidence,
     make_refusal,
     make_row,
+    make_vaulted,
     running_store,
 )
 
@@ -58,7 +59,7 @@ def test_replay_into_every_table(running: RunningStore) -> None:
     """The same bytes under the same token, again and again, with other batches in between and after a merge."""
     running.clear()
     tables = list_targets(running)
-    assert {"events", "identity_evidence", "rejected_events", "sessions"} <= set(tables)
+    assert {"events", "identifier_vault", "identity_evidence", "rejected_events", "sessions"} <= set(tables)
     rounds = count_rounds(3, 20)
     injected = f"the same batch again, into {', '.join(tables)}"
     with chaos_case("a token replayed into every table", injected, rounds) as outcome:
@@ -68,6 +69,7 @@ def test_replay_into_every_table(running: RunningStore) -> None:
                 events=[make_event(visitor * 3 + index, name="page_view") for index in range(3)],
                 evidence=[make_evidence(visitor, visitor)],
                 rejected=[make_refusal()],
+                vault=[make_vaulted(visitor)],
             )
             for visitor in range(200)
         ]

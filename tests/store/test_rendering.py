@@ -64,7 +64,8 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     statements = render_all(CLUSTER)
     made = {m[1] for s in statements if (m := re.match(r"CREATE TABLE IF NOT EXISTS tagstitch\.(\w+)", s))}
     local = {name for name in made if name.endswith("_local")}
-    assert local == {f"{t}_local" for t in ("landing", "events", "identity_evidence", "sessions", "rejected_events")}
+    names = ("landing", "events", "identity_evidence", "sessions", "rejected_events", "identifier_vault")
+    assert local == {f"{name}_local" for name in names}
     for name in local:
         facade = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS tagstitch.{name[:-6]} "))
         assert f"Distributed(`main`, tagstitch, {name}," in facade
@@ -87,7 +88,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 4
+        assert len(targets) == 5
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -143,6 +144,7 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "landing_to_events",
         "landing_to_identity_evidence",
         "landing_to_rejected_events",
+        "landing_to_identifier_vault",
         "events_to_sessions",
     }
     assert list_views(CLUSTER) == {f"{name}_local" for name in list_views(EMBEDDED)}

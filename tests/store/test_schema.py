@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, RejectedRow
+from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
 from collector.store.client import open_client
 from tests.running_store import (
     NOON_MS,
@@ -19,10 +19,11 @@ from tests.running_store import (
     make_id,
     make_refusal,
     make_row,
+    make_vaulted,
 )
 
 pytestmark = pytest.mark.engine
-TARGETS = ("events", "sessions", "identity_evidence", "rejected_events")
+TARGETS = ("events", "sessions", "identity_evidence", "rejected_events", "identifier_vault")
 
 
 def count_rows(store: RunningStore) -> dict[str, int]:
@@ -30,13 +31,14 @@ def count_rows(store: RunningStore) -> dict[str, int]:
 
 
 def make_batch() -> list[LandingRow]:
-    """Three beacons with five events, a piece of evidence and a refusal each."""
+    """Three beacons with five events, a piece of evidence, a refusal and a value of the vault each."""
     return [
         make_row(
             visitor,
             events=[make_event(visitor * 10 + n, after_s=n) for n in range(5)],
             evidence=[make_evidence(visitor, visitor)],
             rejected=[make_refusal()],
+            vault=[make_vaulted(visitor)],
         )
         for visitor in (1, 2, 3)
     ]
@@ -69,7 +71,12 @@ def test_landing_has_exactly_the_fields_of_a_landing_row(store: RunningStore) ->
     )
     assert [c["name"] for c in columns] == ["batch_host", "batch_seq", *LandingRow.__struct_fields__]
     nested = {c["name"]: re.findall(r"(\w+) (?:U?Int\d+|UUID|String)\b", c["type"]) for c in columns}
-    for name, struct in (("events", EventRow), ("evidence", EvidenceRow), ("rejected", RejectedRow)):
+    for name, struct in (
+        ("events", EventRow),
+        ("evidence", EvidenceRow),
+        ("rejected", RejectedRow),
+        ("vault", VaultRow),
+    ):
         assert nested[name] == list(struct.__struct_fields__)
 
 
@@ -125,7 +132,7 @@ def test_a_replayed_batch_changes_nothing(store: RunningStore) -> None:
     """The same bytes under the same token: every table behind every view stays as it is."""
     token = store.load(*make_batch(), seq=1)
     before = count_rows(store)
-    assert before == {"events": 15, "sessions": 3, "identity_evidence": 3, "rejected_events": 3}
+    assert before == {"events": 15, "sessions": 3, "identity_evidence": 3, "rejected_events": 3, "identifier_vault": 3}
     for _ in range(3):
         store.load(*make_batch(), seq=1, token=token)
     assert count_rows(store) == before

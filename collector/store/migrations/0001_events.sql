@@ -94,7 +94,12 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         body_bytes UInt32,
         events UInt32,
         digest String,
-        beacons UInt32)) COMMENT 'Refusals, see collector.event.RejectedRow'
+        beacons UInt32)) COMMENT 'Refusals, see collector.event.RejectedRow',
+    vault Array(Tuple(
+        kind String,
+        value String,
+        key UUID,
+        sealed String)) COMMENT 'Sealed clear values of identifiers, see collector.event.VaultRow'
 )
 ENGINE = Null
 COMMENT 'Takes the loader''s batches, keeps nothing: the views on it fill the other tables';
