@@ -12,6 +12,7 @@
     │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
     ├── ImportFileError      a file cannot be imported; `path`
     ├── KeyringError         secrets are missing or unreadable
+    ├── RepairError          a change to who is who cannot be made as it was asked for; `reason`
     ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
     └── RoleFailed           a role keeps dying; `role`, `reason`
 
@@ -20,6 +21,7 @@ Every message is one line: what failed, and how to mend it. `cli` prints it and 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 
@@ -98,6 +100,26 @@ class ImportFileError(TagstitchError):
 
 class KeyringError(TagstitchError):
     """The secrets cannot be read or made."""
+
+
+class RepairReason(StrEnum):
+    """Why a question about identity has no answer, or a change to it is not made. Closed: the API uses these words."""
+
+    ARGUMENT = "argument"  # it cannot be understood: no such kind, no such form
+    UNKNOWN = "unknown"  # nobody, or nothing, of that name is known
+    AMBIGUOUS = "ambiguous"  # the name stands for several
+    NOTHING = "nothing"  # there is nothing to be changed
+    TOO_MANY = "too_many"  # more would change than was allowed
+    CONFLICT = "conflict"  # what is known speaks against it: one person already, undone already
+    PENDING = "pending"  # it is on disk, and the map does not have it yet
+
+
+class RepairError(TagstitchError):
+    """A question about who is who, or a change to it, that cannot be carried out."""
+
+    def __init__(self, reason: RepairReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class IssuerUnavailable(TagstitchError):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from collector.config import Config
 from collector.errors import StoreError
+from collector.identity.blocks import read_blocked
 from collector.identity.component import ALARM_ROWS, Component, find_touched, read_all, read_component, read_whole
 from collector.identity.policy import Policy, make_policy
 from collector.identity.resolve import Resolution, resolve
@@ -147,7 +148,7 @@ class Stitcher:
         self._is_stale = self._are_intervals_stale = True
 
     def read_policy(self, space_id: str) -> Policy:
-        """Return the policy of a space by its sites, read every few seconds."""
+        """Return the policy of a space: by its sites, read every few seconds, and by what it has blocked."""
         now_s = self._now_s()
         if self._sites_at_s is None or now_s - self._sites_at_s >= self._config.settings_interval_s:
             sites: dict[str, list[Site]] = {}
@@ -161,7 +162,8 @@ class Stitcher:
                         space=space,
                     )
             self._sites, self._sites_at_s = sites, now_s
-        return make_policy(self._config, self._sites.get(space_id, ()))
+        # What is blocked is read each time: the evidence that brings a key here comes after its row, see `blocks`.
+        return make_policy(self._config, self._sites.get(space_id, ()), read_blocked(self._client, space_id))
 
     def _look(self, done: Position) -> tuple[Position, int]:
         """Return how far the list goes now, and how many of its new batches have evidence."""
@@ -245,22 +247,22 @@ class Stitcher:
         return read_standing(self._client, space_id, component.keys)
 
     def _read(self, space_id: str, touched: set[str], policy: Policy) -> Component:
-        """Read the components of touched keys; of a key that is newly fused, all those that hung on it too."""
+        """Read the components of touched keys; of a key newly fused or blocked, all those that hung on it too."""
         seen: set[str] = set()
         while True:
             component = read_component(self._client, space_id, touched, policy)
-            fused = (component.fused & component.keys) - seen
-            if not fused:
+            taken_out = ((component.fused | policy.blocked_keys) & component.keys) - seen
+            if not taken_out:
                 break
-            seen |= fused
-            stood = read_standing(self._client, space_id, fused).map_rows
+            seen |= taken_out
+            stood = read_standing(self._client, space_id, taken_out).map_rows
             if not stood:
                 break
             people = {row.person_id for row in stood.values()} | set(stood)
             hung = {row.b_key for row in component.rows if row.a_key in stood and row.is_join}
             touched = touched | people | hung | find_dependents(self._client, space_id, people)
             get_logger().warning(
-                "identifiers are shared by too many and were taken out", space=space_id, count=len(stood)
+                "identifiers were taken out: shared by too many, or blocked", space=space_id, count=len(stood)
             )
         if len(component.rows) > ALARM_ROWS:
             get_logger().warning(

@@ -1,0 +1,95 @@
+"""The audit log: what operators have done to identities, and how it is undone.
+
+An entry is written before anything is changed, and never changed itself. What it holds is enough to undo it: the
+evidence that it added and took back, the identifiers that it blocked and let go. Undoing is an entry of its own.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import msgspec
+
+from collector.event import NIL_ID
+from collector.store.client import StoreClient
+from collector.store.writer import insert_rows
+
+MAX_NOTE_CHARS = 500
+MAX_LISTED = 1_000
+FAILED = "failed"
+_COLUMNS = """
+    SELECT toString(log.audit_id) AS audit_id, toUnixTimestamp64Milli(at) AS at_ms, action, actor, via, arguments, note,
+        appended, taken_back, arrayMap(x -> toString(x), log.blocked) AS blocked,
+        arrayMap(x -> toString(x), log.unblocked) AS unblocked,
+        arrayMap(x -> toString(x), log.people_before) AS people_before,
+        arrayMap(x -> toString(x), log.people_after) AS people_after,
+        identifiers_moved, events_moved, toString(log.undoes) AS undoes
+    FROM audit_log AS log FINAL
+    WHERE space_id = {space:String}
+"""
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One entry. `arguments`: what was asked for, as JSON, without any clear value. Ids are UUID text."""
+
+    audit_id: str
+    at_ms: int
+    action: str
+    actor: str
+    via: str
+    arguments: str = "{}"
+    note: str = ""
+    appended: tuple[str, ...] = ()
+    taken_back: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    unblocked: tuple[str, ...] = ()
+    people_before: tuple[str, ...] = ()
+    people_after: tuple[str, ...] = ()
+    identifiers_moved: int = 0
+    events_moved: int = 0
+    undoes: str = NIL_ID
+
+
+def write_entry(client: StoreClient, space_id: str, entry: AuditEntry) -> None:
+    """Append an entry. Raises StoreError; StoreUnavailable leaves open whether it is there, and it may be repeated."""
+    fields = msgspec.structs.asdict(entry)
+    at_ms = fields.pop("at_ms")
+    insert_rows(client, "audit_log", [{**fields, "space_id": space_id, "at": at_ms / 1000}])
+
+
+def write_failure(client: StoreClient, space_id: str, entry: AuditEntry) -> None:
+    """Append that what an entry announces did not happen. Raises StoreError."""
+    note = "the spool did not take it"
+    failed = AuditEntry(str(uuid4()), entry.at_ms, FAILED, entry.actor, entry.via, note=note, undoes=entry.audit_id)
+    write_entry(client, space_id, failed)
+
+
+def read_entry(client: StoreClient, space_id: str, audit_id: str) -> AuditEntry | None:
+    """Return an entry, or None where there is none. Raises StoreError."""
+    rows = client.query_rows(
+        _COLUMNS + " AND log.audit_id = {audit:UUID} LIMIT 1", {"space": space_id, "audit": audit_id}
+    )
+    return _read(rows[0]) if rows else None
+
+
+def find_undoing(client: StoreClient, space_id: str, audit_id: str) -> AuditEntry | None:
+    """Return the entry that has undone another, or None. Raises StoreError."""
+    rows = client.query_rows(
+        _COLUMNS + " AND log.undoes = {audit:UUID} LIMIT 1", {"space": space_id, "audit": audit_id}
+    )
+    return _read(rows[0]) if rows else None
+
+
+def list_entries(client: StoreClient, space_id: str, most: int, before_ms: int = 0) -> list[AuditEntry]:
+    """Return the newest entries, the newest first. `before_ms`: only those before, 0: all. Raises StoreError."""
+    rows = client.query_rows(
+        _COLUMNS
+        + " AND ({before:Int64} = 0 OR at < fromUnixTimestamp64Milli({before:Int64}))"
+        + " ORDER BY at DESC, audit_id LIMIT {most:UInt32}",
+        {"space": space_id, "most": min(most, MAX_LISTED), "before": before_ms},
+    )
+    return [_read(row) for row in rows]
+
+
+def _read(row: dict[str, object]) -> AuditEntry:
+    return msgspec.convert(row, AuditEntry)

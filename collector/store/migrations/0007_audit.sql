@@ -1,0 +1,84 @@
+-- What operators have done to identities, and which identifiers they have blocked.
+--
+-- Both only grow: who was merged, split or taken back by whom stays known, and undoing is an entry of its own. A clear
+-- value of a person stands in neither: an identifier is named by its own person id.
+
+CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    at DateTime64(3, 'UTC') COMMENT 'When it was asked for; written before anything is changed',
+    audit_id UUID COMMENT 'Id of the entry; tagstitch identity undo takes it',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo, or failed (what it undoes did not happen)',
+    actor String COMMENT 'Who did it: operator:NAME for a command, key:ID for the API',
+    via LowCardinality(String) COMMENT 'How: command or api',
+    arguments String COMMENT 'What was asked for, as JSON; identifiers by their own person id, no clear value of a person',
+    note String COMMENT 'Why, in the words of whoever did it',
+    appended Array(String) COMMENT 'Evidence that it added, by id',
+    taken_back Array(String) COMMENT 'Evidence that it took back, by id',
+    blocked Array(UUID) COMMENT 'Identifiers that it blocked, by own person id',
+    unblocked Array(UUID) COMMENT 'Identifiers that it let go, by own person id',
+    people_before Array(UUID) COMMENT 'People whom it was to change, as they were',
+    people_after Array(UUID) COMMENT 'And as they were to be',
+    identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
+    events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted, there were too many visitors',
+    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none'
+)
+ENGINE = @engine_everywhere(audit_log, ReplacingMergeTree)
+ORDER BY (space_id, at, audit_id)
+SETTINGS @no_deduplication
+COMMENT 'Every change that an operator made to who is who; append-only';
+
+CREATE TABLE IF NOT EXISTS @name(identity_blocks) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    key UUID COMMENT 'Own person id of the identifier',
+    kind LowCardinality(String) COMMENT 'Kind of the identifier',
+    value String COMMENT 'Value as it is stored: a keyed pseudonym where its kind is personal; empty: not known',
+    blocked UInt8 COMMENT '1: it ties nobody to anybody',
+    reason String COMMENT 'Why, in the words of whoever did it',
+    actor String COMMENT 'Who did it',
+    at DateTime64(3, 'UTC') COMMENT 'When',
+    version UInt64 COMMENT 'The highest wins'
+)
+ENGINE = @engine_everywhere(identity_blocks, ReplacingMergeTree, version)
+ORDER BY (space_id, key)
+SETTINGS @no_deduplication
+COMMENT 'Identifiers that name nobody, by a space''s own word: a shared address, a test account';
+
+CREATE OR REPLACE VIEW @name(v_audit_log) @on_cluster
+(
+    audit_id UUID COMMENT 'Id of the entry',
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    at DateTime64(3, 'UTC') COMMENT 'When it was asked for',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo, or failed (what it undoes did not happen)',
+    via LowCardinality(String) COMMENT 'How: command or api',
+    evidence_added UInt64 COMMENT 'Pieces of evidence that it added',
+    evidence_taken_back UInt64 COMMENT 'Pieces of evidence that it took back',
+    people_before Array(UUID) COMMENT 'People whom it was to change, as they were',
+    people_after Array(UUID) COMMENT 'And as they were to be',
+    identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
+    events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted',
+    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none',
+    is_undone UInt8 COMMENT '1: another entry has undone it'
+)
+@security AS
+SELECT
+    audit_id, space_id, at, action, via,
+    length(appended) AS evidence_added, length(taken_back) AS evidence_taken_back,
+    people_before, people_after, identifiers_moved, events_moved, undoes,
+    audit_id IN (SELECT undoes FROM @name(audit_log)) AS is_undone
+FROM @name(audit_log) FINAL
+COMMENT 'What operators changed in who is who, without their names and words: those are for tagstitch identity log';
+
+CREATE OR REPLACE VIEW @name(v_identity_blocks) @on_cluster
+(
+    own_person_id UUID COMMENT 'Own person id of the identifier',
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    kind LowCardinality(String) COMMENT 'Kind of the identifier',
+    since DateTime64(3, 'UTC') COMMENT 'When it was blocked'
+)
+@security AS
+SELECT key AS own_person_id, space_id, kind, at AS since
+FROM @name(identity_blocks) FINAL
+WHERE blocked = 1
+COMMENT 'Identifiers that tie nobody, by a space''s own word';
