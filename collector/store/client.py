@@ -8,6 +8,7 @@ What an insert is refused for is told by code and name only: ClickHouse quotes t
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +23,14 @@ from collector.keyring import Keyring
 from collector.store.dsn import Address, Role, find_address
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from clickhouse_connect.driver.client import Client
 
 CHUNK_BYTES = 65_536
+COLUMN_CHUNK_BYTES = 1_048_576
+FIELD_BYTES = 98_304
+"""Of one parameter that comes in a form: a server takes 128 KiB a field."""
+ARROW_SETTINGS: Mapping[str, Any] = {"output_format_arrow_low_cardinality_as_dictionary": 1}
 EXCEPTION_BYTES = 32_768  # ClickHouse puts at most 16 KiB of an error behind the answer
 
 # ClickHouse's codes after which the same statement may succeed, or may already have been carried out.
@@ -57,9 +63,12 @@ class Stream:
     a tag that the header names. So the last bytes are held back until the end is seen.
     """
 
-    def __init__(self, source: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, source: Any, errors: Callable[[], AbstractContextManager[None]], chunk_bytes: int = CHUNK_BYTES
+    ) -> None:
         self._source = source
         self._errors = errors
+        self._chunk_bytes = chunk_bytes
         headers = getattr(source, "headers", {})
         self.form: str = headers.get("X-ClickHouse-Format", "")
         tag = headers.get("X-ClickHouse-Exception-Tag", "")
@@ -70,7 +79,7 @@ class Stream:
         held = b""
         while True:
             with self._errors():
-                piece = self._source.read(CHUNK_BYTES)
+                piece = self._source.read(self._chunk_bytes)
             if not piece:
                 break
             held += piece
@@ -96,6 +105,28 @@ class Stream:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class _Pieces(io.RawIOBase):
+    """A stream as a file, for what reads files."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._pieces = iter(stream)
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(target), len(self._left))
+        target[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size
 
 
 class StoreClient:
@@ -162,6 +193,8 @@ class StoreClient:
         params: Mapping[str, Any] | None = None,
         form: str = "JSONEachRow",
         settings: Mapping[str, Any] | None = None,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> Stream:
         """Ask, and return the answer in pieces as it comes. Close it; closing it early cancels the question.
 
@@ -174,7 +207,46 @@ class StoreClient:
                 settings=dict(settings or {}),
                 transport_settings={"X-ClickHouse-Format": form},
             )
-        return Stream(source, self._errors)
+        return Stream(source, self._errors, chunk_bytes)
+
+    def read_columns(
+        self, sql: str, params: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> pa.Table:
+        """Return all rows of a question as an Arrow table: for many rows, none of which becomes an object.
+
+        UUIDs are `binary(16)` in the order of their text, low-cardinality texts are dictionaries, the same for all
+        chunks. Holds what it returns, and little more.
+        """
+        import pyarrow as pa
+
+        values = {**ARROW_SETTINGS, **(settings or {})}
+        with self.stream(sql, params, "ArrowStream", values, chunk_bytes=COLUMN_CHUNK_BYTES) as stream:
+            file = pa.PythonFile(io.BufferedReader(_Pieces(stream), COLUMN_CHUNK_BYTES), mode="r")
+            table = pa.ipc.open_stream(file).read_all()
+        columns = [
+            pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+            if isinstance(column.type, pa.BaseExtensionType)
+            else column
+            for column in table.columns
+        ]
+        return pa.table(columns, names=table.column_names).unify_dictionaries()
+
+    def insert_columns(self, table: str, rows: pa.Table, settings: Mapping[str, Any] | None = None) -> None:
+        """Insert an Arrow table whose columns are named as those of `table`, one of our own names; UUIDs as
+        `binary(16)`. Sent as one body: cut what is larger than some 100 MB."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        with self._errors(insert=True):
+            self._connect().raw_insert(
+                table,
+                rows.column_names,
+                insert_block=sink.getvalue().to_pybytes(),
+                settings=dict(settings or {}),
+                fmt="ArrowStream",
+            )
 
     def close(self) -> None:
         """Give the connection back. The client may be used again and connects anew."""

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
 import pytest
 
 from collector.config import Config
@@ -201,3 +202,37 @@ def test_a_busy_store_is_no_refusal() -> None:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def test_columns_go_there_and_back(store: RunningStore) -> None:
+    """Ids as their text's bytes, words as one dictionary for all chunks, moments and nothing at all."""
+    rows = store.writer.read_columns(
+        "SELECT toUUID('00010203-0405-0607-0809-0a0b0c0d0e0f') AS id, toLowCardinality(toString(number % 3)) AS word,"
+        " if(number = 1, NULL, number) AS nullable FROM numbers(200000) SETTINGS max_block_size = 1000"
+    )
+    assert (rows.num_rows, rows["id"][0].as_py()) == (200_000, bytes(range(16)))
+    assert rows["word"].chunk(0).dictionary == rows["word"].chunk(rows["word"].num_chunks - 1).dictionary
+    assert rows["nullable"].null_count == 1
+    written = pa.table(
+        {
+            "host": pa.array(["columns"]).dictionary_encode(),
+            "seq": pa.array([7], pa.uint64()),
+            "loaded_at": pa.array([1_790_000_000_123], pa.timestamp("ms", "UTC")),
+        }
+    )
+    store.writer.insert_columns("batches", written)
+    back = store.writer.read_columns("SELECT host, seq, loaded_at FROM batches WHERE host = 'columns'")
+    assert back.to_pylist() == written.to_pylist()
+
+
+def test_columns_that_break_off_are_an_error(store: RunningStore) -> None:
+    """What fails after the first rows raises, and no half table is taken for all of it."""
+    with pytest.raises(StoreError):
+        store.writer.read_columns("SELECT throwIf(number = 3000000) FROM numbers(4000000) SETTINGS max_threads = 1")
+
+
+def test_thousands_of_keys_fit_into_a_question(store: RunningStore) -> None:
+    """Parameters that are too long for an address are sent as a form."""
+    keys = [str(UUID(int=number)) for number in range(3_000)]
+    sql = "SELECT length(arrayConcat({one:Array(UUID)}, {two:Array(UUID)})) AS keys"
+    assert store.writer.query_rows(sql, {"one": keys, "two": keys}) == [{"keys": 6_000}]
