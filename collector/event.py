@@ -152,7 +152,7 @@ class EvidenceRow(msgspec.Struct):
     """One observation that two identifiers belong together. `a` is the visitor where there is one."""
 
     evidence_id: str
-    kind: str  # identify, alias, link, handover, reset, server, rekey
+    kind: str  # identify, alias, link, handover, reset, server, group, rekey
     level: int  # 1 claimed, 2 linked, 3 signed, 4 server
     a_kind: str
     a_value: str

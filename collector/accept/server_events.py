@@ -10,19 +10,19 @@ and country recognised, evidence written. What differs is the proof (`server`) a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from collector.accept.consent import IDENTIFY, read_purposes
-from collector.accept.evidence import add_evidence, add_identities, make_evidence_id
+from collector.accept.evidence import add_evidence, add_group, add_identities, make_evidence_id
 from collector.accept.minimise import minimise
 from collector.accept.pipeline import MAX_LINE_BYTES
 from collector.accept.recognise import COUNTRY, recognise, truncate_address
 from collector.accept.refusals import Refusal
 from collector.accept.sample import sample
-from collector.accept.server_events_call import ALIAS, Call
+from collector.accept.server_events_call import ALIAS, GROUP, Call
 from collector.accept.server_events_reader import read_statement
 from collector.accept.server_events_statement import Caller, Statement
 from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, EventRow, LandingRow, Rejected, RejectedRow
@@ -140,7 +140,7 @@ def _keep(outcome: AcceptedCalls, statements: list[Statement], caller: Caller) -
     if not context.user_agent:  # nothing was said of a browser: that alone makes no robot of a server's customer
         beacon.row.country = context.country if COUNTRY.fullmatch(context.country) else ""
         beacon.row.network = truncate_address(context.address)
-    lone = _identify(beacon, context, statements, caller.is_known)
+    lone = _identify(beacon, context, statements, caller)
     site_id = beacon.site.site_id
     if beacon.row.visitor_id != NIL_ID:
         refused = sample(beacon, context)
@@ -196,7 +196,7 @@ def _make_beacon(statements: list[Statement], caller: Caller) -> tuple[Beacon, C
 
 
 def _identify(
-    beacon: Beacon, context: Context, statements: Iterable[Statement], is_known: Callable[[str, int], bool]
+    beacon: Beacon, context: Context, statements: Iterable[Statement], caller: Caller
 ) -> list[tuple[str, int]]:
     """Fill in the own person, the evidence and the events. What was said just before is no news.
 
@@ -210,10 +210,12 @@ def _identify(
     for statement in statements:
         event, known = statement.event, statement.known
         names = [(identity.key, identity.level) for identity in known]
+        if statement.type == GROUP:
+            add_group(beacon, context, event, known, source=caller.source, actor=statement.actor)
         if known and (statement.type in (IDENTIFY, ALIAS) or names != said):
             said = names
-            add_identities(beacon, context, event, known, ALIAS if statement.type == ALIAS else IDENTIFY)
-            if row.visitor_id == NIL_ID and len(known) == 1 and not is_known(known[0].key, event.time_ms):
+            add_identities(beacon, context, event, known, ALIAS if statement.joins_customers else IDENTIFY)
+            if row.visitor_id == NIL_ID and len(known) == 1 and not caller.is_known(known[0].key, event.time_ms):
                 _add_lone(beacon, statement)
                 lone.append((known[0].key, event.time_ms))
         is_sure = bool(known) and known[0].level == SERVER

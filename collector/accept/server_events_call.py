@@ -57,7 +57,8 @@ class CallConsent(msgspec.Struct, rename="camel"):
 
 
 class CallContext(msgspec.Struct, rename="camel"):
-    """The circumstances of a call. `site_id`: for keys that are bound to no site."""
+    """The circumstances of a call. `site_id`: for keys that are bound to no site. `actor`, `verification`: who at the
+    organisation says so, and how they have made sure who it is; see `server_events_agent`."""
 
     ip: str | None = None
     user_agent: str | None = None
@@ -68,6 +69,8 @@ class CallContext(msgspec.Struct, rename="camel"):
     external_ids: list[ExternalId] | None = None
     consent: str | CallConsent | None = None
     site_id: str | None = None
+    actor: str | None = None
+    verification: str | None = None
 
 
 class Call(msgspec.Struct, rename="camel"):
@@ -86,6 +89,14 @@ class Call(msgspec.Struct, rename="camel"):
     traits: dict[str, Any] | None = None
     context: CallContext | None = None
     timestamp: datetime | None = None
+
+    @property
+    def joins_customers(self) -> bool:
+        """Whether it is an alias of two customers. One without a previous id, or with the anonymous id for it, ties the
+        visitor, as Segment's libraries say it: an identify by another name."""
+        previous = "" if self.previous_id is None else str(self.previous_id)
+        anonymous = "" if self.anonymous_id is None else str(self.anonymous_id)
+        return self.type == ALIAS and not (anonymous and previous in ("", anonymous))
 
 
 class _Batch(msgspec.Struct):

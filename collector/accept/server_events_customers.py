@@ -1,8 +1,13 @@
 """Who a server's call is about: a visitor, customers, or both; never nobody.
 
-A customer that a server names by a key with the scope identify-server is level 4. By any other key it is a claim (level
-1), a hint on a visitor and no more: so there must be a visitor, or the event would be nobody's. What cannot name a
-customer is left out and said; a call that says nothing without it is refused.
+A customer that a server names by a key with the scope identify-server is level 4. By any other key, and where nobody
+has verified who it was, it is a claim (level 1), a hint on a visitor and no more: so there must be a visitor, or the
+event would be nobody's. What cannot name a customer is left out and said; a call that says nothing without it is
+refused.
+
+Only a key with the scope merge says that two customers are one. By any other, further identifiers of unique kinds stand
+at level 3, at which `resolve` ties them to the first where they are nobody else's, and never makes one person of two;
+and a second value of one unique kind is left out, because it says of one call that it is about two people.
 """
 
 from __future__ import annotations
@@ -11,8 +16,10 @@ from collections.abc import Iterator
 
 import msgspec
 
+from collector.accept.assurance import SIGNED
 from collector.accept.bounds import find_excess
 from collector.accept.identifiers import CLAIMED, Known, keep_surest, name_known
+from collector.accept.server_events_agent import NOT_VERIFIED
 from collector.accept.server_events_call import ALIAS, GROUP, IDENTIFY, Call, CallContext
 from collector.accept.server_events_ids import make_visitor_id
 from collector.accept.server_events_statement import Caller, Statement, refuse
@@ -57,6 +64,8 @@ def read_who(statement: Statement, call: Call, where: CallContext, caller: Calle
     _name_customers(statement, said, caller)
     if call.type == GROUP and call.group_id in (None, ""):
         return refuse(Reason.SHAPE, "groupId")
+    if call.type == GROUP and is_blocked(str(call.group_id)):
+        return refuse(Reason.BLOCKED, "groupId")
     return _check_known(statement, call, bool(said), caller)
 
 
@@ -64,7 +73,7 @@ def _list_identifiers(call: Call, where: CallContext) -> Iterator[tuple[str, Wir
     """Yield the identifiers with their paths, the customer first."""
     if call.user_id not in (None, ""):
         yield "userId", WireIdentifier(kind=CUSTOMER, value=str(call.user_id))
-    if call.type == ALIAS and call.previous_id not in (None, ""):
+    if call.joins_customers and call.previous_id not in (None, ""):
         yield "previousId", WireIdentifier(kind=CUSTOMER, value=str(call.previous_id))
     for index, external in enumerate(where.external_ids or ()):
         yield f"context.externalIds[{index}]", WireIdentifier(kind=external.type, value=str(external.id))
@@ -73,29 +82,56 @@ def _list_identifiers(call: Call, where: CallContext) -> Iterator[tuple[str, Wir
 def _name_customers(statement: Statement, said: Said, caller: Caller) -> None:
     """Fill in the customers that stand; the others are left out, each with its reason."""
     beacon, context = _make_stage(statement.site, caller)
-    level = SERVER if caller.may_identify else CLAIMED
+    level = SERVER if _may_vouch(statement, caller) else CLAIMED
     known: list[Known] = []
     for path, identifier in said:
         answer = name_known(beacon, context, identifier.kind, identifier.value)
-        if isinstance(answer, Known) and level == CLAIMED and statement.site.identify == "signed":
-            answer = Reason.UNSIGNED
         if isinstance(answer, Known):
-            known.append(msgspec.structs.replace(answer, level=level, source=caller.source))
+            answer = _judge_right(answer, known, level, statement, caller)
+        if isinstance(answer, Known):
+            known.append(answer)
         else:
             statement.left_out.append(refuse(answer, path, "identify"))
     statement.known = keep_surest(known)
 
 
+def _may_vouch(statement: Statement, caller: Caller) -> bool:
+    """Whether the customers that the call names are level 4: who may merge two may name them."""
+    may_name = caller.may_identify or (statement.joins_customers and caller.may_merge)
+    return may_name and statement.verification != NOT_VERIFIED
+
+
+def _judge_right(named: Known, before: list[Known], level: int, statement: Statement, caller: Caller) -> Known | Reason:
+    """Return the customer at the level that the key gives it, beside those named before, or why it is left out."""
+    if level == CLAIMED and statement.site.identify == "signed":
+        return Reason.UNSIGNED
+    if named.kind.unique and level == SERVER and not caller.may_merge:
+        others = [other for other in before if other.kind.unique and other.key != named.key]
+        if any(other.kind.name == named.kind.name for other in others):
+            return Reason.SCOPE
+        if others:
+            level = SIGNED
+    return msgspec.structs.replace(
+        named, level=level, source=caller.source, actor=statement.actor, verification=statement.verification
+    )
+
+
 def _check_known(statement: Statement, call: Call, has_said: bool, caller: Caller) -> Rejected | None:
     """Refuse what says nothing without the customers that it should name."""
     known, problems = statement.known, statement.left_out
-    missing = "previousId" if call.type == ALIAS and len(known) == 1 and call.user_id not in (None, "") else "userId"
-    if (call.type == IDENTIFY and not known) or (call.type == ALIAS and len(known) < 2):
+    joins = call.joins_customers
+    missing = "previousId" if joins and len(known) == 1 and call.user_id not in (None, "") else "userId"
+    if (call.type in (IDENTIFY, ALIAS) and not known) or (joins and len(known) < 2):
         return problems[0] if problems else refuse(Reason.SHAPE, missing, "identify")
-    if statement.visitor_id != NIL_ID or (known and caller.may_identify):
+    vouched = _may_vouch(statement, caller)
+    if joins and not vouched:
+        return refuse(Reason.UNVERIFIED, "context.verification", "identify")
+    if statement.visitor_id != NIL_ID or (known and vouched):
         return None
     if has_said and not known:
         return problems[0]
+    if statement.verification == NOT_VERIFIED and caller.may_identify:
+        return refuse(Reason.UNVERIFIED, "context.verification", "identify")
     return refuse(Reason.SCOPE, "userId", "identify")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from collector.accept.recognise import MAX_USER_AGENT_CHARS
+from collector.accept.server_events_agent import read_agent
 from collector.accept.server_events_call import (
     ALIAS,
     GROUP,
@@ -64,7 +65,10 @@ def read_statement(index: int, call: Call, caller: Caller) -> Statement | Reject
         return site
     if call.type not in TYPES:
         return refuse(Reason.SHAPE, "type")
-    if not (caller.may_identify if call.type in (IDENTIFY, ALIAS) else caller.may_track):
+    if call.joins_customers:
+        if not caller.may_merge:
+            return refuse(Reason.SCOPE, "previousId")
+    elif not (caller.may_identify if call.type in (IDENTIFY, ALIAS) else caller.may_track):
         return refuse(Reason.SCOPE, "type")
     letters = read_letters(where)
     if "s" not in letters:
@@ -72,7 +76,8 @@ def read_statement(index: int, call: Call, caller: Caller) -> Statement | Reject
     event = _make_event(call, where, site, caller)
     if isinstance(event, Rejected):
         return event
-    statement = Statement(index, call.type, site, event, letters=letters)
+    statement = Statement(index, call.type, site, event, letters=letters, joins_customers=call.joins_customers)
+    read_agent(statement, where, caller)
     if call.message_id in (None, ""):
         statement.made_id = event.id
     return read_who(statement, call, where, caller) or _read_facts(statement, where) or statement

@@ -26,6 +26,7 @@ class Caller:
     `site_id`: the site that the key is bound to; "": each call names one of the space. `source`: of evidence, `server`
     or `import`. `oldest_ms`, `newest_ms`: how long before and after `received_at_ms` an event may have happened.
     `is_known`: whether a line on disk has said already that the customer of this key existed at a time.
+    `may_merge`: say that two customers are one. `actor`: what the key is known by, in the evidence.
     `make_id`: makes an event id where a call has no message id; None: such a call is refused.
     """
 
@@ -36,6 +37,8 @@ class Caller:
     site_id: str = ""
     may_track: bool = True
     may_identify: bool = True
+    may_merge: bool = True
+    actor: str = ""
     source: str = "server"
     oldest_ms: int = OLDEST_MS
     newest_ms: int = NEWEST_MS
@@ -60,6 +63,9 @@ class Statement:
     user_agent: str = ""
     language: str = ""
     time_zone: str = ""
+    joins_customers: bool = False  # an alias of two customers
+    actor: str = ""  # who vouches for the customers: the key, and the agent behind it
+    verification: str = ""  # how they have made sure
     made_id: str = ""  # the event id, where the call had no message id
     left_out: list[Rejected] = field(default_factory=list)
 

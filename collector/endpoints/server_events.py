@@ -38,7 +38,7 @@ from collector.sites.book import ApiKey
 from collector.sites.keys import SCOPES, verify_key
 
 BATCH = "batch"
-TRACK_SCOPE, IDENTIFY_SCOPE = "track", "identify-server"
+TRACK_SCOPE, IDENTIFY_SCOPE, MERGE_SCOPE = "track", "identify-server", "merge"
 CALLS_AT_ONCE = 50
 MAX_KEY_HEADER_BYTES = 1_024
 MAX_IDEMPOTENCY_KEY_CHARS = 200
@@ -63,6 +63,7 @@ class _Access(NamedTuple):
     key: ApiKey
     may_track: bool
     may_identify: bool
+    may_merge: bool
 
 
 class ServerEvents:
@@ -92,7 +93,7 @@ class ServerEvents:
         if access is None:
             await self._answer_stranger(facts, send)
             return
-        if not (access.may_track or access.may_identify):
+        if not (access.may_track or access.may_identify or access.may_merge):
             refused = Rejected(Reason.SCOPE, step="read")
             self._note(refused, access.key, facts, max(facts.content_length, 0))
             await _answer_refusal(refused, send)
@@ -153,7 +154,9 @@ class ServerEvents:
             for name in SCOPES
         }
         key = next((key for key in found.values() if key is not None), None)
-        return _Access(key, bool(found[TRACK_SCOPE]), bool(found[IDENTIFY_SCOPE])) if key else None
+        if key is None:
+            return None
+        return _Access(key, *(bool(found[scope]) for scope in (TRACK_SCOPE, IDENTIFY_SCOPE, MERGE_SCOPE)))
 
     def _read_calls(self, kind: str, body: bytes, scope: Scope) -> list[Call | Rejected] | Rejected:
         """Return the calls of a body, with the message ids that the header `Idempotency-Key` gives those without."""
@@ -195,6 +198,8 @@ class ServerEvents:
             site_id=access.key.site_id,
             may_track=access.may_track,
             may_identify=access.may_identify,
+            may_merge=access.may_merge,
+            actor=f"key:{access.key.key_id}",
             find_country=edge.find_country,
             is_known=self._known.has,
             make_id=lambda: make_id(context.received_at_ms),

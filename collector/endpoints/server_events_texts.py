@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from collector.accept.server_events_agent import VERIFICATIONS
 from collector.accept.server_events_call import TYPES, Call, CallContext
 from collector.reasons import Reason
 
@@ -26,6 +27,11 @@ MESSAGES: dict[tuple[str, str], str] = {
     ),
     (Reason.SHAPE, "userId"): "Say who it was: a userId that names a customer, an anonymousId, or both.",
     (Reason.SHAPE, "previousId"): "An alias names two customers: userId and previousId, which differ.",
+    (Reason.SHAPE, "context.actor"): "A code of at most 64 letters, digits, dots, colons, dashes: no name, no address.",
+    (
+        Reason.SHAPE,
+        "context.verification",
+    ): f"How the customer was verified is one of {', '.join(sorted(VERIFICATIONS))}.",
     (Reason.DEPTH, ""): "The body nests too deep or has too many keys.",
     (Reason.SITE, ""): "The key has no such site. A key of a whole space needs context.siteId.",
     (Reason.COUNT, ""): "A batch holds at least one event, and no more than this collector takes.",
@@ -35,17 +41,24 @@ MESSAGES: dict[tuple[str, str], str] = {
     (Reason.CLOCK, ""): "The timestamp is more than 7 days old or more than 5 minutes ahead: use tagstitch import.",
     (Reason.CONSENT, ""): "context.consent does not grant this: nothing to mend.",
     (Reason.UNSIGNED, ""): "The site takes no claims: give the key the scope identify-server.",
+    (
+        Reason.UNVERIFIED,
+        "",
+    ): "Whom nobody has verified is a claim: it needs an anonymousId beside it, and joins nobody.",
     (Reason.BLOCKED, ""): "The value names nobody: leave the field out where you do not know who it was.",
     (Reason.OFF, ""): "The visitor is not in the site's sample: nothing to mend.",
     (Reason.EXCLUDED, ""): "The address lies in a network that the site excludes: nothing to mend.",
     (Reason.RATE, ""): "Too much at once; send the same body again later.",
-    (Reason.SCOPE, ""): "The key may not do this: it needs scope track, for identify and alias identify-server.",
+    (Reason.SCOPE, ""): "The key may not do this: it needs scope track, for identify identify-server, for alias merge.",
+    (Reason.SCOPE, "previousId"): "To say that two customers are one the key needs scope merge.",
     (Reason.SCOPE, "userId"): "Without scope identify-server a userId is a claim and needs an anonymousId beside it.",
 }
 
 
 def find_message(reason: str, path: str) -> str:
     """Return the sentence for a refusal. `path`: the field, relative to its event."""
+    if path.startswith("context.externalIds[") and reason == Reason.SCOPE:
+        return "Without scope merge a call is about one customer: one value of each unique kind."
     if path.startswith("context.externalIds[") and reason == Reason.SHAPE:
         return "The site declares no such kind of identifier, or the value has not its form."
     return MESSAGES.get((reason, path)) or MESSAGES.get((reason, "")) or "This event is not accepted."

@@ -5,7 +5,8 @@ Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says w
     read             ask for profiles and reports
     write            change customer records, run imports
     track            send events from a server
-    identify-server  name customers from a server (level 4)
+    identify-server  name customers from a server (level 4): attach visitors to them, never make one customer of two
+    merge            say that two customers are one
     pages            see the live page and the metrics from elsewhere
 
 Signing secrets of sites (scope `identify`) are no keys of this kind: they are derived, see `rows`.
@@ -27,7 +28,7 @@ from collector.sites.book import DEFAULT_SPACE, ApiKey, SiteBook
 from collector.sites.rows import find_site, read_keys, write_key
 from collector.store.client import StoreClient
 
-SCOPES = ("read", "write", "track", "identify-server", "pages")
+SCOPES = ("read", "write", "track", "identify-server", "merge", "pages")
 PREFIX = "ts"
 GRACE_MS = 24 * 3_600_000
 USE_INTERVAL_MS = 60_000

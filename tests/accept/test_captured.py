@@ -264,11 +264,27 @@ def test_a_claim_without_a_visitor_names_no_person() -> None:
 
 
 def test_a_group_is_an_event_with_properties() -> None:
-    """It ties nobody; kind, id and traits are kept as they were sent."""
+    """Kind, id and traits are kept as they were sent; that the visitor is of it is a relation, and ties nobody."""
     props = {"group_kind": "company", "group_id": "acme", "traits": {"seats": 12}}
     answer, row = take(make_body(make_event(1, n="group", p=props)))
     assert msgspec.json.decode(row.events[0].props) == props
-    assert (row.events[0].name, row.evidence, answer.reasons) == ("group", [], ())
+    assert (row.events[0].name, answer.reasons) == ("group", ())
+    [evidence] = row.evidence
+    assert (evidence.kind, evidence.level, evidence.a_kind, evidence.a_value) == ("group", 1, "visitor", row.visitor_id)
+    assert (evidence.b_kind, evidence.b_value, evidence.source) == ("group", "company:acme", "tag")
+
+
+@pytest.mark.parametrize("group_id", [None, 7, "", "null", "undefined", "joe@shop.example", "x" * 600])
+def test_a_group_that_names_none_is_no_relation(group_id: object) -> None:
+    """The event is kept; what is no group's id, or somebody's address, ties not even as a relation."""
+    _, row = take(make_body(make_event(1, n="group", p={"group_kind": "company", "group_id": group_id})))
+    assert ([event.name for event in row.events], row.evidence) == (["group"], [])
+
+
+def test_a_group_needs_consent_to_identity() -> None:
+    """Without it nobody is related to anything."""
+    _, row = take(make_body(make_event(1, n="group", p={"group_kind": "company", "group_id": "acme"}), c="s"))
+    assert row.evidence == []
 
 
 def test_a_late_page_view_is_not_given_somebody_elses_login() -> None:

@@ -20,7 +20,7 @@ from collector.accept.server_events_statement import Caller
 from collector.event import NIL_ID, EvidenceRow, LandingRow, Rejected
 from collector.identity.identifiers import make_pseudonym, own_person_id
 from collector.reasons import Reason
-from collector.sites.book import IdentifierKind, Site, SiteBook
+from collector.sites.book import DEFAULT_KINDS, IdentifierKind, Site, SiteBook
 from tests.edge_examples import ADDRESS, CHROME, KEYRING, NOW_MS, ORIGIN, OTHER_VISITOR, SITE, VISITOR, make_id
 
 AT = "2026-11-18T11:00:00.250Z"
@@ -29,7 +29,8 @@ OTHER_SPACE = Site(site_id="elsewhere", space_id="other")
 BLOG = Site(site_id="blog", consent="required", identify="signed")
 BOOK = SiteBook(sites={"shop": SITE, "blog": BLOG, "elsewhere": OTHER_SPACE}, read_at_ms=NOW_MS)
 CALLER = Caller(NOW_MS, BOOK, KEYRING, "main", "shop", make_id=lambda: make_id(700))
-TRACKER = replace(CALLER, may_identify=False)
+TRACKER = replace(CALLER, may_identify=False, may_merge=False)
+CALL_CENTRE = replace(CALLER, may_merge=False, actor="key:1a2b")
 
 
 def make_call(**changes: Any) -> dict[str, Any]:
@@ -438,12 +439,103 @@ def test_a_claim_without_a_visitor_is_refused() -> None:
     assert refuse(make_call(), TRACKER) == (Reason.SCOPE, "userId")
 
 
-@pytest.mark.parametrize("kind", ["identify", "alias"])
-def test_naming_customers_needs_its_scope(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "field"), [("identify", "type"), ("alias", "previousId")])
+def test_naming_customers_needs_its_scope(kind: str, field: str) -> None:
     """A key that may only send events names nobody."""
     call = make_call(type=kind, event=None, anonymousId=VISITOR, previousId="9")
-    assert refuse(call, TRACKER) == (Reason.SCOPE, "type")
+    assert refuse(call, TRACKER) == (Reason.SCOPE, field)
     assert keep(call, replace(CALLER, may_track=False)).events
+
+
+def test_only_a_key_that_may_merge_joins_two_customers() -> None:
+    """A call centre's names customers and attaches visitors; an alias of two customers is refused. A key that may do
+    nothing else may do that."""
+    alias = make_call(type="alias", event=None, previousId="9")
+    assert refuse(alias, CALL_CENTRE) == (Reason.SCOPE, "previousId")
+    assert keep(make_call(type="identify", event=None, anonymousId=VISITOR), CALL_CENTRE).evidence[0].level == 4
+    merger = replace(CALLER, may_track=False, may_identify=False)
+    [evidence] = keep(alias, merger).evidence
+    assert (evidence.kind, evidence.level) == ("alias", 4)
+    assert refuse(make_call(type="identify", event=None), merger) == (Reason.SCOPE, "type")
+
+
+@pytest.mark.parametrize("visitor", [VISITOR, None])
+def test_without_merge_a_call_is_about_one_customer(visitor: str | None) -> None:
+    """A further identifier of another unique kind stands at level 3, which ties it where it is nobody else's and never
+    merges; a second value of one unique kind is left out. What is not unique merges nobody anyway."""
+    kinds = (*DEFAULT_KINDS, IdentifierKind("login", priority=1))
+    sites = SiteBook(sites={"shop": Site(site_id="shop", kinds=kinds)})
+    ids = [
+        {"type": kind, "id": value} for kind, value in (("login", "joe"), ("customer", "9"), ("email", "a@b.example"))
+    ]
+    call = make_call(type="identify", event=None, anonymousId=visitor, context={"externalIds": ids})
+
+    def levels(caller: Caller) -> tuple[list[tuple[str, int]], list[tuple[str, str]]]:
+        outcome, [row] = send(call, caller=replace(caller, sites=sites))
+        left_out = [(judged.reason.value, judged.field) for judged in outcome.left_out]
+        return [(evidence.b_kind, evidence.level) for evidence in row.evidence], left_out
+
+    first = [] if visitor is None else [("customer", 4)]
+    rest = [("login", 3), ("email", 4)]
+    assert levels(CALL_CENTRE) == ([*first, *rest], [("scope", "context.externalIds[1]")])
+    assert levels(CALLER) == ([*first, ("login", 4), ("customer", 4), ("email", 4)], [])
+
+
+def test_the_evidence_says_which_agent_and_how_the_caller_was_verified() -> None:
+    """And which key, so that what a leaked one said can be found. Of the agent a code is kept and no name."""
+    where = {"actor": "agent-17", "verification": "knowledge"}
+    row = keep(make_call(anonymousId=VISITOR, context=where), CALL_CENTRE)
+    [evidence] = row.evidence
+    assert (evidence.actor, evidence.verification) == ("key:1a2b/agent-17", "knowledge")
+    assert (evidence.level, row.events[0].assurance) == (4, 4)
+    [lone] = keep(make_call(context=where), CALL_CENTRE).evidence
+    assert (lone.kind, lone.actor, lone.verification) == ("server", "key:1a2b/agent-17", "knowledge")
+    assert keep(make_call(context=where)).evidence[0].actor == "agent-17"
+    assert keep(make_call(), CALL_CENTRE).evidence[0].actor == "key:1a2b"
+
+
+@pytest.mark.parametrize("actor", ["Joe Smith", "joe@shop.example", "x" * 65, "-x", "jö"])
+def test_a_name_is_no_code_of_an_agent(actor: str) -> None:
+    """Left out, and said; the call stands."""
+    outcome, [row] = send(make_call(context={"actor": actor, "verification": "guessed"}), caller=CALL_CENTRE)
+    fields = ["context.actor", "context.verification"]
+    assert [(judged.reason, judged.field) for judged in outcome.left_out] == [(Reason.SHAPE, name) for name in fields]
+    assert (row.evidence[0].actor, row.evidence[0].verification, row.evidence[0].level) == ("key:1a2b", "", 4)
+
+
+def test_whom_nobody_has_verified_is_a_claim() -> None:
+    """Level 1 on a visitor, whatever the key may do; without a visitor, or to join two customers, it says nothing."""
+    where = {"verification": "none"}
+    for caller in (CALLER, CALL_CENTRE):
+        row = keep(make_call(anonymousId=VISITOR, context=where), caller)
+        assert [(e.level, e.verification) for e in row.evidence] == [(1, "none")]
+        assert row.events[0].assurance == 0
+        assert refuse(make_call(context=where), caller) == (Reason.UNVERIFIED, "context.verification")
+    alias = make_call(type="alias", event=None, previousId="9", context=where)
+    assert refuse(alias) == (Reason.UNVERIFIED, "context.verification")
+    assert refuse({**alias, "anonymousId": VISITOR}) == (Reason.UNVERIFIED, "context.verification")
+
+
+@pytest.mark.parametrize("previous", [None, "", VISITOR])
+def test_an_alias_of_a_visitor_is_an_identify(previous: str | None) -> None:
+    """As Segment's libraries say it, with the anonymous id for the previous one: it ties the visitor, and needs no
+    right to merge."""
+    call = make_call(type="alias", event=None, anonymousId=VISITOR, previousId=previous)
+    row = keep(call, CALL_CENTRE)
+    assert [summarise(evidence) for evidence in row.evidence] == [("identify", 4, VISITOR, "4711")]
+    assert [event.name for event in row.events] == ["alias"]
+    assert refuse(call, TRACKER) == (Reason.SCOPE, "type")
+
+
+def test_a_group_is_a_relation() -> None:
+    """Of the visitor, else of the customer, at level 1 whoever says it: nobody is joined by a company."""
+    for anonymous, a_kind in ((VISITOR, "visitor"), (None, "customer")):
+        row = keep(make_call(type="group", event=None, groupId=12, anonymousId=anonymous), CALL_CENTRE)
+        [evidence] = [evidence for evidence in row.evidence if evidence.kind == "group"]
+        assert (evidence.a_kind, evidence.level) == (a_kind, 1)
+        assert (evidence.b_kind, evidence.b_value) == ("group", "company:12")
+        assert (evidence.source, evidence.actor) == ("server", "key:1a2b")
+    assert refuse(make_call(type="group", event=None, groupId="undefined")) == (Reason.BLOCKED, "groupId")
 
 
 @pytest.mark.parametrize("kind", ["track", "page", "screen", "group"])

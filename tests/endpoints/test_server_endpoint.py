@@ -41,13 +41,14 @@ def make_key(name: str, *scopes: str, site_id: str = "shop", **changes: Any) -> 
     return text, ApiKey(key_id=name, hash=hash_key(KEYRING, text), site_id=site_id, scopes=scopes, **changes)
 
 
-SERVER, _server = make_key("aa", "identify-server", "track")
+SERVER, _server = make_key("aa", "identify-server", "merge", "track")
+CALL_CENTRE, _call_centre = make_key("11", "identify-server", "track")
 TRACKER, _tracker = make_key("bb", "track")
 READER, _reader = make_key("cc", "read")
 SPACE, _space = make_key("dd", "track", "identify-server", site_id="")
 REVOKED, _revoked = make_key("ee", "track", revoked_at_ms=NOW_MS - 1)
 EXPIRED, _expired = make_key("ff", "track", expires_at_ms=NOW_MS)
-KEYS = {key.key_id: key for key in (_server, _tracker, _reader, _space, _revoked, _expired)}
+KEYS = {key.key_id: key for key in (_server, _call_centre, _tracker, _reader, _space, _revoked, _expired)}
 SITES = {"shop": SITE, "blog": Site(site_id="blog"), "elsewhere": Site(site_id="elsewhere", space_id="other")}
 BOOK = SiteBook(sites=SITES, keys=KEYS, read_at_ms=NOW_MS)
 
@@ -461,7 +462,7 @@ def test_only_posts_are_taken() -> None:
 
 def test_every_refusal_has_a_sentence_and_a_status() -> None:
     """Sentences are for reasons that exist; what no server can meet has none."""
-    browser_only = {"version", "origin", "signature", "expired", "keys", "unverified", "opted_out", "handover"}
+    browser_only = {"version", "origin", "signature", "expired", "keys", "opted_out", "handover"}
     assert {reason for reason, _ in MESSAGES} == {*Reason, "unauthorized", "unavailable"} - browser_only
     assert STATUS[Reason.SCOPE] == 403
 

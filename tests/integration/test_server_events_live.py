@@ -73,7 +73,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One instance for the module."""
     with running_instance(tmp_path_factory.mktemp("servers")) as running:
         running.command("site", "add", "shop", "--origin", "https://shop.example")
-        made = running.command("key", "create", "--scope", "track", "--scope", "identify-server", "--site", "shop")
+        made = running.command(
+            "key", "create", "--scope", "track", "--scope", "identify-server", "--scope", "merge", "--site", "shop"
+        )
         wait_for_site(running, "shop")
         wait_for_key(running, made.stdout.strip())
         yield Shop(running, made.stdout.strip())

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     space_id LowCardinality(String) COMMENT 'Identity space',
     site_id LowCardinality(String) COMMENT 'Site on which it was seen',
     evidence_id String COMMENT 'Id of the evidence; a retraction carries the same',
-    kind LowCardinality(String) COMMENT 'identify, link, handover, reset, server or alias',
+    kind LowCardinality(String) COMMENT 'identify, link, handover, reset, group, server or alias',
     level UInt8 COMMENT 'Assurance: 1 claimed, 2 linked, 3 signed, 4 server',
     a_kind LowCardinality(String) COMMENT 'Kind of the first identifier, visitor where there is one',
     a_value String COMMENT 'Value of the first identifier; a keyed pseudonym where its kind is personal',

@@ -297,7 +297,7 @@ CREATE OR REPLACE VIEW @name(v_identity_evidence) @on_cluster
     site_id LowCardinality(String) COMMENT 'Site on which it was seen',
     time DateTime64(3, 'UTC') COMMENT 'When it was seen',
     received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it',
-    kind LowCardinality(String) COMMENT 'identify, link, handover, reset, server or alias',
+    kind LowCardinality(String) COMMENT 'identify, link, handover, reset, group, server or alias',
     level UInt8 COMMENT 'Assurance: 1 claimed, 2 linked, 3 signed, 4 server',
     op Int8 COMMENT '1: stands; -1: takes back what has the same evidence_id',
     a_kind LowCardinality(String) COMMENT 'Kind of the first identifier, visitor where there is one',
