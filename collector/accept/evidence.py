@@ -1,6 +1,7 @@
 """Evidence as the edge writes it: rows of a landing row that say what was observed, not what follows from it.
 
-Evidence has an id that follows from its event, so that a beacon sent twice is the same evidence twice.
+Evidence has an id that follows from its event, so that a beacon sent twice is the same evidence twice. Sent again with
+a cookie where there was none, it says more, and is other evidence.
 """
 
 from __future__ import annotations
@@ -8,21 +9,21 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from collector.accept.identifiers import CLAIMED, Known
-from collector.accept.minimise import REMOVED
 from collector.event import NIL_ID, Beacon, Context, EvidenceRow, LandingRow, WireEvent
-from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier, own_person_id
-from collector.identity.normal_forms import normalise
+from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.identity.rekey import make_rekey
 from collector.sites.book import IdentifierKind
 
 RESET = "reset"
-GROUP = "group"
+COOKIE, SCRIPT = "cookie", "script"
+FRESH = "fresh"
+"""Proof of a visitor whose cookie this very answer sets, which is done for ids made within a day: who knows one could
+have the cookie for the asking, so the word says as much. It keeps nobody else out: the browser may take no cookies."""
 UNPROVED_LATE_MS = 300_000
 """How long before its arrival a sign-in may begin where only the script names the visitor."""
 
-_PROVED = frozenset(("cookie", "server"))
+_PROVED = frozenset((COOKIE, "server"))
 _VISITOR = IdentifierKind(name=VISITOR_KIND)
-_GROUP = IdentifierKind(name=GROUP, unique=False)
 
 
 def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: list[Known], kind: str) -> None:
@@ -58,29 +59,8 @@ def add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: 
     before = row.visitor_id if row.reset_from == NIL_ID else row.reset_from
     evidence = add_evidence(beacon, event, name_visitor(beacon, context, before), kind=RESET, source="tag")
     if before != row.visitor_id:
-        evidence.proof = "cookie" if is_proved else "script"
-
-
-def add_group(
-    beacon: Beacon, context: Context, event: WireEvent, known: list[Known], *, source: str, actor: str = ""
-) -> None:
-    """Note that the visitor, else the customer, is of a group: a company, a household. A relation, never a tie.
-
-    So it stands at level 1 whoever says it: `resolve` reads nothing below level 2, and two of one company stay two.
-    """
-    group_id, kind = event.props.get("group_id"), event.props.get("group_kind")
-    row = beacon.row
-    if not isinstance(group_id, str) or is_blocked(group_id) or REMOVED in group_id:
-        return
-    value = normalise(_GROUP, f"{kind if isinstance(kind, str) else ''}:{group_id}")
-    first = name_visitor(beacon, context, row.visitor_id) if row.visitor_id != NIL_ID else next(iter(known), None)
-    if value is None or first is None:
-        return
-    named = name_identifier(context.keyring, beacon.site.space_id, _GROUP, value)
-    group = Known(_GROUP, named.value, named.key, CLAIMED, actor=actor)
-    evidence = add_evidence(beacon, event, group, kind=GROUP, source=source)
-    evidence.a_kind, evidence.a_value, evidence.a_key = first.kind.name, first.value, first.key
-    evidence.evidence_id = make_evidence_id(evidence)
+        evidence.proof = COOKIE if is_proved else SCRIPT
+        evidence.evidence_id = make_evidence_id(evidence)
 
 
 def name_visitor(beacon: Beacon, context: Context, visitor_id: str, level: int = CLAIMED) -> Known:
@@ -136,8 +116,17 @@ def hold_to_arrival(evidence: EvidenceRow, context: Context) -> None:
         evidence.time_ms = max(evidence.time_ms, context.received_at_ms - UNPROVED_LATE_MS)
 
 
+def prove_fresh(row: LandingRow) -> None:
+    """Note on a beacon's evidence that the answer sets the visitor's cookie. Who signs out is the visitor before."""
+    for evidence in row.evidence:
+        if evidence.proof == SCRIPT and evidence.kind != RESET:
+            evidence.proof = FRESH
+
+
 def make_evidence_id(evidence: EvidenceRow) -> str:
     """Derive the id from the event and from what is said, so that nobody can put other words under a known id."""
     said = f"{evidence.event_id}|{evidence.kind}|{evidence.level}|{evidence.a_key}|{evidence.b_key}"
+    if evidence.proof == COOKIE:
+        said = f"{said}|{COOKIE}"
     digest = blake2b(said.encode(), digest_size=16, person=b"tagstitch.eviden").hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"

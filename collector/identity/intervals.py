@@ -8,8 +8,9 @@ where nobody else is, from the click's session on, provisionally: a later sign-i
 
 Whoever knows a visitor id can name it in a sign-in of their own. So from the first evidence on that the visitor's
 cookie (or a server) proves, nothing else counts in that stretch: what is unproved and names another person is refused
-with a note. What came before, unproved, keeps its interval, marked as such: readers give it only those events that
-nothing proves either. Where nothing is ever proved, as in a browser without cookies, all goes on as if it were.
+with a note. What came before keeps its interval, and where that is unproved it is marked as such: readers give it only
+those events that nothing proves either. Where nothing is ever proved, as in a browser without cookies, people take
+turns as elsewhere. The first beacon of a new visitor has no cookie yet: the proof `fresh`, that its answer sets it.
 
 On a shared device only signed sessions count: from a sign-in to half an hour after the last one of that session.
 """
@@ -24,10 +25,12 @@ from typing import NamedTuple
 from collector.event import NIL_ID
 from collector.identity.evidence import Evidence
 from collector.identity.guards import GuardEntry, GuardReason, note
-from collector.identity.people import TRUSTED_PROOFS, is_shared
+from collector.identity.people import SURE_PROOFS, TRUSTED_PROOFS, is_shared
 from collector.identity.policy import Policy
 
 BEGINNING_MS = 0
+_OF_BROWSER = SURE_PROOFS - {"server"}
+"""Only the browser itself can say that its history is theirs: a server names a visitor, and does not see it."""
 
 
 class Attachment(NamedTuple):
@@ -45,8 +48,13 @@ class Attachment(NamedTuple):
 
     @property
     def is_proved(self) -> bool:
-        """Whether it came from who has the visitor, not only from who knows its id."""
+        """Whether it came from who has the visitor, not only from who knows its id: then it keeps others out."""
         return self.row.proof in TRUSTED_PROOFS
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is proved, or as good as that."""
+        return self.row.proof in SURE_PROOFS
 
 
 class Boundary(NamedTuple):
@@ -67,7 +75,7 @@ class Boundary(NamedTuple):
 class Interval:
     """A visitor belongs to a person from `from_ms` (included) to `to_ms` (excluded; None: for ever).
 
-    `proved`: some evidence for it is proved by the visitor's cookie or by a server."""
+    `proved`: some evidence for it is."""
 
     from_ms: int
     to_ms: int | None
@@ -201,6 +209,7 @@ class _Judge(NamedTuple):
                 intervals.append(_begin(attachment))
             last = intervals[-1]
             last.level = max(last.level, attachment.row.level)
+            last.proved |= attachment.is_sure
             if len(intervals) == 1:
                 last.from_ms = min(last.from_ms, self._look_back(attachment, begin_ms))
 
@@ -222,14 +231,14 @@ class _Judge(NamedTuple):
         proved goes before those that are not."""
         if not links:
             return []
-        first = next((link for link in links if link.is_proved), links[0])
+        first = next((link for link in links if link.is_sure), links[0])
         interval = _begin(first, provisional=True)
         for link in links:
             if link.person == first.person:
-                if link.is_proved == first.is_proved:
+                if link.is_sure == first.is_sure:
                     interval.from_ms = min(interval.from_ms, self._start_link(link, begin_ms))
             else:
-                reason = GuardReason.OTHER_CUSTOMER if link.is_proved or not first.is_proved else GuardReason.UNPROVED
+                reason = GuardReason.OTHER_CUSTOMER if link.is_sure == first.is_sure else GuardReason.UNPROVED
                 self._note(link, reason, first.person)
         return [interval]
 
@@ -246,6 +255,7 @@ class _Judge(NamedTuple):
             if last is not None and last.person == attachment.person and same_session:
                 last.to_ms = end_ms
                 last.level = max(last.level, attachment.row.level)
+                last.proved |= attachment.is_sure
                 continue
             if last is not None:
                 _cut(last, attachment.at_ms)
@@ -254,13 +264,13 @@ class _Judge(NamedTuple):
         return intervals
 
     def _look_back(self, attachment: Attachment, begin_ms: int) -> int:
-        if attachment.row.proof != "cookie":
+        if attachment.row.proof not in _OF_BROWSER:
             return attachment.at_ms
         return min(attachment.at_ms, max(begin_ms, attachment.at_ms - self.policy.look_back_ms))
 
     def _start_link(self, link: Attachment, begin_ms: int) -> int:
         started_ms = link.row.session_started_ms
-        if link.row.proof != "cookie" or not 0 < started_ms < link.at_ms:
+        if link.row.proof not in _OF_BROWSER or not 0 < started_ms < link.at_ms:
             return link.at_ms
         return max(begin_ms, started_ms, link.at_ms - self.policy.max_session_ms)
 
@@ -271,7 +281,7 @@ class _Judge(NamedTuple):
 
 def _begin(attachment: Attachment, *, provisional: bool = False) -> Interval:
     level = attachment.row.level
-    return Interval(attachment.at_ms, None, attachment.person, level, provisional, attachment.is_proved)
+    return Interval(attachment.at_ms, None, attachment.person, level, provisional, attachment.is_sure)
 
 
 def _cut(interval: Interval, end_ms: int | None) -> bool:

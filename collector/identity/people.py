@@ -27,6 +27,9 @@ from collector.identity.policy import Policy
 ALIAS = "alias"
 TRUSTED_PROOFS = frozenset({"cookie", "server"})
 """Of whoever says something about a visitor: that it is theirs, and not only that they know its id."""
+SURE_PROOFS = TRUSTED_PROOFS | {"fresh"}
+"""The same, or the cookie was theirs for the asking: see `accept.evidence.FRESH`. As good for what it gives; but in a
+browser that takes no cookies nothing later is as good, so it keeps nobody else out."""
 
 
 @dataclass(slots=True)
@@ -166,15 +169,19 @@ def gather_requests(admitted: Iterable[Evidence], policy: Policy) -> list[Reques
     groups: defaultdict[tuple[str, str], dict[str, Evidence]] = defaultdict(dict)
     for row in admitted:
         if row.a_kind == VISITOR_KIND and row.b_kind != VISITOR_KIND and is_sign_in(row):
-            # A key that the request names twice counts at its higher level.
+            # A key that the request names twice counts at its higher level, or where it is proved.
             rows = groups[(row.a_key, name_request(row))]
-            if row.b_key not in rows or rows[row.b_key].level < row.level:
+            if row.b_key not in rows or _weigh(rows[row.b_key]) < _weigh(row):
                 rows[row.b_key] = row
     requests = [
         Request(visitor, sorted(rows.values(), key=lambda row: (policy.rank(row.b_kind), row.order)))
         for (visitor, _), rows in groups.items()
     ]
     return sorted(requests, key=lambda request: (request.order, request.visitor))
+
+
+def _weigh(row: Evidence) -> tuple[int, bool, bool]:
+    return (row.level, row.proof in TRUSTED_PROOFS, row.proof in SURE_PROOFS)
 
 
 def is_sign_in(row: Evidence) -> bool:

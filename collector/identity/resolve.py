@@ -263,11 +263,12 @@ def _see_from(row: Evidence, visitor: str, *, is_known_proved: bool) -> Evidence
     """Return evidence that ties two visitors, with proof and session as they hold for one of them.
 
     They are those of the visitor that brought it. A hand-over was made for a visitor that its cookie proved, has the
-    session that the visitor left, and is brought by a browser that had no cookie yet. Nothing is proved by a visitor
-    whose own person is not."""
+    session that the visitor left, and is taken only from who has the cookie of the one that arrives, or gets it with
+    the answer. Nothing is proved by a visitor whose own person is not."""
     proof, keeps_session = row.proof, visitor == row.a_key
     if row.kind == HANDOVER:
-        proof, keeps_session = "cookie", visitor == row.b_key
+        keeps_session = visitor == row.b_key
+        proof = "cookie" if keeps_session or proof in TRUSTED_PROOFS else "fresh"
     elif visitor == row.b_key:
         proof = ""
     if not is_known_proved:

@@ -117,7 +117,7 @@ def test_an_arrival_is_evidence_between_two_visitors() -> None:
     """Level 2, from the one that arrived to the one that left; nobody's id changes."""
     answer, row = arrive()
     [evidence] = row.evidence
-    assert (evidence.kind, evidence.level, evidence.source, evidence.proof) == ("handover", 2, "link", "script")
+    assert (evidence.kind, evidence.level, evidence.source, evidence.proof) == ("handover", 2, "link", "fresh")
     assert (evidence.a_kind, evidence.a_value, evidence.a_key) == ("visitor", OTHER_VISITOR, row.own_person_id)
     assert (evidence.b_kind, evidence.b_value, evidence.b_key, evidence.b_unique) == ("visitor", VISITOR, LEFT_KEY, 0)
     assert (evidence.session_id, evidence.session_started_ms) == (NIL_ID, NOW_MS - 600_000)

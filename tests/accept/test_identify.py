@@ -24,6 +24,7 @@ from tests.edge_examples import (
     make_body,
     make_context,
     make_event,
+    make_id,
     sign,
     take,
 )
@@ -53,7 +54,7 @@ def test_an_unsigned_identify_is_a_claim() -> None:
     """Without signature the evidence has level 1, and no event is given to the customer."""
     answer, row = take(make_body(_identify(), make_event(11)))
     [evidence] = row.evidence
-    assert (evidence.kind, evidence.level, evidence.source, evidence.proof) == ("identify", 1, "tag", "script")
+    assert (evidence.kind, evidence.level, evidence.source, evidence.proof) == ("identify", 1, "tag", "fresh")
     assert (evidence.a_kind, evidence.a_value, evidence.a_key) == ("visitor", VISITOR, row.own_person_id)
     assert (evidence.b_kind, evidence.b_value, evidence.b_key, evidence.b_unique) == ("customer", "4711", CUSTOMER, 1)
     assert _states(row) == [("identify", 0, NIL_ID), ("page_view", 0, NIL_ID)]
@@ -88,11 +89,27 @@ def test_late_events_from_before_the_sign_in_are_not_the_customers() -> None:
     assert _states(row) == [("page_view", 0, NIL_ID), ("page_view", 3, CUSTOMER)]
 
 
+def test_a_sign_in_in_the_first_beacon_of_a_visitor_is_as_good_as_its_cookie() -> None:
+    """The answer sets it, as it would for anybody who named that id today. For an older id, or where nothing is set,
+    the script's word stays the script's; what is said again with the cookie is evidence of its own."""
+    body = make_body(_identify(g=sign("4711")))
+    old = make_body(_identify(g=sign("4711")), d=make_id(1, NOW_MS - 2 * 86_400_000))
+    rows = [
+        take(body)[1],
+        take(old)[1],
+        take(body, make_context(may_set_visitor=False))[1],
+        take(body, make_context(cookies=_cookie(0)))[1],
+    ]
+    assert [row.evidence[0].proof for row in rows] == ["fresh", "script", "script", "cookie"]
+    ids = [row.evidence[0].evidence_id for row in rows]
+    assert ids[0] == ids[2] != ids[3]
+
+
 def test_who_only_knows_a_visitor_id_cannot_sign_in_in_the_past() -> None:
     """A sign-in without the visitor's cookie begins when it arrives; the week before it stays where it was."""
     event = {**_identify(g=sign("4711")), "t": NOW_MS - 6 * 86_400_000}
     _, row = take(make_body(event))
-    assert (row.evidence[0].proof, row.evidence[0].time_ms) == ("script", NOW_MS - UNPROVED_LATE_MS)
+    assert (row.evidence[0].proof, row.evidence[0].time_ms) == ("fresh", NOW_MS - UNPROVED_LATE_MS)
     _, row = take(make_body(event), make_context(cookies=_cookie(0)))
     assert (row.evidence[0].proof, row.evidence[0].time_ms) == ("cookie", event["t"])
     _, row = take(make_body({**event, "t": NOW_MS - 1000}))

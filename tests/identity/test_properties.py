@@ -43,7 +43,7 @@ Log = list[list[Evidence]]
 moments = st.integers(0, 60).map(lambda n: minutes(n * 97))  # few enough that some are equal
 visitors = st.sampled_from(VISITORS)
 keys = st.sampled_from(KEYS)
-proofs = st.sampled_from(("cookie", "cookie", "script", "server"))
+proofs = st.sampled_from(("cookie", "cookie", "fresh", "script", "server"))
 statements = st.one_of(
     st.builds(
         lambda visitor, names, at, level, proof, session: sign_in(

@@ -295,6 +295,40 @@ def test_a_stranger_who_was_there_first_does_not_keep_the_owner_out() -> None:
     assert not people.are_one("K1", "K2")
 
 
+def test_a_sign_in_in_the_first_beacon_is_the_visitors_own() -> None:
+    """There was no cookie yet, the answer set it: what the browser does afterwards with it is the customer's, and what
+    it did before the sign-in, too."""
+    people = People(sign_in("A", "K1", at=days(1), proof="fresh"))
+    assert [people.who("A", days(d)) for d in (0.9, 2)] == ["K1", "K1"]
+    assert people.resolution.intervals == ()
+
+
+def test_a_browser_that_takes_no_cookies_is_nobodys_for_ever() -> None:
+    """Its first beacon was to get a cookie, and none came back: the next one who signs in there has it all the same."""
+    people = People(sign_in("A", "K1", at=days(1), proof="fresh"), sign_in("A", "K2", at=days(3), proof="script"))
+    assert [people.who("A", days(d), "script") for d in (2, 4)] == ["K1", "K2"]
+    assert [people.who("A", days(d)) for d in (2, 4)] == ["K1", ""]
+    assert people.refused == []
+
+
+def test_a_click_in_the_first_beacon_counts_from_its_session_on() -> None:
+    """As with the cookie that the answer sets; one that nothing proves gives way to it."""
+    people = People(
+        click("A", "K2", at=hours(1), proof="script"),
+        click("A", "K1", at=hours(2), session_start=hours(1.5), proof="fresh"),
+    )
+    assert [people.who("A", hours(h)) for h in (1.4, 1.5, 3)] == ["", "K1?", "K1?"]
+    assert people.refused == ["unproved"]
+
+
+def test_what_is_said_again_with_the_cookie_is_proved() -> None:
+    """A beacon without the cookie, sent again with it: one request, and the sign-in counts as proved."""
+    first, again = sign_in("A", "K1", at=days(1), proof="script"), sign_in("A", "K1", at=days(1))
+    again = [msgspec.structs.replace(row, evidence_id="again") for row in again]
+    assert People(first, again).who("A", days(0)) == "K1"
+    assert People(first, again).resolution.map_rows == People(again).resolution.map_rows
+
+
 def test_browsers_without_cookies_are_shared_like_others() -> None:
     """Where no cookie is ever seen, people take turns as elsewhere: all that happens there is as unproved as they."""
     people = People(sign_in("A", "K1", at=days(1), proof="script"), sign_in("A", "K2", at=days(2), proof="script"))

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     b_key UUID COMMENT 'Own person id of the second identifier',
     b_unique UInt8 COMMENT '1: a person has at most one value of the second identifier''s kind',
     source LowCardinality(String) COMMENT 'Who said so: tag, capture (found on the page or in a cookie), link, server, import or operator',
-    proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, script or server',
+    proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, fresh (a new visitor, whose cookie the answer set), script or server',
     time DateTime64(3, 'UTC') COMMENT 'When it was seen',
     received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it',
     visitor_id UUID COMMENT 'Visitor of the beacon; all zeros: none',

@@ -305,7 +305,7 @@ CREATE OR REPLACE VIEW @name(v_identity_evidence) @on_cluster
     b_kind LowCardinality(String) COMMENT 'Kind of the second identifier',
     b_person_id UUID COMMENT 'Own person id of the second identifier',
     source LowCardinality(String) COMMENT 'Who said so: tag, capture (found on the page or in a cookie), link, server, import or operator',
-    proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, script or server',
+    proof LowCardinality(String) COMMENT 'How the visitor id was proved: cookie, fresh (a new visitor, whose cookie the answer set), script or server',
     visitor_id UUID COMMENT 'Visitor of the beacon; all zeros: none',
     session_id UUID COMMENT 'Session in which it was seen; all zeros: none',
     event_id UUID COMMENT 'Event that carried it; all zeros: none',
