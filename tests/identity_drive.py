@@ -32,6 +32,7 @@ import msgspec
 from instance_process import RunningInstance, running_instance
 from known_sites import wait_for_site
 
+from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.links import mint_link
 from collector.signing import sign_identify
 from collector.sites.book import IdentifierKind, Site
@@ -41,6 +42,8 @@ from collector.store.client import StoreClient, open_client
 from tests.edge_examples import CHROME
 
 HOUR_MS = 3_600_000
+FIRST_H = 160.0
+"""When browsers were here for the first time, hours ago."""
 KINDS = (
     IdentifierKind("customer", unique=True, priority=0),
     IdentifierKind("login", unique=True, priority=5),
@@ -191,18 +194,31 @@ class Space:
         """The first site."""
         return self.site_ids[0]
 
-    def browser(self, **more: Any) -> Browser:
-        """Return a browser that has been here once, so that its cookie proves it from now on."""
+    def browser(self, age_h: float = 0.0, **more: Any) -> Browser:
+        """Return a browser that has been here once, so that its cookie proves it from now on.
+
+        `age_h`: how many hours ago its visitor id was made and signed.
+        """
         browser = Browser(self, **more)
-        answer = browser.view(ago_h=160)
-        assert answer.headers["Set-Cookie"]
+        if age_h:
+            made_ms, keyring = self.world.at(age_h), self.world.instance.keyring
+            browser.visitors[self.site_id] = made = make_uuid(made_ms)
+            value = write_cookie(keyring, self.site_id, VisitorCookie(made, made_ms // 1000))
+            browser.cookies[self.site_id] = f"ts_{self.site_id}={value}"
+        answer = browser.view(ago_h=FIRST_H)
+        assert answer.status == 204
+        assert self.site_id in browser.cookies
         return browser
 
-    def sign(self, kind: str, value: str, site: str = "") -> dict[str, str]:
+    def impostor(self, victim: Browser, **more: Any) -> Browser:
+        """Return somebody's browser that names the victim's visitor id and has no cookie for it."""
+        return Browser(self, keeps_cookies=False, visitors=dict(victim.visitors), **more)
+
+    def sign(self, kind: str, value: str, site: str = "", expires_s: int = 0) -> dict[str, str]:
         """Return a signed identifier, as the site's server makes it for its page."""
         site_id = site or self.site_id
         secret = self.world.instance.keyring.derive_identify_secret(site_id, 1)
-        expires_s = self.world.now_ms // 1000 + 3600
+        expires_s = expires_s or self.world.now_ms // 1000 + 3600
         return {"k": kind, "v": value, "g": sign_identify(secret, 1, site_id, kind, value, expires_s)}
 
     def mint(self, customer: str, **more: Any) -> str:
@@ -240,7 +256,7 @@ class Space:
             "SELECT customer_id, provisional FROM v_events WHERE space_id = {space:String}"
             " AND visitor_id = {visitor:UUID} AND time > {first:DateTime64(3)} ORDER BY time, event_id",
             visitor=visitor,
-            first=datetime.fromtimestamp(self.world.at(159) / 1000, UTC),
+            first=datetime.fromtimestamp(self.world.at(FIRST_H - 1) / 1000, UTC),
         )
         return [row["customer_id"] + "?" * row["provisional"] for row in rows]
 
@@ -368,3 +384,23 @@ def _add_space(world: World, writer: StoreClient, sites: Sequence[Site]) -> Spac
         origins = (name_origin(site.site_id),)
         add_site(writer, msgspec.structs.replace(site, space_id=name, origins=origins, identify_versions=(1,)))
     return Space(world, name, tuple(site.site_id for site in sites), keys)
+
+
+EMAIL = "anna@shop.example"
+DAYS_2 = 48.0
+"""A visitor id so many hours old is no longer signed into a cookie for who merely names it."""
+
+
+def make_anna(space: Space) -> Browser:
+    """Return the browser of Anna, the victim: a page and a sign-in with her e-mail, long before anybody else comes."""
+    browser = space.browser(age_h=DAYS_2)
+    browser.view(ago_h=40)
+    browser.sign_in(customer="anna", email=EMAIL, ago_h=39)
+    return browser
+
+
+def assert_anna_is_whole(space: Space, anna: Browser, *events: str) -> None:
+    """All of Anna's events are hers, those given here as well, and she has her e-mail."""
+    assert space.who(anna) == ["anna", "anna", *events]
+    assert space.owners("email")[:1] == ["anna"]
+    assert "anna" in space.customers()
