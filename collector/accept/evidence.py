@@ -9,12 +9,15 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from collector.accept.identifiers import CLAIMED, Known
+from collector.accept.minimise import REMOVED
 from collector.event import NIL_ID, Beacon, Context, EvidenceRow, LandingRow, WireEvent
-from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier, own_person_id
+from collector.identity.normal_forms import normalise
 from collector.identity.rekey import make_rekey
 from collector.sites.book import IdentifierKind
 
 RESET = "reset"
+GROUP = "group"
 COOKIE, SCRIPT = "cookie", "script"
 FRESH = "fresh"
 """Proof of a visitor whose cookie this very answer sets, which is done for ids made within a day: who knows one could
@@ -24,6 +27,7 @@ UNPROVED_LATE_MS = 300_000
 
 _PROVED = frozenset((COOKIE, "server"))
 _VISITOR = IdentifierKind(name=VISITOR_KIND)
+_GROUP = IdentifierKind(name=GROUP, unique=False)
 
 
 def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: list[Known], kind: str) -> None:
@@ -61,6 +65,28 @@ def add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: 
     if before != row.visitor_id:
         evidence.proof = COOKIE if is_proved else SCRIPT
         evidence.evidence_id = make_evidence_id(evidence)
+
+
+def add_group(
+    beacon: Beacon, context: Context, event: WireEvent, known: list[Known], *, source: str, actor: str = ""
+) -> None:
+    """Note that the visitor, else the customer, is of a group: a company, a household. A relation, never a tie.
+
+    So it stands at level 1 whoever says it: `resolve` reads nothing below level 2, and two of one company stay two.
+    """
+    group_id, kind = event.props.get("group_id"), event.props.get("group_kind")
+    row = beacon.row
+    if not isinstance(group_id, str) or is_blocked(group_id) or REMOVED in group_id:
+        return
+    value = normalise(_GROUP, f"{kind if isinstance(kind, str) else ''}:{group_id}")
+    first = name_visitor(beacon, context, row.visitor_id) if row.visitor_id != NIL_ID else next(iter(known), None)
+    if value is None or first is None:
+        return
+    named = name_identifier(context.keyring, beacon.site.space_id, _GROUP, value)
+    group = Known(_GROUP, named.value, named.key, CLAIMED, actor=actor)
+    evidence = add_evidence(beacon, event, group, kind=GROUP, source=source)
+    evidence.a_kind, evidence.a_value, evidence.a_key = first.kind.name, first.value, first.key
+    evidence.evidence_id = make_evidence_id(evidence)
 
 
 def name_visitor(beacon: Beacon, context: Context, visitor_id: str, level: int = CLAIMED) -> Known:

@@ -13,8 +13,17 @@ from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
 from collector.accept.crossing import give_handover, take_handover
-from collector.accept.evidence import RESET, SCRIPT, add_evidence, add_identities, add_reset, prove_fresh
-from collector.accept.identifiers import CAPTURE, Known, keep_surest, name_known, read_identifiers
+from collector.accept.evidence import (
+    GROUP,
+    RESET,
+    SCRIPT,
+    add_evidence,
+    add_group,
+    add_identities,
+    add_reset,
+    prove_fresh,
+)
+from collector.accept.identifiers import CAPTURE, TAG, Known, keep_surest, name_known, read_identifiers
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
 from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Rejected, WireEvent
@@ -27,7 +36,7 @@ from fingerprint import VERSIONS, make_fingerprint
 ALIAS = "alias"
 PAGE_VIEW = "page_view"
 LINK_CONFIRM = "link_confirm"
-SPEAKING = frozenset((IDENTIFY, ALIAS, RESET))
+SPEAKING = frozenset((IDENTIFY, ALIAS, RESET, GROUP))
 """Events that say something about who it is, besides those with identifiers."""
 KEYS_RETRY_S = WAIT_MS // 1000
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
@@ -134,6 +143,8 @@ def _go_through(
         if known:
             add_identities(beacon, context, event, known, ALIAS if event.name == ALIAS else IDENTIFY)
             _sign_in(known, event, assurance)
+        if event.name == GROUP and has_identity:
+            add_group(beacon, context, event, known, source=TAG)
         if link is not None and event.name == LINK_CONFIRM:
             _add_link(beacon, event, link, assurance)
         _add_event(beacon, event, assurance)
