@@ -72,7 +72,8 @@ _CONTENT = (
 )
 
 
-def _read_content(row: Evidence) -> tuple[object, ...]:
+def read_content(row: Evidence) -> tuple[object, ...]:
+    """Return what a row says, without how it came: to choose between two that share an id."""
     return tuple(getattr(row, name) for name in _CONTENT)
 
 
@@ -89,7 +90,7 @@ def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
             taken_back.add(row.evidence_id)
             continue
         other = standing.get(row.evidence_id)
-        if other is None or _read_content(row) < _read_content(other):
+        if other is None or read_content(row) < read_content(other):
             standing[row.evidence_id] = row
     kept = [row.turn_visitor_first() for key, row in standing.items() if key not in taken_back]
     return sorted(kept, key=lambda row: row.order)

@@ -118,7 +118,7 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
     boundaries = _find_boundaries(standing, admitted, notes)
     requests = gather_requests(admitted, policy)
     people = form_people(admitted, requests, _find_follows(requests, boundaries), policy, notes, merges)
-    visitors = _Visitors(people, policy, boundaries)
+    visitors = Visitors(people, policy, boundaries)
     visitors.attach(admitted, requests)
     visitors.tie(row for row in admitted if row.b_kind == VISITOR_KIND)
     layout = visitors.lay_out_all(notes, merges)
@@ -160,7 +160,7 @@ def _find_follows(requests: Iterable[Request], boundaries: dict[str, list[Bounda
 
 
 @dataclass(slots=True)
-class _Visitors:
+class Visitors:
     """The visitors of a component: what attaches them, and which of them are one though nobody knows who."""
 
     people: People
@@ -278,13 +278,10 @@ def _see_from(row: Evidence, visitor: str, *, is_known_proved: bool) -> Evidence
     return msgspec.structs.replace(row, proof=proof, session_id=NIL_ID, session_started_ms=0)
 
 
-def _make_rows(
-    people: People,
-    visitors: _Visitors,
-    layout: dict[str, list[Interval]],
-    notes: Sequence[GuardEntry],
-    merges: Sequence[MergeEntry],
-) -> Resolution:
+def make_visitor_rows(
+    people: People, visitors: Visitors, layout: dict[str, list[Interval]]
+) -> tuple[list[MapRow], list[IntervalRow], dict[str, int]]:
+    """Return the rows of visitors, their intervals, and since when each person has had any."""
     map_rows: list[MapRow] = []
     intervals: list[IntervalRow] = []
     held_since: dict[str, int] = {}
@@ -314,7 +311,17 @@ def _make_rows(
         )
         if several:
             intervals += spans
+    return map_rows, intervals, held_since
 
+
+def _make_rows(
+    people: People,
+    visitors: Visitors,
+    layout: dict[str, list[Interval]],
+    notes: Sequence[GuardEntry],
+    merges: Sequence[MergeEntry],
+) -> Resolution:
+    map_rows, intervals, held_since = make_visitor_rows(people, visitors, layout)
     customers: dict[str, CustomerRow] = {}
     for key, member in people.members.items():
         best = people.best_key(key)
