@@ -23,8 +23,8 @@ class GuardReason(StrEnum):
     BLOCKED = "blocked"  # the value names nobody: null, guest, all zeros …
     FUSED = "fused"  # the value was seen with too many visitors, or the visitor with too many customers
     UNCONFIRMED = "unconfirmed"  # a tagged link without a human signal
-    REPLAYED = "replayed"  # a tagged link on a third visitor; a hand-over token on a second one of the same site
-    SECOND_DEVICE = "second_device"  # a tagged link on a second visitor: counted, and marked
+    REPLAYED = "replayed"  # a link or a sign-in's token on a third visitor; a hand-over token on a second one of a site
+    SECOND_DEVICE = "second_device"  # a link or a sign-in's token on a second visitor: counted, and marked
     TWO_PEOPLE = "two_people"  # it would make one person of two, and is no level 4
     TOO_MANY_KEYS = "too_many_keys"  # the person has as many values of this kind as one may have
     OTHER_CUSTOMER = "other_customer"  # a tagged link on a visitor that belongs to another customer
@@ -113,18 +113,18 @@ def keep_admitted(
 
 
 def _refuse_replays(rows: list[Evidence], policy: Policy, notes: list[GuardEntry]) -> list[Evidence]:
-    """Let each tagged link attach its first visitors only, and each hand-over token the first that arrived on a site:
-    the tag puts one token into links to several domains. Repeats by one visitor are no replay."""
+    """Let each tagged link attach its first visitors only; and on each site each token of a sign-in too, and each
+    hand-over token the first that arrived: the tag puts one token into links to several domains, and one sign-in may
+    serve several sites. Repeats by one visitor are no replay."""
     visitors_of: defaultdict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
     kept = []
     for row in rows:
-        if row.kind not in (LINK, HANDOVER) or not row.token_id:
+        if not row.token_id:
             kept.append(row)
             continue
-        is_link = row.kind == LINK
-        seen = visitors_of[(row.token_id, row.b_key, "" if is_link else row.site_id)]
+        seen = visitors_of[(row.token_id, row.b_key, "" if row.kind == LINK else row.site_id)]
         place = seen.setdefault(row.a_key, len(seen))
-        if place >= (policy.link_visitors if is_link else 1):
+        if place >= (1 if row.kind == HANDOVER else policy.link_visitors):
             notes.append(note(row, GuardReason.REPLAYED))
             continue
         if place > 0:
