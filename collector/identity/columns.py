@@ -64,6 +64,7 @@ MAP = pa.schema(
         ("several", pa.uint8()),
         ("level", pa.uint8()),
         ("provisional", pa.uint8()),
+        ("proved", pa.uint8()),
     ]
 )
 INTERVALS = pa.schema(
@@ -76,6 +77,7 @@ INTERVALS = pa.schema(
         ("customer_key", KEY),
         ("level", pa.uint8()),
         ("provisional", pa.uint8()),
+        ("proved", pa.uint8()),
     ]
 )
 CUSTOMERS = pa.schema(
