@@ -7,12 +7,13 @@ Nothing here is ever logged or passed to the engine; the engine gets digests of 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import os
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,76 @@ def read_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyrin
     if keyring.format != FORMAT:
         raise KeyringError(f"secrets in {source} have format {keyring.format}, this version knows {FORMAT}: update")
     return keyring
+
+
+def add_personal_key(path: Path, now_ms: int, environ: Mapping[str, str] | None = None) -> Keyring:
+    """Put a fresh personal key in front of the others in the file, and return the new secrets.
+
+    Raises KeyringError where keys rotate already, or the file cannot be changed.
+    """
+
+    def add(keyring: Keyring) -> list[PersonalKey]:
+        newest = keyring.personal_keys[0]
+        if len(keyring.personal_keys) > 1:
+            raise KeyringError(f"personal keys rotate already, to {newest.id}: `tagstitch key finish-rotation` first")
+        made = make_personal_key(now_ms)
+        while made.id == newest.id:
+            made = make_personal_key(now_ms)
+        return [made, newest]
+
+    return _change_personal_keys(path, add, environ)
+
+
+def drop_personal_keys(path: Path, newest_id: str, environ: Mapping[str, str] | None = None) -> Keyring:
+    """Take every personal key but this one, the newest, out of the file, and return the new secrets.
+
+    Raises KeyringError where another one is the newest by now, or the file cannot be changed.
+    """
+
+    def drop(keyring: Keyring) -> list[PersonalKey]:
+        if keyring.personal_keys[0].id != newest_id:
+            raise KeyringError("the personal keys were changed meanwhile: look with `tagstitch key rotation`")
+        return keyring.personal_keys[:1]
+
+    return _change_personal_keys(path, drop, environ)
+
+
+def _change_personal_keys(
+    path: Path, change: Callable[[Keyring], list[PersonalKey]], environ: Mapping[str, str] | None
+) -> Keyring:
+    """Write the file anew with other personal keys: whole or not at all, for the same owner, one changer at a time.
+
+    What else stands in the file stays, also what this version does not know.
+    """
+    environ = os.environ if environ is None else environ
+    if environ.get(ENVIRONMENT_NAME):
+        raise KeyringError(
+            f"the secrets are in {ENVIRONMENT_NAME}, which a command cannot change: put them into a file, name it with "
+            "`--set secrets_file=FILE`, change that, and bring its text back"
+        )
+    path = path.resolve()  # a link stays one
+    folder = os.open(path.parent, os.O_RDONLY)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        keys = change(read_keyring(path, environ))
+        document = msgspec.json.decode(path.read_bytes())
+        document["personal_keys"] = msgspec.to_builtins(keys)
+        owner = path.stat()
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # root rotates, the roles go on reading
+            file.write(msgspec.json.format(msgspec.json.encode(document), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        os.fsync(folder)
+    except OSError as error:
+        raise KeyringError(f"secrets {path} cannot be changed: {error.strerror or error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(folder)
+    return read_keyring(path, environ)
 
 
 def open_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyring:

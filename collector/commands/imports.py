@@ -13,14 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
-from collector.errors import ConfigError, StoreError
+from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running, read_site_book
+from collector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collector.config import Settings
     from collector.importing.events import Preview
     from collector.importing.state import ImportState
-    from collector.sites.book import SiteBook
 
 SOME_REFUSED = 3
 
@@ -83,7 +81,7 @@ def import_events(
     if len(delimiter) > 1:
         raise ConfigError("--delimiter", "command line", "must be one character")
     fields = _read_mapping(mapping or [])
-    book = _read_book(read)
+    book = read_site_book(read)
     console = Console(highlight=False, soft_wrap=True)
     some_refused = False
     for path in files:
@@ -113,19 +111,6 @@ def _read_mapping(items: Iterable[str]) -> dict[str, str]:
             raise ConfigError("--map", "command line", f"{item!r} must be COLUMN=FIELD, such as total=properties.price")
         found[column] = field
     return found
-
-
-def _read_book(read: Settings) -> SiteBook:
-    """Return the sites as the store has them, or where it is away as the last copy has them."""
-    from collector.sites.poll import read_copy
-    from collector.sites.rows import read_book
-    from collector.store.client import open_client
-
-    try:
-        with open_client(read.config, open_secrets(read), "writer") as client:
-            return read_book(client, time.time_ns() // 1_000_000)
-    except StoreError:
-        return read_copy(read.config.data_path)
 
 
 def _show_preview(console: Console, path: Path, found: Preview) -> None:

@@ -21,11 +21,12 @@ from collector.commands.options import (
     open_writer,
     read_running,
 )
+from collector.commands.personal_keys import finish_rotation, rotate_personal, show_rotation
 from collector.sites import keys as api_keys
 from collector.sites import rows as site_rows
 from collector.sites.book import DEFAULT_SPACE
 
-key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, and for signing identifies.")
+key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, for signing identifies, and behind pseudonyms.")
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, as `tagstitch key list` shows it.")]
 IDENTIFY_SCOPE = "identify"
@@ -159,6 +160,11 @@ def rotate_key(
             return
         rotated, text = api_keys.rotate_key(client, keyring, key, now_ms=_now_ms(), grace_ms=int(grace * 3_600_000))
     _print_secret(f"key {rotated.key_id}", text)
+
+
+key_app.command("rotate-personal")(rotate_personal)
+key_app.command("rotation")(show_rotation)
+key_app.command("finish-rotation")(finish_rotation)
 
 
 def _print_secret(what: str, secret: str) -> None:

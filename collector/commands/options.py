@@ -6,15 +6,17 @@ A command that talks to a running instance finds its ports in the data folder.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from collector.config import Settings, load_settings
-from collector.errors import ConfigError
+from collector.errors import ConfigError, StoreError
 from collector.instance import follow_running
 from collector.keyring import Keyring, read_keyring
+from collector.sites.book import SiteBook
 from collector.store.client import StoreClient, open_client
 
 DataOption = Annotated[
@@ -54,6 +56,18 @@ def read_running(data: str | None, config: Path | None, settings: list[str] | No
 def open_secrets(settings: Settings) -> Keyring:
     """Read the instance's secrets. Raises KeyringError that says how to make them."""
     return read_keyring(settings.config.secrets_path)
+
+
+def read_site_book(settings: Settings) -> SiteBook:
+    """Return the sites as the store has them, or where it is away as the last copy has them."""
+    from collector.sites.poll import read_copy  # late: few commands need it
+    from collector.sites.rows import read_book
+
+    try:
+        with open_writer(settings) as client:
+            return read_book(client, time.time_ns() // 1_000_000)
+    except StoreError:
+        return read_copy(settings.config.data_path)
 
 
 def open_writer(settings: Settings) -> StoreClient:

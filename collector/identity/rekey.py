@@ -17,14 +17,11 @@ from collector.sites.book import IdentifierKind
 
 REKEY = "rekey"
 EDGE = "edge"
-OPERATOR = "operator"
 LEVEL = 4
 PROOF = "server"
 
 
-def make_rekey(
-    kind: IdentifierKind, earlier: tuple[str, str], newest: tuple[str, str], *, at_ms: int, source: str = EDGE
-) -> EvidenceRow:
+def make_rekey(kind: IdentifierKind, earlier: tuple[str, str], newest: tuple[str, str], *, at_ms: int) -> EvidenceRow:
     """Return the evidence. `earlier`, `newest`: the value as stored and its own person id. `at_ms`: of the new key."""
     return EvidenceRow(
         evidence_id=_make_id(earlier[1], newest[1]),
@@ -37,7 +34,7 @@ def make_rekey(
         b_value=newest[0],
         b_key=newest[1],
         b_unique=int(kind.unique),
-        source=source,
+        source=EDGE,
         proof=PROOF,
         time_ms=at_ms,
     )
