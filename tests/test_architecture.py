@@ -42,7 +42,10 @@ LAYERS = (
         "collector.spool",
         "collector.store",
     ),
-    ("collector.accept", "collector.identity.stitch", "collector.sites.poll", "collector.load", "collector.country"),
+    (
+        *("collector.accept", "collector.identity.stitch", "collector.identity.rebuild", "collector.sites.poll"),
+        *("collector.load", "collector.country"),
+    ),
     (
         "collector.accept.pipeline",
         "collector.accept.kept_bodies",

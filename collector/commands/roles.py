@@ -134,7 +134,7 @@ def stitch(
     if not rebuild:
         play_stitch(read.config)
         return
-    from collector.identity.stitch import rebuild as rebuild_map
+    from collector.identity.rebuild import rebuild as rebuild_map
 
     done = rebuild_map(read.config, start_role("stitch", read.config), dry_run=dry_run)
     differ = "would change" if dry_run else "changed"

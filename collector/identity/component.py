@@ -21,8 +21,7 @@ from collector.identity.guards import find_fused, names_nobody
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
 
-KEYS_PER_QUESTION = 250  # they are bound in the address of the question, 45 bytes each
-ALARM_ROWS = 200_000
+KEYS_PER_QUESTION = 2_500  # 39 bytes each; a server takes 128 KiB in one field of a form
 
 _SELECT = """
     SELECT
@@ -36,48 +35,37 @@ _SELECT = """
 """
 """Evidence that resolve looks at. The rest are hints, and are never read."""
 
-# Two halves, because each finds its rows by an index; one with OR would read the whole space.
+# Two halves, because each finds its rows by an order of its own; one with OR would read the whole space.
+_BACK = "SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}"
 _AROUND = (
     f"{_SELECT} AND evidence.a_key IN {{keys:Array(UUID)}}"
-    f" UNION ALL {_SELECT} AND evidence.b_key IN {{keys:Array(UUID)}}"
+    f" UNION ALL {_SELECT} AND evidence.a_key IN ({_BACK}) AND evidence.b_key IN {{keys:Array(UUID)}}"
 )
-_TOUCHED = """
-    SELECT space_id, groupUniqArrayArray([toString(a_key), toString(b_key)]) AS keys
-    FROM identity_evidence
-    WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
-        AND (level >= 2 OR kind = 'reset' OR op < 0)
-    GROUP BY space_id
-"""
-_SIZE = "SELECT count() AS rows FROM identity_evidence WHERE space_id = {space:String}"
-_COUNT = """
+_COUNT = f"""
     SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors
     FROM
     (
         SELECT b_key, a_key, any(b_kind) AS named
         FROM identity_evidence
-        WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}
+        WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
             AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
         GROUP BY b_key, a_key, evidence_id
         HAVING min(op) > 0
     )
     GROUP BY key, named
-    HAVING visitors > {least:UInt32}
-"""
+    HAVING visitors > {{least:UInt32}}
+"""  # noqa: S608  our own words
 
 _decode = msgspec.json.Decoder(Evidence, strict=False).decode
 
 
 @dataclass(slots=True)
 class Component:
-    """The evidence around touched keys. `keys`: those for which it is complete; `fused`: those not walked through.
-
-    `is_whole`: it is all evidence of the space.
-    """
+    """The evidence around touched keys. `keys`: those for which it is complete; `fused`: those not walked through."""
 
     rows: list[Evidence] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     fused: set[str] = field(default_factory=set)
-    is_whole: bool = False
 
 
 def read_component(client: StoreClient, space_id: str, touched: Iterable[str], policy: Policy) -> Component:
@@ -87,7 +75,7 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
     frontier = set(touched)
     while frontier:
         component.keys |= frontier
-        component.fused |= _ask_fused(client, space_id, frontier, policy)
+        component.fused |= ask_fused(client, space_id, frontier, policy)
         for row in _ask_rows(client, space_id, frontier - component.fused):
             rows[(row.evidence_id, row.op, row.received_at_ms)] = row
         joins = [
@@ -108,34 +96,7 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
     return component
 
 
-def find_touched(client: StoreClient, host: str, first: int, last: int) -> dict[str, set[str]]:
-    """Return the keys that the evidence of a host's batches names, by space. `first`, `last`: both included."""
-    rows = client.query_rows(_TOUCHED, {"host": host, "first": first, "last": last})
-    return {row["space_id"]: set(row["keys"]) for row in rows}
-
-
-def read_whole(client: StoreClient, space_id: str, touched: Iterable[str], *, max_rows: int) -> Component | None:
-    """Read a space as one component: faster than walking, where very many keys are touched. None beyond `max_rows`."""
-    if client.query_rows(_SIZE, {"space": space_id})[0]["rows"] > max_rows:
-        return None
-    rows = read_all(client, space_id)
-    keys = {row.a_key for row in rows} | {row.b_key for row in rows} | set(touched)
-    return Component(rows, keys, is_whole=True)
-
-
-def read_all(client: StoreClient, space_id: str) -> list[Evidence]:
-    """Read all evidence of a space that may join, part or be taken back. About 1 kB of memory a row."""
-    return _read(client, _SELECT, {"space": space_id})
-
-
-def _ask_rows(client: StoreClient, space_id: str, keys: Iterable[str]) -> list[Evidence]:
-    found = []
-    for part in _cut(keys):
-        found += _read(client, _AROUND, {"space": space_id, "keys": part})
-    return found
-
-
-def _ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:
+def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:
     """Return those of the keys that too many visitors were seen with, without reading those visitors.
 
     Counts as `guards.find_fused` does; a visitor with too many customers is found there, in its own rows.
@@ -147,6 +108,13 @@ def _ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: 
             if row["visitors"] > policy.count_visitors_allowed(row["named"]):
                 fused.add(str(row["key"]))
     return fused
+
+
+def _ask_rows(client: StoreClient, space_id: str, keys: Iterable[str]) -> list[Evidence]:
+    found = []
+    for part in _cut(keys):
+        found += _read(client, _AROUND, {"space": space_id, "keys": part})
+    return found
 
 
 def _read(client: StoreClient, sql: str, params: dict[str, Any]) -> list[Evidence]:

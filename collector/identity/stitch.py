@@ -22,32 +22,20 @@ from dataclasses import dataclass, field
 from collector.config import Config
 from collector.errors import StoreError
 from collector.identity.blocks import read_blocked
-from collector.identity.component import ALARM_ROWS, Component, find_touched, read_all, read_component, read_whole
+from collector.identity.component_columns import count_rows, find_touched
+from collector.identity.map_step import MapStep
 from collector.identity.policy import Policy, make_policy
-from collector.identity.resolve import Resolution, resolve
-from collector.identity.standing import (
-    Change,
-    Standing,
-    compare,
-    find_dependents,
-    index,
-    read_all_standing,
-    read_standing,
-    write_all_again,
-    write_change,
-    write_logs,
-)
 from collector.keyring import Keyring
 from collector.logs import get_logger
-from collector.sites.book import DEFAULT_SPACE, Site
+from collector.sites.book import Site
 from collector.sites.rows import read_sites
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
 from collector.store.writer import insert_rows
 
-KEYS_PER_ROUND = 1_000
-WALK_KEYS = 5_000  # beyond, after a long absence, the whole space is read at once
-WHOLE_SPACE_ROWS = 1_000_000
+KEYS_PER_ROUND = 20_000
+WALK_KEYS = 60_000  # beyond, after a long absence, the whole space is read at once
+WHOLE_SPACE_ROWS = 20_000_000
 IDLE_PROGRESS_S = 5.0
 RELOAD_SHARE = 0.1
 MOST_RELOAD_PAUSE_S = 1.0
@@ -66,16 +54,6 @@ class Position:
     def version(self) -> int:
         """The place in the list's history: grows with each batch."""
         return sum(self.hosts.values())
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild found: pieces of evidence and map rows, and how many rows differed from what stood."""
-
-    evidence: int
-    map_rows: int
-    differences: int
-    version: int
 
 
 class Stitcher:
@@ -101,7 +79,7 @@ class Stitcher:
         self._written_at_s = 0.0
         self._sites: dict[str, list[Site]] = {}
         self._sites_at_s: float | None = None
-        self._again: defaultdict[str, set[str]] = defaultdict(set)
+        self._again: defaultdict[str, set[bytes]] = defaultdict(set)
         self._gaps: set[tuple[str, int]] = set()
         self._reload_share = reload_share
         self._reload_at_s = 0.0  # not before
@@ -192,9 +170,9 @@ class Stitcher:
             self._gaps.add((host, seq))
             get_logger().warning("a batch is missing in the list, stitch waits for it", host=host, seq=seq)
 
-    def _find_touched(self, done: Position, position: Position) -> defaultdict[str, set[str]]:
+    def _find_touched(self, done: Position, position: Position) -> defaultdict[str, set[bytes]]:
         """Return the keys that the new batches' evidence names, by space."""
-        touched: defaultdict[str, set[str]] = defaultdict(set)
+        touched: defaultdict[str, set[bytes]] = defaultdict(set)
         for host, last in position.hosts.items():
             first = done.hosts.get(host, 0) + 1
             if first > last:
@@ -203,29 +181,20 @@ class Stitcher:
                 touched[space_id] |= keys
         return touched
 
-    def _work(self, touched: dict[str, set[str]], position: Position, batches: int) -> None:
+    def _work(self, touched: dict[str, set[bytes]], position: Position, batches: int) -> None:
         """Resolve what is touched, and write what differs."""
-        resolved: list[tuple[str, Resolution]] = []
+        step = MapStep(self._client, position.version, is_again=batches != 1 or bool(self._again))
         for space_id, keys in sorted(touched.items()):
             policy = self.read_policy(space_id)
+            if len(keys) > WALK_KEYS and count_rows(self._client, space_id) <= WHOLE_SPACE_ROWS:
+                step.bring_all(space_id, policy, self._before_write)
+                continue
             left = set(keys)
             while left:
-                component = self._read_many(space_id, left) if len(left) > WALK_KEYS else None
-                component = component or self._read(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy)
-                left -= component.keys
-                resolution = resolve(component.rows, policy, component.fused)
-                wanted, found = index(resolution), self._read_standing(space_id, component)
-                change = compare(wanted, found)
-                are_other_intervals = bool(change.intervals or change.intervals_gone)
-                self._is_stale |= are_other_intervals or bool(change.map_rows or change.map_gone)
-                self._are_intervals_stale |= are_other_intervals
-                if batches != 1 or self._again:
-                    change = write_all_again(wanted, found, component.keys)
-                self._before_write()
-                write_change(self._client, space_id, change, position.version)
-                resolved.append((space_id, resolution))
-        for space_id, resolution in resolved:
-            write_logs(self._client, space_id, resolution, position.version)
+                left -= step.bring(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy, self._before_write)
+        step.log()
+        self._is_stale |= step.is_map_changed
+        self._are_intervals_stale |= step.are_intervals_changed
 
     def _make_visible(self) -> None:
         """Load the map into its dictionaries where it has changed, at once or when that has its share of the time."""
@@ -237,40 +206,6 @@ class Stitcher:
         ended_s = self._now_s()
         pause_s = (ended_s - began_s) * (1 / self._reload_share - 1)
         self._reload_at_s = ended_s + min(pause_s, MOST_RELOAD_PAUSE_S)
-
-    def _read_many(self, space_id: str, touched: set[str]) -> Component | None:
-        return read_whole(self._client, space_id, touched, max_rows=WHOLE_SPACE_ROWS)
-
-    def _read_standing(self, space_id: str, component: Component) -> Standing:
-        if component.is_whole:
-            return read_all_standing(self._client, space_id)
-        return read_standing(self._client, space_id, component.keys)
-
-    def _read(self, space_id: str, touched: set[str], policy: Policy) -> Component:
-        """Read the components of touched keys; of a key newly fused or blocked, all those that hung on it too."""
-        seen: set[str] = set()
-        while True:
-            component = read_component(self._client, space_id, touched, policy)
-            taken_out = ((component.fused | policy.blocked_keys) & component.keys) - seen
-            if not taken_out:
-                break
-            seen |= taken_out
-            stood = read_standing(self._client, space_id, taken_out).map_rows
-            if not stood:
-                break
-            people = {row.person_id for row in stood.values()} | set(stood)
-            hung = {row.b_key for row in component.rows if row.a_key in stood and row.is_join}
-            touched = touched | people | hung | find_dependents(self._client, space_id, people)
-            get_logger().warning(
-                "identifiers were taken out: shared by too many, or blocked", space=space_id, count=len(stood)
-            )
-        if len(component.rows) > ALARM_ROWS:
-            get_logger().warning(
-                "one component has very much evidence, stitch is slow: look for a shared value in v_identity_evidence",
-                space=space_id,
-                evidence=len(component.rows),
-            )
-        return component
 
 
 def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
@@ -300,34 +235,6 @@ def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
                 stitcher.write_progress()
             except StoreError:
                 get_logger().info("progress is not written, the next start looks at some batches again")
-
-
-def rebuild(config: Config, keyring: Keyring, *, dry_run: bool = False) -> Rebuilt:
-    """Resolve all evidence anew and write what differs from the map; with `dry_run` only count it.
-
-    The difference from what stitch made step by step is nothing, unless kinds or settings have changed since. Needs
-    memory for one space's evidence, about 1 kB a row. Raises StoreError.
-    """
-    evidence, map_rows, differences = 0, 0, 0
-    with open_client(config, keyring, "writer") as client:
-        stitcher = Stitcher(client, config)
-        position = read_progress(client)
-        spaces = client.query_rows(
-            "SELECT DISTINCT space_id FROM identity_evidence UNION DISTINCT SELECT DISTINCT space_id FROM identity_map"
-        )
-        for space_id in sorted(row["space_id"] for row in spaces) or [DEFAULT_SPACE]:
-            rows = read_all(client, space_id)
-            resolution = resolve(rows, stitcher.read_policy(space_id))
-            change: Change = compare(index(resolution), read_all_standing(client, space_id))
-            if change.size and not dry_run:
-                write_change(client, space_id, change, position.version)
-                write_logs(client, space_id, resolution, position.version)
-            evidence += len(rows)
-            map_rows += len(resolution.map_rows)
-            differences += change.size
-        if differences and not dry_run:
-            reload_dictionaries(client)
-    return Rebuilt(evidence, map_rows, differences, position.version)
 
 
 def read_progress(client: StoreClient) -> Position:

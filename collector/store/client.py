@@ -210,19 +210,28 @@ class StoreClient:
         return Stream(source, self._errors, chunk_bytes)
 
     def read_columns(
-        self, sql: str, params: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        params: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        tell: Callable[[int], None] = lambda _: None,
     ) -> pa.Table:
         """Return all rows of a question as an Arrow table: for many rows, none of which becomes an object.
 
         UUIDs are `binary(16)` in the order of their text, low-cardinality texts are dictionaries, the same for all
-        chunks. Holds what it returns, and little more.
+        chunks. Holds what it returns, and little more. `tell` hears how many rows came, block by block.
         """
         import pyarrow as pa
 
         values = {**ARROW_SETTINGS, **(settings or {})}
         with self.stream(sql, params, "ArrowStream", values, chunk_bytes=COLUMN_CHUNK_BYTES) as stream:
             file = pa.PythonFile(io.BufferedReader(_Pieces(stream), COLUMN_CHUNK_BYTES), mode="r")
-            table = pa.ipc.open_stream(file).read_all()
+            reader = pa.ipc.open_stream(file)
+            batches = []
+            for batch in reader:
+                batches.append(batch)
+                tell(batch.num_rows)
+        table = pa.Table.from_batches(batches, reader.schema)
         columns = [
             pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
             if isinstance(column.type, pa.BaseExtensionType)

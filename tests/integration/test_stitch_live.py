@@ -17,12 +17,13 @@ from collector.event import EvidenceRow, LandingRow
 from collector.identity import stitch as stitch_module
 from collector.identity.component import read_component
 from collector.identity.evidence import Evidence
+from collector.identity.rebuild import rebuild
 from collector.identity.resolve import resolve
 from collector.identity.standing import FOR_EVER_MS, compare, index, read_all_standing
-from collector.identity.stitch import Stitcher, read_progress, rebuild, run_stitch
+from collector.identity.stitch import Stitcher, read_progress, run_stitch
 from collector.sites.book import Site
 from collector.sites.rows import add_site
-from collector.store.client import open_client
+from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
 from tests.identity.story import (
     KINDS,
@@ -357,7 +358,7 @@ def test_a_stitcher_killed_anywhere_is_carried_on(loaded: Loaded, seed: int, mon
             return call
 
         with monkeypatch.context() as patch:
-            patch.setattr("collector.identity.standing.insert_rows", dies(stitch_module.insert_rows))
+            patch.setattr(StoreClient, "insert_columns", dies(StoreClient.insert_columns))
             patch.setattr("collector.identity.stitch.insert_rows", dies(stitch_module.insert_rows))
             patch.setattr("collector.identity.stitch.reload_dictionaries", dies(reload_dictionaries))
             stitcher = Stitcher(loaded.store.writer, loaded.store.config)

@@ -64,7 +64,10 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     statements = render_all(CLUSTER)
     made = {m[1] for s in statements if (m := re.match(r"CREATE TABLE IF NOT EXISTS tagstitch\.(\w+)", s))}
     local = {name for name in made if name.endswith("_local")}
-    names = ("landing", "events", "identity_evidence", "sessions", "rejected_events", "identifier_vault")
+    names = (
+        *("landing", "events", "identity_evidence", "identity_pairs"),
+        *("sessions", "rejected_events", "identifier_vault"),
+    )
     assert local == {f"{name}_local" for name in names}
     for name in local:
         facade = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS tagstitch.{name[:-6]} "))
@@ -143,6 +146,7 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
     assert list_views(EMBEDDED) == {
         "landing_to_events",
         "landing_to_identity_evidence",
+        "evidence_to_identity_pairs",
         "landing_to_rejected_events",
         "landing_to_identifier_vault",
         "events_to_sessions",

@@ -38,12 +38,12 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one evidence the one with the higher value stays: what was received first',
-    INDEX b_key_index b_key TYPE bloom_filter(0.01) GRANULARITY 1,
-    INDEX batch_index batch_seq TYPE minmax GRANULARITY 1
+    INDEX batch_index batch_seq TYPE minmax GRANULARITY 8
 )
 ENGINE = @engine(identity_evidence, ReplacingMergeTree, precedence)
+PRIMARY KEY (space_id, a_key)
 ORDER BY (space_id, a_key, b_key, evidence_id, op)
-SETTINGS @deduplication, index_granularity = 1024, default_compression_codec = 'ZSTD(1)'
+SETTINGS @deduplication, index_granularity = 128, default_compression_codec = 'ZSTD(1)'
 COMMENT 'Every observation that two identifiers belong together; append-only, retractions included';
 
 @facade(identity_evidence, cityHash64(a_key));
@@ -82,6 +82,25 @@ SELECT
     batch_seq
 FROM @local(landing)
 ARRAY JOIN evidence AS item;
+
+CREATE TABLE IF NOT EXISTS @local(identity_pairs) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    b_key UUID COMMENT 'Own person id of the second identifier',
+    a_key UUID COMMENT 'Own person id of the first identifier'
+)
+ENGINE = @engine(identity_pairs, ReplacingMergeTree)
+PRIMARY KEY (space_id, b_key)
+ORDER BY (space_id, b_key, a_key)
+SETTINGS @deduplication, index_granularity = 128, default_compression_codec = 'ZSTD(1)'
+COMMENT 'Which identifiers evidence names together, by the second one: the way back, for stitch';
+
+@facade(identity_pairs, cityHash64(b_key));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS @local(evidence_to_identity_pairs) @on_cluster TO @local(identity_pairs) AS
+SELECT space_id, b_key, a_key
+FROM @local(identity_evidence)
+WHERE level >= 2 OR kind = 'reset' OR op < 0;
 
 CREATE TABLE IF NOT EXISTS @name(batches) @on_cluster
 (

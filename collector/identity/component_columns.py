@@ -1,0 +1,224 @@
+"""Components as columns: what `component` reads for a person, for the thousands of keys that a step of stitch touches.
+
+From the touched keys outwards, round by round: the way there by the first identifier in `identity_evidence`, the way
+back by the second one in `identity_pairs`. Each identifier's evidence is read once. Imports pyarrow: only stitch and
+rebuild may import this module, and late.
+
+Invariant: as for `component`. What `resolve` makes of the rows that are returned, with the fused keys named here, is
+what it would make of all evidence of the space, for every key in `keys`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.event import NIL_ID
+from collector.identity.columns import EVIDENCE, KEY, to_bytes
+from collector.identity.component import ask_fused
+from collector.identity.evidence import LINKED, RESET
+from collector.identity.guards import find_fused
+from collector.identity.identifiers import VISITOR_KIND, is_blocked
+from collector.identity.policy import Policy
+from collector.store.client import StoreClient
+
+KEYS_PER_FIELD = 2_500
+"""39 bytes each, and a server takes 128 KiB in one field of a form."""
+FIELDS = 8
+"""The embedded engine takes a form of 1 MiB."""
+
+_NIL = to_bytes(NIL_ID)
+FIELDS_OF_KEYS = "arrayConcat(" + ", ".join(f"{{keys{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
+"""What a question has for the keys that `cut_keys` gives it."""
+# The table's columns are named with the table, because a bare name would mean what the question makes of the column.
+_SELECT = """
+    WITH
+        toUUIDOrZero(evidence.evidence_id) AS id, toString(id) = evidence.evidence_id AS is_id,
+        toUUIDOrZero(evidence.a_value) AS a_id, toUUIDOrZero(evidence.b_value) AS b_id,
+        (toUUID('ffffffff-ffff-ffff-ffff-ffffffffffff'), toUUID('00000000-0000-0000-0000-000000000000')) AS nobodies
+    SELECT
+        if(is_id, id, reinterpretAsUUID(MD5(evidence.evidence_id))) AS evidence_id,
+        if(is_id, NULL, evidence.evidence_id) AS evidence_text,
+        kind, level, a_kind,
+        if(a_kind = 'visitor' AND toString(a_id) = evidence.a_value AND a_id NOT IN nobodies
+            AND evidence.a_value NOT IN {blocked:Array(String)}, NULL, evidence.a_value) AS a_value,
+        a_key, b_kind,
+        if(b_kind = 'visitor' AND toString(b_id) = evidence.b_value AND b_id NOT IN nobodies
+            AND evidence.b_value NOT IN {blocked:Array(String)}, NULL, evidence.b_value) AS b_value,
+        b_key, proof, toUnixTimestamp64Milli(time) AS time_ms, session_id,
+        toUnixTimestamp64Milli(session_started) AS session_started_ms, event_id, token_id, human, site_id, op
+    FROM identity_evidence AS evidence
+    WHERE space_id = {space:String} AND (evidence.level >= 2 OR evidence.kind = 'reset' OR evidence.op < 0)
+"""
+"""Evidence that resolve looks at, as `columns.EVIDENCE` has it."""
+_THERE = f"{_SELECT} AND evidence.a_key IN {FIELDS_OF_KEYS}"
+_BACK = f"""
+    SELECT b_key, a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
+    LIMIT {{most:UInt32}} BY b_key
+"""  # noqa: S608  our own words
+_TOUCHED = """
+    SELECT DISTINCT space_id, a_key, b_key
+    FROM identity_evidence
+    WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
+        AND (level >= 2 OR kind = 'reset' OR op < 0)
+"""
+
+
+class _Join(NamedTuple):
+    """As much of a piece of evidence as `find_fused` looks at, the visitor first."""
+
+    a_kind: str
+    a_key: bytes
+    b_kind: str
+    b_key: bytes
+
+
+@dataclass(slots=True)
+class ComponentColumns:
+    """The evidence around touched keys, as `columns.EVIDENCE` has it. `keys`: those for which it is complete;
+    `fused`: those not walked through."""
+
+    rows: pa.Table
+    keys: set[bytes]
+    fused: set[bytes]
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One walk. `read`: identifiers whose evidence in which they come first was read."""
+
+    client: StoreClient
+    space_id: str
+    policy: Policy
+    blocked: frozenset[bytes] = frozenset()
+    keys: set[bytes] = field(default_factory=set)
+    fused: set[bytes] = field(default_factory=set)
+    read: set[bytes] = field(default_factory=set)
+    parts: list[pa.Table] = field(default_factory=list)
+    joins: list[_Join] = field(default_factory=list)
+    _verdicts: dict[str, bool] = field(default_factory=dict)
+
+    def go(self, touched: Iterable[bytes]) -> ComponentColumns:
+        """Walk from the touched keys to the ends of their components."""
+        frontier = set(touched)
+        while frontier:
+            self.keys |= frontier
+            behind = self._look_back(frontier)
+            self._look_ahead(((frontier - self.fused) | behind) - self.read)
+            self.fused |= cast("set[bytes]", find_fused(cast("Any", self.joins), self.policy))
+            ends: set[bytes] = set()
+            for join in self.joins:
+                if join.a_key in self.fused or join.b_key in self.fused:
+                    continue
+                if join.a_key in self.keys or join.b_key in self.keys:
+                    ends |= {join.a_key, join.b_key}
+            frontier = ends - self.keys
+        rows = pa.concat_tables(self.parts).unify_dictionaries() if self.parts else EVIDENCE.empty_table()
+        inside = pa.array(sorted(self.keys - self.fused), KEY)
+        touches = pc.or_(pc.is_in(rows["a_key"], value_set=inside), pc.is_in(rows["b_key"], value_set=inside))
+        return ComponentColumns(rows.filter(touches), self.keys, self.fused)
+
+    def _look_back(self, keys: set[bytes]) -> set[bytes]:
+        """Return who names these keys second; note which of the keys are fused without reading all those."""
+        least = min([self.policy.max_visitors, *(kind.max_visitors for kind in self.policy.kinds)])
+        pairs = _read_parts(self.client, _BACK, keys, {"space": self.space_id, "most": least + 1})
+        counts = pc.value_counts(pairs["b_key"])
+        many = [item["values"] for item in counts.filter(pc.greater(counts.field("counts"), least)).to_pylist()]
+        if many:
+            shared = {
+                to_bytes(key) for key in ask_fused(self.client, self.space_id, map(to_key_text, many), self.policy)
+            }
+            self.fused |= shared
+            rest = set(many) - shared
+            whole = {"space": self.space_id, "most": 4_294_967_295}
+            pairs = pa.concat_tables([pairs, _read_parts(self.client, _BACK, rest, whole)])
+        return {
+            a_key
+            for a_key, b_key in zip(pairs["a_key"].to_pylist(), pairs["b_key"].to_pylist(), strict=True)
+            if b_key not in self.fused
+        }
+
+    def _look_ahead(self, keys: set[bytes]) -> None:
+        """Read the evidence in which these keys come first."""
+        self.read |= keys
+        params = {"space": self.space_id, "blocked": sorted(self.policy.blocked)}
+        rows = _read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
+        self.parts.append(rows)
+        names = ("evidence_id", "kind", "level", "a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key", "op")
+        cells = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+        taken_back = {row[0] for row in cells if row[-1] < 0}
+        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, _ in cells:
+            if level < LINKED or kind == RESET or id_ in taken_back:
+                continue
+            if self._names_nobody(a_key, a_value) or self._names_nobody(b_key, b_value):
+                continue
+            if b_kind == VISITOR_KIND and a_kind != VISITOR_KIND:
+                self.joins.append(_Join(b_kind, b_key, a_kind, a_key))
+            else:
+                self.joins.append(_Join(a_kind, a_key, b_kind, b_key))
+
+    def _names_nobody(self, key: bytes, value: str | None) -> bool:
+        """As `guards.names_nobody`, for values that may be left out because they are ordinary."""
+        if key == _NIL or key in self.blocked:
+            return True
+        if value is None:
+            return False
+        verdict = self._verdicts.get(value)
+        if verdict is None:
+            verdict = self._verdicts[value] = value in self.policy.blocked or is_blocked(value)
+        return verdict
+
+
+def read_around(client: StoreClient, space_id: str, touched: Iterable[bytes], policy: Policy) -> ComponentColumns:
+    """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
+    return _Walk(client, space_id, policy, frozenset(map(to_bytes, policy.blocked_keys))).go(touched)
+
+
+def read_all(
+    client: StoreClient, space_id: str, policy: Policy, tell: Callable[[int], None] = lambda _: None
+) -> pa.Table:
+    """Read all evidence of a space that may join, part or be taken back. `tell` hears how many rows came."""
+    params = {"space": space_id, "blocked": sorted(policy.blocked)}
+    rows = client.read_columns(_SELECT, params, tell=tell)
+    return rows.select(EVIDENCE.names).cast(EVIDENCE)
+
+
+def count_rows(client: StoreClient, space_id: str) -> int:
+    """Return how many rows of evidence a space has, hints included."""
+    sql = "SELECT count() AS rows FROM identity_evidence WHERE space_id = {space:String}"
+    return int(client.query_rows(sql, {"space": space_id})[0]["rows"])
+
+
+def find_touched(client: StoreClient, host: str, first: int, last: int) -> dict[str, set[bytes]]:
+    """Return the keys that the evidence of a host's batches names, by space. `first`, `last`: both included."""
+    rows = client.read_columns(_TOUCHED, {"host": host, "first": first, "last": last})
+    touched: dict[str, set[bytes]] = {}
+    for space_id in pc.unique(rows["space_id"]).to_pylist():
+        of_space = rows.filter(pc.equal(rows["space_id"], space_id))
+        touched[space_id] = {*of_space["a_key"].to_pylist(), *of_space["b_key"].to_pylist()}
+    return touched
+
+
+def to_key_text(key: bytes) -> str:
+    """Return the text of a key."""
+    return str(UUID(bytes=key))
+
+
+def cut_keys(keys: Iterable[bytes]) -> Iterator[Mapping[str, Sequence[str]]]:
+    """Yield the keys as parameters `keys0` … of questions that have as many fields, always cut alike."""
+    ordered = [to_key_text(key) for key in sorted(keys)]
+    for start in range(0, len(ordered), KEYS_PER_FIELD * FIELDS):
+        part = ordered[start : start + KEYS_PER_FIELD * FIELDS]
+        yield {f"keys{n}": part[n * KEYS_PER_FIELD : (n + 1) * KEYS_PER_FIELD] for n in range(FIELDS)}
+
+
+def _read_parts(client: StoreClient, sql: str, keys: Iterable[bytes], params: Mapping[str, Any]) -> pa.Table:
+    parts = [client.read_columns(sql, {**params, **part}) for part in cut_keys(keys)]
+    if not parts:
+        parts = [client.read_columns(sql, {**params, **{f"keys{n}": [] for n in range(FIELDS)}})]
+    return pa.concat_tables(parts)

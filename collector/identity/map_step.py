@@ -1,0 +1,136 @@
+"""One step of stitch on the identity tables: what hangs on touched keys is resolved, and what differs is written.
+
+    touched keys ─► components ─► resolve_columns ─► compare with the tables ─► rows that differ
+
+Owns no state between two steps and no rule of identity. All rows of a step have one version, the position in the list
+of batches that it was computed from. May be repeated. Imports pyarrow: only stitch imports this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.identity.columns import ResolutionColumns, make_columns, read_evidence, to_bytes
+from collector.identity.component_columns import ComponentColumns, read_all, read_around, to_key_text
+from collector.identity.policy import Policy
+from collector.identity.resolve import resolve
+from collector.identity.standing import find_dependents
+from collector.identity.standing_columns import (
+    FORMS,
+    GUARD_LOG,
+    INTERVALS_FORM,
+    MAP_FORM,
+    MERGE_LOG,
+    TableChange,
+    compare_table,
+    pick,
+    read_rows,
+    read_table,
+    write_all_again,
+    write_log,
+    write_table,
+)
+from collector.logs import get_logger
+from collector.store.client import StoreClient
+
+ALARM_ROWS = 1_000_000
+"""Evidence behind one round: with far less, a round has a few tens of thousands."""
+
+
+@dataclass(slots=True)
+class MapStep:
+    """The work of one step. `is_again`: write all touched rows, changed or not. The other fields say what it did."""
+
+    client: StoreClient
+    version: int
+    is_again: bool
+    is_map_changed: bool = False
+    are_intervals_changed: bool = False
+    evidence: int = 0
+    written: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+    _entries: list[tuple[str, ResolutionColumns]] = field(default_factory=list)
+
+    def bring(self, space_id: str, touched: set[bytes], policy: Policy, before_write: Callable[[], None]) -> set[bytes]:
+        """Bring all that hangs on the touched keys to what `resolve` says. Returns the keys that are done."""
+        component = self._read(space_id, touched, policy)
+        self._bring_rows(space_id, component.rows, component.keys, component.fused, policy, before_write)
+        return component.keys
+
+    def bring_all(self, space_id: str, policy: Policy, before_write: Callable[[], None]) -> None:
+        """Bring a whole space to what `resolve` says: quicker than a walk from very many keys."""
+        self._bring_rows(space_id, read_all(self.client, space_id, policy), None, set(), policy, before_write)
+
+    def log(self) -> None:
+        """Add to the logs what this step found: after the map, because nobody waits for them."""
+        for space_id, resolution in self._entries:
+            for table, entries in ((GUARD_LOG, resolution.guards), (MERGE_LOG, resolution.merges)):
+                self.written += write_log(self.client, table, space_id, entries, self.version)
+        self._entries = []
+
+    def _bring_rows(
+        self,
+        space_id: str,
+        rows: pa.Table,
+        keys: set[bytes] | None,
+        fused: Iterable[bytes],
+        policy: Policy,
+        before_write: Callable[[], None],
+    ) -> None:
+        """Resolve rows, and write what differs. `keys`: for which they are complete; None: for all of the space."""
+        self.evidence += rows.num_rows
+        resolution = make_columns(resolve(read_evidence(rows), policy, map(to_key_text, fused)))
+        changes: list[TableChange] = []
+        for form in FORMS:
+            wanted = pick(form, resolution)
+            found = (
+                read_table(self.client, form, space_id)
+                if keys is None
+                else read_rows(self.client, form, space_id, keys)
+            )
+            change = compare_table(form, wanted, found)
+            if change.size:
+                self.are_intervals_changed |= form is INTERVALS_FORM
+                self.is_map_changed |= form in (INTERVALS_FORM, MAP_FORM)
+            if self.is_again:
+                change = write_all_again(change, wanted, set() if keys is None else keys)
+            changes.append(change)
+        before_write()
+        for change in changes:
+            write_table(self.client, space_id, change, self.version)
+            self.written += change.size
+        for item in pc.value_counts(resolution.guards["reason"].cast(pa.string())).to_pylist():
+            self.refusals[item["values"]] = self.refusals.get(item["values"], 0) + item["counts"]
+        self._entries.append((space_id, resolution))
+
+    def _read(self, space_id: str, touched: set[bytes], policy: Policy) -> ComponentColumns:
+        """Read the components of touched keys; of a key newly fused or blocked, all those that hung on it too."""
+        blocked = set(map(to_bytes, policy.blocked_keys))
+        seen: set[bytes] = set()
+        while True:
+            component = read_around(self.client, space_id, touched, policy)
+            taken_out = ((component.fused | blocked) & component.keys) - seen
+            if not taken_out:
+                break
+            seen |= taken_out
+            stood = read_rows(self.client, MAP_FORM, space_id, taken_out)
+            if not stood.num_rows:
+                break
+            people = {*stood["person_id"].to_pylist(), *stood["key"].to_pylist()}
+            hung = component.rows.filter(pc.is_in(component.rows["a_key"], value_set=stood["key"].combine_chunks()))
+            dependents = find_dependents(self.client, space_id, map(to_key_text, people))
+            touched = touched | people | set(hung["b_key"].to_pylist()) | set(map(to_bytes, dependents))
+            get_logger().warning(
+                "identifiers were taken out: shared by too many, or blocked", space=space_id, count=stood.num_rows
+            )
+        if component.rows.num_rows > ALARM_ROWS:
+            get_logger().warning(
+                "one component has very much evidence, stitch is slow: look for a shared value in v_identity_evidence",
+                space=space_id,
+                evidence=component.rows.num_rows,
+            )
+        return component
