@@ -2,7 +2,7 @@
 
 Looked for in every file of the instance's folder (spool, load, rejected, run, the engine's own files), in every column
 of every table, and in what all roles have written to their logs. A word that may be kept is planted beside them: the
-same search finds that one, or the test would prove nothing.
+same search finds that one, or the test would prove nothing. The site has a vault: what is in that is sealed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from instance_process import RunningInstance, start_instance
+from known_sites import wait_for_site
 
 from collector.load.maintenance import set_maintenance
 from collector.store.client import open_client
@@ -185,6 +186,8 @@ def test_no_canary_is_kept_anywhere(tmp_path: Path) -> None:
     environ = {"TAGSTITCH_TRUSTED_PROXIES": "127.0.0.0/8", "TAGSTITCH_LOG_LEVEL": "debug"}
     instance = start_instance(tmp_path / "data", tmp_path / "log", "--demo", environ=environ)
     try:
+        instance.command("site", "add", "demo", "--replace", "--vault")
+        wait_for_site(instance, "demo", lambda site: site.vault)
         set_maintenance(instance.data, True)
         headers = {
             "X-Forwarded-For": f"{HEADER}, {ADDRESS}",
@@ -205,6 +208,7 @@ def test_no_canary_is_kept_anywhere(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert _find(KEPT, spooled), "the spool is not where it was looked for"
+        assert _find('"vault":[', spooled), "the address was not sealed"
         _check(list(_read_files(instance.data)))
 
         set_maintenance(instance.data, False)
@@ -213,6 +217,7 @@ def test_no_canary_is_kept_anywhere(tmp_path: Path) -> None:
         tables = list(_read_tables(instance))
         assert "table events" in _find(KEPT, tables), "the tables are not where they were looked for"
         assert _find("203.0.113.0/24", tables), "the address came in, and was cut"
+        assert dict(tables)["table identifier_vault"], "the e-mail address is not in the vault"
         _check([*tables, *_read_files(instance.data), ("logs", instance.log.encode())])
         assert instance.stop() == 0
         _check([*_read_files(instance.data), ("logs", instance.log.encode())])

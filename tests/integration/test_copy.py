@@ -43,6 +43,7 @@ from tests.running_store import (
     make_id,
     make_refusal,
     make_row,
+    make_vaulted,
     running_store,
 )
 
@@ -93,7 +94,8 @@ def target(target_engine: RunningEngine) -> Iterator[StoreClient]:
 
 
 def load_batch(store: RunningStore, seq: int, *, host: str = HOST) -> None:
-    """Load one batch as the loader does: three visitors in two months, a retry, evidence, a refusal; then list it."""
+    """Load one batch as the loader does: three visitors in two months, a retry, evidence, a refusal, a value
+    of the vault; then list it."""
     rows = []
     for visitor in (1, 2, 3):
         first = make_event(
@@ -108,6 +110,7 @@ def load_batch(store: RunningStore, seq: int, *, host: str = HOST) -> None:
                 events=[first, later, again],
                 evidence=[make_evidence(seq * 10 + visitor, visitor, str(seq))],
                 rejected=[make_refusal(events=seq)],
+                vault=[make_vaulted(visitor, "p1" if seq % 2 else "p2")],
             )
         )
     store.load(*rows, host=host, seq=seq)
@@ -354,6 +357,7 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
     assert [name for name, kind in kinds.items() if kind == "derived"] == ["identity_pairs", "sessions"]
     assert [name for name, kind in kinds.items() if kind == "batched"] == [
         "events",
+        "identifier_vault",
         "identity_evidence",
         "rejected_events",
     ]
