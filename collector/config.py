@@ -130,6 +130,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     settings_interval_s: Annotated[float, Meta(description="How often web asks for changed sites and keys.", gt=0)] = (
         5.0
     )
+    issuer_pause_s: Annotated[
+        float, Meta(description="Least time between two questions to an issuer for a key that a token names.", gt=0)
+    ] = 60.0
     look_back_days: Annotated[
         int, Meta(description="How far back anonymous history goes to the first customer.", ge=0)
     ] = 90

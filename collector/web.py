@@ -57,7 +57,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
     key_poller: KeyPoller | None = None
     try:
         poller = SitePoller(config, keyring)
-        key_poller = KeyPoller(config.data_path / "web", poller.read_book)
+        key_poller = KeyPoller(config.data_path / "web", poller.read_book, pause_s=config.issuer_pause_s)
         edge = Edge(
             config=config,
             keyring=keyring,

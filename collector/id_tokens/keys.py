@@ -30,8 +30,7 @@ FAMILY_BY_ALGORITHM = {
 }
 """The signature algorithms that an issuer may use, and the keys that fit. Secrets and `none` are not among them."""
 
-ASK_AGAIN_MS = 60_000
-"""An issuer that has just been asked has no such key: then a token that names one says nothing."""
+PAUSE_S = 60.0
 WAIT_MS = 3_000
 """How long after the first token by an unknown key the issuer's answer is waited for. Not longer than senders are told
 to wait, so that each is told so once."""
@@ -75,9 +74,13 @@ class KeySet:
 class KeyBook:
     """What a web process knows of all issuers. Sets are replaced by one assignment; reading costs nothing."""
 
-    def __init__(self, sets: Mapping[Source, KeySet] = MappingProxyType({}), *, may_ask: bool = True) -> None:
-        """`may_ask`: somebody polls the issuers, so that a key that is missed may be there soon."""
+    def __init__(
+        self, sets: Mapping[Source, KeySet] = MappingProxyType({}), *, pause_s: float = PAUSE_S, may_ask: bool = True
+    ) -> None:
+        """`pause_s`: an issuer that was asked less than so long ago has no such key. `may_ask`: somebody polls the
+        issuers, so that a key that is missed may be there soon."""
         self.sets = sets
+        self._pause_ms = int(pause_s * 1000)
         self._may_ask = may_ask
         self._wanted: set[Source] = set()
         self._missed: dict[Source, tuple[int, int]] = {}  # when the set was read that lacked a key, when that was seen
@@ -94,7 +97,7 @@ class KeyBook:
         if public is not None:
             return public
         # A set that seems to be of the future was read before the clock was set back: it may be of any age.
-        is_fresh = key_set is not None and 0 <= now_ms - key_set.read_at_ms < ASK_AGAIN_MS
+        is_fresh = key_set is not None and 0 <= now_ms - key_set.read_at_ms < self._pause_ms
         if is_fresh or not self._may_ask:
             return Reason.UNVERIFIED
         self._wanted.add(source)

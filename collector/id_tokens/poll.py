@@ -1,7 +1,8 @@
 """The KeyPoller: keeps the issuers' keys of a web process fresh, and a copy of them on disk.
 
 A thread of its own asks every issuer of every site when it first hears of it, then once an hour, and when a token
-names a key that is not there: at most once a minute for each issuer, so that forged tokens cannot make us ask more.
+names a key that is not there: each issuer once a minute at most (`issuer_pause_s`), so that forged tokens cannot make
+us ask more.
 Where an issuer is away its last keys stay in force, and a process that starts then begins with the copy
 (`web/issuer_keys.json`, shared by the web processes of a host).
 
@@ -20,7 +21,7 @@ import msgspec
 
 from collector import disk
 from collector.errors import IssuerUnavailable
-from collector.id_tokens.keys import ASK_AGAIN_MS, KeyBook, KeySet, Source
+from collector.id_tokens.keys import PAUSE_S, KeyBook, KeySet, Source
 from collector.logs import get_logger
 from collector.sites.book import SiteBook
 
@@ -63,8 +64,10 @@ class KeyPoller:
         site_book: Callable[[], SiteBook],
         now_ms: Callable[[], int] = _read_clock,
         fetch: Callable[[Source, int], KeySet] = _fetch,
+        pause_s: float = PAUSE_S,
     ) -> None:
-        """Read the copy on disk, if there is one. Asks the issuers from `start` on. `folder`: of the web processes."""
+        """Read the copy on disk, if there is one. Asks the issuers from `start` on. `folder`: of the web processes.
+        `pause_s`: least time between two questions to one issuer."""
         self._path = folder / FILE_NAME
         self._site_book = site_book
         self._now_ms = now_ms
@@ -72,7 +75,8 @@ class KeyPoller:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._asked: dict[Source, _Asked] = {}
-        self.keys = KeyBook(self._read_copy())
+        self._pause_ms = int(pause_s * 1000)
+        self.keys = KeyBook(self._read_copy(), pause_s=pause_s)
 
     def start(self) -> None:
         """Begin to poll, in a thread."""
@@ -113,7 +117,7 @@ class KeyPoller:
         asked = self._asked.get(source)
         if asked is None:
             return True
-        pause_ms = REFRESH_MS if asked.answered and not is_wanted else ASK_AGAIN_MS
+        pause_ms = REFRESH_MS if asked.answered and not is_wanted else self._pause_ms
         passed_ms = self._now_ms() - asked.at_ms
         return passed_ms >= pause_ms or passed_ms < 0  # the clock was set back: when that was is not known any more
 

@@ -380,6 +380,13 @@ def test_a_site_without_secret_takes_no_token_of_its_own() -> None:
 # --- anything ------------------------------------------------------------------------------------------------
 
 REFUSALS = (Reason.SIGNATURE, Reason.EXPIRED, Reason.SIZE, Reason.KEYS)
+
+
+def is_believed_by_nobody(answer: Any) -> bool:
+    """Whether a token is refused, or counts for no more than any text: it names a key that nobody has."""
+    return answer in REFUSALS or (isinstance(answer, Vouched) and not answer.is_verified)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -406,7 +413,7 @@ def test_any_parts_are_refused(head: Any, claims: Any, signature: bytes) -> None
     body = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     token = f"{encode(head)}.{encode(body)}.{encode(signature)}"
     assert check(token, keys=KeyBook()) in REFUSALS
-    assert check(token) in REFUSALS
+    assert is_believed_by_nobody(check(token))
 
 
 @settings(max_examples=100, deadline=None)
@@ -433,4 +440,4 @@ def test_one_changed_character_is_noticed(data: st.DataObject) -> None:
     token = data.draw(st.sampled_from([make_token(), make_site_token()]))
     place = data.draw(st.integers(0, len(token) - 1))
     changed = data.draw(st.sampled_from([c for c in string.ascii_letters + "-_.=" if c != token[place]]))
-    assert check(token[:place] + changed + token[place + 1 :]) in REFUSALS
+    assert is_believed_by_nobody(check(token[:place] + changed + token[place + 1 :]))
