@@ -19,7 +19,7 @@ help: ## Say what there is.
 run: $(STAMPS)/run ## Start everything. PORT, ENGINE_PORT and DATA may be given.
 	@exec $(BIN)/tagstitch run --demo --data "$(DATA)" --port $(PORT) --engine-port $(ENGINE_PORT)
 
-test: $(STAMPS)/dev $(STAMPS)/node $(STAMPS)/programs ## Everything but the long forms: linters, types, Python, TypeScript, real engine, real browsers.
+test: $(STAMPS)/dev $(STAMPS)/node $(STAMPS)/provider $(STAMPS)/programs ## Everything but the long forms: linters, types, Python, TypeScript, real engine, real browsers.
 	@$(MAKE) --no-print-directory lint types
 	@$(MAKE) --no-print-directory tag-tests
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 -m "not long"
@@ -81,7 +81,7 @@ lock: ## Write the lock files anew from pyproject.toml.
 	@$(BIN)/uv pip compile --group dbt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dbt.lock
 
 clean: ## Remove what the set-up made; the data folder stays.
-	@rm -rf $(VENV) .venv-dbt $(STAMPS) tag_js/node_modules bench/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	@rm -rf $(VENV) .venv-dbt $(STAMPS) tag_js/node_modules bench/peers/node_modules tests/id_tokens/provider/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 # --- set-up: a stamp for each part, older than what it was made from ---
 
@@ -117,6 +117,12 @@ $(STAMPS)/node: tag_js/package.json tag_js/package-lock.json
 	@command -v npm >/dev/null || { echo "the tests of the tag need node 20 or newer with npm: install them, then try again"; exit 1; }
 	@echo "installing the tag's tools …"
 	@cd tag_js && npm install --silent --no-save
+	@touch $@
+
+$(STAMPS)/provider: tests/id_tokens/provider/package.json tests/id_tokens/provider/package-lock.json
+	@mkdir -p $(STAMPS)
+	@echo "installing the OpenID provider that tests sign in at …"
+	@cd tests/id_tokens/provider && npm install --silent --no-save
 	@touch $@
 
 $(STAMPS)/peers: bench/peers/package.json bench/peers/package-lock.json
