@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from collector.config import Config
-from collector.endpoints import api, beacon, health, links, opt_out, pixel, server_events, tag
+from collector.endpoints import api, beacon, health, identity, links, opt_out, pixel, server_events, tag
 from collector.endpoints.edge import Edge
 from collector.endpoints.guard import OperatorGuard
 from collector.keyring import Keyring
@@ -46,6 +46,7 @@ def create_app(
         *tag.routes(config),
         *api.routes(config, keyring, poller),
         *server_events.routes(edge, poller.uses.note),
+        *identity.routes(edge, poller.uses.note),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]
     if config.demo:

@@ -29,6 +29,7 @@ COMMANDS = {
     "copy": (STORE, "copy"),
     "import": (STORE, "imports"),
     "questions": (STORE, "questions"),
+    "identity": (STORE, "identity"),
     "pseudonym": (STORE, "pseudonyms"),
     "tail": (SEE, "watch"),
     "status": (SEE, "status"),

@@ -14,6 +14,7 @@ import msgspec
 from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
+from collector.endpoints.identity_description import describe_identity
 from collector.endpoints.server_events_texts import describe_server_events
 from collector.event import Envelope
 from collector.reasons import Reason
@@ -37,6 +38,7 @@ def describe(config: Config) -> dict[str, Any]:
     (beacon,), schemas = msgspec.json.schema_components([Envelope], ref_template="#/components/schemas/{name}")
     refused = _json("Refused, with the reason.", _REFUSAL)
     server_paths, server_schemas = describe_server_events(_REFUSAL)
+    identity_paths, identity_schemas = describe_identity()
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -44,9 +46,10 @@ def describe(config: Config) -> dict[str, Any]:
         **_describe_tag(config),
         **_describe_sites(),
         **server_paths,
+        **identity_paths,
         **_describe_health(),
     }
-    schemas |= {**server_schemas, "Refusal": _describe_refusal()}
+    schemas |= {**server_schemas, **identity_schemas, "Refusal": _describe_refusal()}
     if config.inspect:
         unavailable = {**refused, "headers": _RETRY_AFTER}
         inspect_paths, inspect_schemas = describe_inspect(beacon, refused, unavailable)

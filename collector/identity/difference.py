@@ -24,7 +24,7 @@ from collector.identity.intervals import BEGINNING_MS
 from collector.identity.policy import Policy
 from collector.identity.resolve import Resolution, resolve
 from collector.identity.selection import Statement, read_around
-from collector.identity.standing import Standing, index
+from collector.identity.standing import Standing, index, read_standing
 from collector.store.client import StoreClient
 
 MAX_EVIDENCE = 100_000
@@ -112,7 +112,7 @@ def foresee(
 
 def compare_people(prospect: Prospect) -> Difference:
     """Return what differs, without the number of events."""
-    names = {key: kind_and_value for row in prospect.rows for key, kind_and_value in _name_ends(row)}
+    names = _list_names(prospect.rows)
     difference = compare_standing(index(prospect.before), index(prospect.after), prospect.keys, names)
     notes_before = {note.evidence_id: note.reason for note in prospect.before.guards}
     notes_after = {note.evidence_id: note.reason for note in prospect.after.guards}
@@ -121,6 +121,13 @@ def compare_people(prospect: Prospect) -> Difference:
         refused=_count_reasons(notes_after, notes_before),
         released=_count_reasons(notes_before, notes_after),
     )
+
+
+def see_what_came(client: StoreClient, space_id: str, prospect: Prospect) -> Difference:
+    """Return what differs in the map now from what was when the change was planned. Raises StoreError."""
+    now = read_standing(client, space_id, prospect.keys)
+    difference = compare_standing(index(prospect.before), now, prospect.keys, _list_names(prospect.rows))
+    return msgspec.structs.replace(difference, events=count_events(client, space_id, difference.moved))
 
 
 def compare_standing(
@@ -230,7 +237,7 @@ _LAST_MS = 2**62
 
 
 def _list_stretches(item: Moved) -> Iterator[_Stretch]:
-    for from_ms, to_ms, before, after in _overlay(item):
+    for from_ms, to_ms, before, after in overlay(item):
         with_cookie = _find_person(item.key, before) != _find_person(item.key, after)
         without = before.person_id != after.person_id
         if with_cookie or without:
@@ -242,8 +249,8 @@ def _find_person(key: str, span: Span) -> str:
     return span.person_id if span.proved else key
 
 
-def _overlay(item: Moved) -> Iterator[tuple[int, int | None, Span, Span]]:
-    """Yield the stretches in which both sides say one thing each."""
+def overlay(item: Moved) -> Iterator[tuple[int, int | None, Span, Span]]:
+    """Yield the stretches of an identifier's time in which both sides say one thing each: from, to, before, after."""
     begins = [[span.from_ms for span in side] for side in (item.before, item.after)]
     cuts = sorted({*begins[0], *begins[1]})
     for place, from_ms in enumerate(cuts):
@@ -254,7 +261,7 @@ def _overlay(item: Moved) -> Iterator[tuple[int, int | None, Span, Span]]:
 
 
 def _differing(item: Moved) -> Iterator[Span]:
-    for _, _, before, after in _overlay(item):
+    for _, _, before, after in overlay(item):
         if before.person_id != after.person_id:
             yield from (before, after)
 
@@ -279,9 +286,12 @@ def _describe_person(
     return PersonLine(person_id, customer_id, len(keys) - visitors, visitors)
 
 
-def _name_ends(row: Evidence) -> Iterator[tuple[str, tuple[str, str]]]:
-    yield row.a_key, (row.a_kind, row.a_value)
-    yield row.b_key, (row.b_kind, row.b_value)
+def _list_names(rows: Iterable[Evidence]) -> dict[str, tuple[str, str]]:
+    """Return kind and value of every identifier that evidence names."""
+    names = {}
+    for row in rows:
+        names[row.a_key], names[row.b_key] = (row.a_kind, row.a_value), (row.b_kind, row.b_value)
+    return names
 
 
 def _count_reasons(notes: Mapping[str, str], others: Mapping[str, str]) -> dict[str, int]:

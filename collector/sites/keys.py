@@ -8,6 +8,7 @@ Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says w
     identify-server  name customers from a server (level 4): attach visitors to them, never make one customer of two
     merge            say that two customers are one
     pages            see the live page and the metrics from elsewhere
+    repair           see why somebody is who they are, and change it: merge, split, retract, block, undo
 
 Signing secrets of sites (scope `identify`) are no keys of this kind: they are derived, see `rows`.
 """
@@ -28,7 +29,8 @@ from collector.sites.book import DEFAULT_SPACE, ApiKey, SiteBook
 from collector.sites.rows import find_site, read_keys, write_key
 from collector.store.client import StoreClient
 
-SCOPES = ("read", "write", "track", "identify-server", "merge", "pages")
+REPAIR_SCOPE = "repair"
+SCOPES = ("read", "write", "track", "identify-server", "merge", "pages", REPAIR_SCOPE)
 PREFIX = "ts"
 GRACE_MS = 24 * 3_600_000
 USE_INTERVAL_MS = 60_000

@@ -1,0 +1,224 @@
+"""`/v1/identity/…`: who somebody is and why, and the changes that operators make, for programs with a key.
+
+Parses and answers, no more: what is done stands in `identity.requests`. A key needs the scope `repair` and is one of a
+whole space: people are shared by all its sites. 202 says that a change is on disk and in the audit log; the map follows
+within seconds. Names come in bodies, never in addresses, which proxies write down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+
+from collector.endpoints.body import Disconnected, read_body
+from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.limits import MAX_WAIT_S, Pace
+from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
+from collector.endpoints.server_events import read_key
+from collector.errors import RepairError, RepairReason, SpoolError, StoreError
+from collector.identity.requests import (
+    REQUESTS,
+    Carried,
+    ListBlocks,
+    ListEntries,
+    Request,
+    carry_out,
+    note_failure,
+)
+from collector.logs import get_logger
+from collector.metrics import count_request
+from collector.reasons import Reason
+from collector.sites.book import ApiKey
+from collector.sites.keys import REPAIR_SCOPE, SCOPES, verify_key
+
+PATH = "/v1/identity"
+MAX_BYTES = 65_536
+COST_S, PATIENCE_S = 0.2, 4.0
+"""Each key may ask five times a second, and twenty times at once: an answer may cost the store a second."""
+AT_ONCE = 2
+MAX_ASKED = 16
+RETRY_AFTER_S = 5
+
+STATUS = {
+    RepairReason.ARGUMENT: 400,
+    RepairReason.UNKNOWN: 404,
+    RepairReason.AMBIGUOUS: 409,
+    RepairReason.NOTHING: 409,
+    RepairReason.CONFLICT: 409,
+    RepairReason.TOO_MANY: 422,
+    RepairReason.PENDING: 503,
+}
+BODY_STATUS = {Reason.SIZE: 413, Reason.ENCODING: 415}
+MESSAGES = {
+    "unauthorized": "Send a key in force: Authorization: Bearer ts_… (tagstitch key create --scope repair).",
+    "scope": "The key may not do this: it needs scope repair, and to be one of the whole space, not of one site.",
+    "unavailable": "The store or the disk cannot be reached now; nothing was changed; ask again later.",
+    "rate": "Too many requests with this key; ask again later.",
+    Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
+    Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
+}
+_BASE: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"content-type", b"application/json"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_CLOSE = (b"connection", b"close")
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class IdentityApi:
+    """The endpoints. `note_use`: takes note that a key was used, by its id and the time in milliseconds."""
+
+    def __init__(
+        self, edge: Edge, note_use: Callable[[str, int], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._edge = edge
+        self._note_use = note_use
+        self._pace = Pace(clock=clock)
+        self._threads = asyncio.Semaphore(AT_ONCE)
+        self._asked = 0  # requests that are carried out, or wait for it
+
+    def make_endpoint(self, read: Callable[[Scope, bytes], Request]) -> PlainEndpoint:
+        """Return the endpoint for one kind of requests. `read`: makes the request of query and body."""
+
+        async def receive(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._receive(read, scope, receive, send)
+
+        return PlainEndpoint(receive)
+
+    async def _receive(
+        self, read: Callable[[Scope, bytes], Request], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        facts = read_facts(self._edge, scope)
+        if not facts.context.sites.read_at_ms:
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S, is_unread=True)
+            return
+        key = await self._find_key(scope, facts, send)
+        if key is None:
+            return
+        wait_s = self._pace.find_wait_s(key.key_id, COST_S, PATIENCE_S)
+        if wait_s:
+            await _refuse(send, 429, "rate", retry_after_s=min(int(wait_s) + 1, MAX_WAIT_S), is_unread=True)
+            return
+        self._note_use(key.key_id, facts.context.received_at_ms)
+        body: bytes | Reason = b""
+        if scope["method"] == "POST":
+            try:
+                body = await read_body(receive, facts.content_length, facts.content_encoding, MAX_BYTES)
+            except Disconnected:
+                count_request("disconnected")
+                return
+        if isinstance(body, Reason):
+            await _refuse(send, BODY_STATUS.get(body, 400), body, is_unread=True)
+            return
+        try:
+            request = read(scope, body)
+        except msgspec.MsgspecError as error:
+            # The decoder names types and places, never a value.
+            await _refuse(send, 400, RepairReason.ARGUMENT, str(error))
+            return
+        await self._answer(key, request, send)
+
+    async def _find_key(self, scope: Scope, facts: RequestFacts, send: Send) -> ApiKey | None:
+        """Return the key where it may do this; else answer why not, and return None."""
+        context, text = facts.context, read_key(scope)
+        found = {
+            name: key
+            for name in SCOPES
+            if text and (key := verify_key(context.sites, context.keyring, text, name, now_ms=context.received_at_ms))
+        }
+        if not found:
+            count_request("unauthorized")
+            wait_s = self._edge.limits.judge_address(context.address)
+            if wait_s:
+                await _refuse(send, 429, "rate", retry_after_s=wait_s, is_unread=True)
+            else:
+                await _refuse(send, 401, "unauthorized", is_unread=True)
+            return None
+        key = found.get(REPAIR_SCOPE)
+        if key is None or key.site_id:
+            await _refuse(send, 403, "scope", is_unread=True)
+            return None
+        return key
+
+    async def _answer(self, key: ApiKey, request: Request, send: Send) -> None:
+        """Carry the request out, spool what must be on disk, and answer."""
+        if self._asked >= MAX_ASKED:
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
+            return
+        self._asked += 1
+        try:
+            async with self._threads:
+                done = await self._carry_out(key, request)
+        except RepairError as error:
+            await _refuse(send, STATUS[error.reason], error.reason, str(error))
+            return
+        except (StoreError, SpoolError) as error:
+            get_logger().warning("a request about identity waits", reason=str(error))
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
+            return
+        finally:
+            self._asked -= 1
+        await send_answer(send, 202 if done.entry is not None else 200, _BASE, _ENCODE(done.answer))
+
+    async def _carry_out(self, key: ApiKey, request: Request) -> Carried:
+        """Carry the request out in a thread, and spool what must be on disk.
+
+        Raises RepairError, StoreError; SpoolError, which then stands in the audit log as failed.
+        """
+        edge, actor = self._edge, f"key:{key.key_id}"
+        done = await asyncio.to_thread(carry_out, edge.config, edge.keyring, key.space_id, actor, request)
+        if done.entry is not None:
+            try:
+                await edge.spool.append_all(done.lines)
+            except SpoolError:
+                await asyncio.to_thread(note_failure, edge.config, edge.keyring, key.space_id, actor, done.entry)
+                raise
+        return done
+
+
+async def _refuse(
+    send: Send, status: int, error: str, message: str = "", *, retry_after_s: int = 0, is_unread: bool = False
+) -> None:
+    headers = list(_BASE)
+    if retry_after_s:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
+    if status == 401:
+        headers.append(_CHALLENGE)
+    if is_unread:
+        headers.append(_CLOSE)
+    text: dict[str, Any] = {
+        "error": error,
+        "message": message or MESSAGES.get(error, "This cannot be carried out."),
+        "retry": bool(retry_after_s),
+    }
+    await send_answer(send, status, headers, _ENCODE(text))
+
+
+def _make_reader(form: type[Request]) -> Callable[[Scope, bytes], Request]:
+    decoder = msgspec.json.Decoder(form)
+    return lambda scope, body: decoder.decode(body)
+
+
+def _read_list(scope: Scope, body: bytes) -> Request:
+    text = scope["query_string"].decode("latin-1")
+    values = dict(part.partition("=")[::2] for part in text.split("&") if part)
+    return msgspec.convert(values, ListEntries, strict=False)
+
+
+def routes(edge: Edge, note_use: Callable[[str, int], None]) -> list[Route]:
+    """Return the routes."""
+    api = IdentityApi(edge, note_use)
+    found = [
+        Route(f"{PATH}/{name}", api.make_endpoint(_make_reader(form)), methods=["POST"])
+        for name, form in REQUESTS.items()
+    ]
+    found.append(Route(f"{PATH}/log", api.make_endpoint(_read_list), methods=["GET"]))
+    found.append(Route(f"{PATH}/blocks", api.make_endpoint(lambda scope, body: ListBlocks()), methods=["GET"]))
+    return found
