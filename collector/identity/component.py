@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from collector.identity.evidence import Evidence, keep_standing
-from collector.identity.guards import find_fused, names_nobody
+from collector.identity.guards import find_busy, names_nobody
+from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
 
@@ -41,19 +42,37 @@ _AROUND = (
     f"{_SELECT} AND evidence.a_key IN {{keys:Array(UUID)}}"
     f" UNION ALL {_SELECT} AND evidence.a_key IN ({_BACK}) AND evidence.b_key IN {{keys:Array(UUID)}}"
 )
+_NAMED = f"""
+    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(token_id) AS token,
+        if(any(kind) = 'link', '', any(site_id)) AS site, min(time) AS seen, any(event_id) AS event
+    FROM identity_evidence
+    WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
+        AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset' AND (kind != 'link' OR human != '')
+    GROUP BY b_key, a_key, evidence_id
+    HAVING min(op) > 0
+"""  # noqa: S608  our own words
 _COUNT = f"""
-    SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors
-    FROM
-    (
-        SELECT b_key, a_key, any(b_kind) AS named
-        FROM identity_evidence
-        WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
-            AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
-        GROUP BY b_key, a_key, evidence_id
-        HAVING min(op) > 0
-    )
+    SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors, uniqExactIf(a_key, token = '') AS bare
+    FROM ({_NAMED})
     GROUP BY key, named
     HAVING visitors > {{least:UInt32}}
+"""  # noqa: S608  our own words
+# A token counts for its first visitors alone, see `guards.find_fused`.
+_COUNT_TOKENS = f"""
+    SELECT toString(b_key) AS key, length(arrayDistinct(arrayFlatten(groupArray(first)))) AS visitors
+    FROM
+    (
+        SELECT b_key, arrayMap(place -> place.2, arraySlice(
+            arraySort(groupArray((place, a_key))), 1, if(token = '', 4294967295, {{most:UInt32}}))) AS first
+        FROM
+        (
+            SELECT b_key, a_key, token, site, min((seen, toString(event), evidence_id)) AS place
+            FROM ({_NAMED})
+            GROUP BY b_key, a_key, token, site
+        )
+        GROUP BY b_key, token, site
+    )
+    GROUP BY key
 """  # noqa: S608  our own words
 
 _decode = msgspec.json.Decoder(Evidence, strict=False).decode
@@ -85,7 +104,7 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
             and not names_nobody(row.a_key, row.a_value, policy)
             and not names_nobody(row.b_key, row.b_value, policy)
         ]
-        component.fused |= find_fused(joins, policy)
+        component.fused |= find_busy(joins, policy)
         frontier = {
             key
             for row in joins
@@ -99,14 +118,22 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
 def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:
     """Return those of the keys that too many visitors were seen with, without reading those visitors.
 
-    Counts as `guards.find_fused` does; a visitor with too many customers is found there, in its own rows.
+    Counts as `guards.find_fused` does; what `guards.find_busy` counts is found there, in a visitor's own rows.
     """
     caps = [policy.max_visitors, *(kind.max_visitors for kind in policy.kinds)]
-    fused = set()
+    fused: set[str] = set()
     for part in _cut(keys):
+        unsure: dict[str, int] = {}
         for row in client.query_rows(_COUNT, {"space": space_id, "keys": part, "least": min(caps)}):
-            if row["visitors"] > policy.count_visitors_allowed(row["named"]):
+            most = policy.count_visitors_allowed(row["named"])
+            if row["bare"] > most or (row["visitors"] > most and row["named"] == VISITOR_KIND):
                 fused.add(str(row["key"]))
+            elif row["visitors"] > most:
+                unsure[str(row["key"])] = most
+        if unsure:
+            params = {"space": space_id, "keys": sorted(unsure), "most": policy.link_visitors}
+            rows = client.query_rows(_COUNT_TOKENS, params)
+            fused |= {str(row["key"]) for row in rows if row["visitors"] > unsure[str(row["key"])]}
     return fused
 
 

@@ -22,7 +22,7 @@ from collector.event import NIL_ID
 from collector.identity.columns import EVIDENCE, KEY, to_bytes
 from collector.identity.component import ask_fused
 from collector.identity.evidence import LINKED, RESET
-from collector.identity.guards import find_fused
+from collector.identity.guards import find_busy
 from collector.identity.identifiers import VISITOR_KIND, is_blocked
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
@@ -70,12 +70,13 @@ _TOUCHED = """
 
 
 class _Join(NamedTuple):
-    """As much of a piece of evidence as `find_fused` looks at, the visitor first."""
+    """As much of a piece of evidence as `find_busy` looks at, the visitor first."""
 
     a_kind: str
     a_key: bytes
     b_kind: str
     b_key: bytes
+    proof: str
 
 
 @dataclass(slots=True)
@@ -110,7 +111,7 @@ class _Walk:
             self.keys |= frontier
             behind = self._look_back(frontier)
             self._look_ahead(((frontier - self.fused) | behind) - self.read)
-            self.fused |= cast("set[bytes]", find_fused(cast("Any", self.joins), self.policy))
+            self.fused |= cast("set[bytes]", find_busy(cast("Any", self.joins), self.policy))
             ends: set[bytes] = set()
             for join in self.joins:
                 if join.a_key in self.fused or join.b_key in self.fused:
@@ -149,18 +150,18 @@ class _Walk:
         params = {"space": self.space_id, "blocked": sorted(self.policy.blocked)}
         rows = _read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
         self.parts.append(rows)
-        names = ("evidence_id", "kind", "level", "a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key", "op")
+        names = "evidence_id kind level a_kind a_value a_key b_kind b_value b_key proof op".split()
         cells = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
         taken_back = {row[0] for row in cells if row[-1] < 0}
-        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, _ in cells:
+        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, proof, _ in cells:
             if level < LINKED or kind == RESET or id_ in taken_back:
                 continue
             if self._names_nobody(a_key, a_value) or self._names_nobody(b_key, b_value):
                 continue
             if b_kind == VISITOR_KIND and a_kind != VISITOR_KIND:
-                self.joins.append(_Join(b_kind, b_key, a_kind, a_key))
+                self.joins.append(_Join(b_kind, b_key, a_kind, a_key, proof))
             else:
-                self.joins.append(_Join(a_kind, a_key, b_kind, b_key))
+                self.joins.append(_Join(a_kind, a_key, b_kind, b_key, proof))
 
     def _names_nobody(self, key: bytes, value: str | None) -> bool:
         """As `guards.names_nobody`, for values that may be left out because they are ordinary."""

@@ -27,6 +27,12 @@ LINKED = 2
 SIGNED = 3
 SERVER = 4
 
+TRUSTED_PROOFS = frozenset({"cookie", "server"})
+"""Of whoever says something about a visitor: that it is theirs, and not only that they know its id."""
+SURE_PROOFS = TRUSTED_PROOFS | {"fresh"}
+"""The same, or the cookie was theirs for the asking: see `accept.evidence.FRESH`. As good for what it gives; but in a
+browser that takes no cookies nothing later is as good, so it keeps nobody else out."""
+
 
 class Evidence(EvidenceRow, kw_only=True):
     """One row of `identity_evidence`: what the edge wrote, and the way by which it came. Ids are UUID text.

@@ -7,12 +7,13 @@ guard refuses is never lost: it stays evidence, and a GuardEntry says why it cou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from collector.event import NIL_ID
-from collector.identity.evidence import HANDOVER, LINK, Evidence
+from collector.identity.evidence import HANDOVER, LINK, SURE_PROOFS, Evidence
 from collector.identity.identifiers import VISITOR_KIND, is_blocked
 from collector.identity.policy import Policy
 
@@ -72,59 +73,100 @@ def names_nobody(key: str, value: str, policy: Policy) -> bool:
     return key == NIL_ID or key in policy.blocked_keys or value in policy.blocked or is_blocked(value)
 
 
-def find_fused(joins: Iterable[Evidence], policy: Policy) -> frozenset[str]:
+def find_fused(joins: Sequence[Evidence], policy: Policy) -> frozenset[str]:
     """Return the keys that are shared by too many to say anything about anybody.
 
-    A value seen with more visitors than its kind allows, and a visitor seen with more customers (values of unique
-    kinds) than `max_customers_per_visitor`. `joins`: as `take_out_blocked` leaves them; unsigned claims are not
-    among them, so that nobody can fuse a stranger's key by claiming it often.
+    `joins`: as `take_out_blocked` leaves them, in order of time. Nobody can fuse a stranger's key: unsigned claims are
+    not among them, and a token counts for those visitors alone that it may attach.
+    """
+    visitors_of: defaultdict[str, set[str]] = defaultdict(set)
+    kind_of: dict[str, str] = {}
+    tokens = _Tokens(policy)
+    for row in joins:
+        if row.a_kind == VISITOR_KIND != row.b_kind and not _is_unconfirmed(row) and tokens.count_place(row)[1]:
+            visitors_of[row.b_key].add(row.a_key)
+            kind_of[row.b_key] = row.b_kind
+    shared = {key for key, seen in visitors_of.items() if len(seen) > policy.count_visitors_allowed(kind_of[key])}
+    return frozenset(shared) | find_busy(joins, policy)
+
+
+def find_busy(joins: Iterable[Evidence], policy: Policy) -> frozenset[str]:
+    """Return the visitors that meet too many: more other visitors than their kind allows, or more customers (values of
+    unique kinds) than `max_customers_per_visitor`, if proved; for the others see `find_flooded`.
+
+    Looks at kinds, keys and proof alone, in any order; more evidence never makes them fewer.
     """
     visitors_of: defaultdict[str, set[str]] = defaultdict(set)
     customers_of: defaultdict[str, set[str]] = defaultdict(set)
-    kind_of: dict[str, str] = {}
     for row in joins:
         if row.a_kind != VISITOR_KIND:
             continue
-        visitors_of[row.b_key].add(row.a_key)
-        kind_of[row.b_key] = row.b_kind
         if row.b_kind == VISITOR_KIND:
             visitors_of[row.a_key].add(row.b_key)
-            kind_of[row.a_key] = VISITOR_KIND
-        elif policy.is_unique(row.b_kind):
+            visitors_of[row.b_key].add(row.a_key)
+        elif row.proof in SURE_PROOFS and policy.is_unique(row.b_kind):
             customers_of[row.a_key].add(row.b_key)
-    fused = {key for key, seen in visitors_of.items() if len(seen) > policy.count_visitors_allowed(kind_of[key])}
-    fused |= {key for key, seen in customers_of.items() if len(seen) > policy.max_customers_per_visitor}
-    return frozenset(fused)
+    most = policy.count_visitors_allowed(VISITOR_KIND)
+    busy = {key for key, seen in visitors_of.items() if len(seen) > most}
+    busy |= {key for key, seen in customers_of.items() if len(seen) > policy.max_customers_per_visitor}
+    return frozenset(busy)
+
+
+def find_flooded(joins: Iterable[Evidence], policy: Policy) -> frozenset[str]:
+    """Return the visitors in whose name too many customers have signed in without proof: what is unproved on them
+    counts no more, as if they were fused; what is proved does."""
+    customers_of: defaultdict[str, set[str]] = defaultdict(set)
+    for row in joins:
+        if row.a_kind == VISITOR_KIND != row.b_kind and row.proof not in SURE_PROOFS and policy.is_unique(row.b_kind):
+            customers_of[row.a_key].add(row.b_key)
+    return frozenset(key for key, seen in customers_of.items() if len(seen) > policy.max_customers_per_visitor)
 
 
 def keep_admitted(
-    joins: Iterable[Evidence], policy: Policy, fused: frozenset[str], notes: list[GuardEntry]
+    joins: Sequence[Evidence], policy: Policy, fused: frozenset[str], notes: list[GuardEntry]
 ) -> list[Evidence]:
     """Return the evidence that ties identifiers, in its order, and note what is refused."""
+    flooded = find_flooded(joins, policy)
     kept = []
     for row in joins:
-        if row.a_key in fused or row.b_key in fused:
+        if row.a_key in fused or row.b_key in fused or (row.a_key in flooded and row.proof not in SURE_PROOFS):
             notes.append(note(row, GuardReason.FUSED))
-        elif row.kind == LINK and not row.human:
+        elif _is_unconfirmed(row):
             notes.append(note(row, GuardReason.UNCONFIRMED))
         else:
             kept.append(row)
     return _refuse_replays(kept, policy, notes)
 
 
+def _is_unconfirmed(row: Evidence) -> bool:
+    return row.kind == LINK and not row.human
+
+
+@dataclass(slots=True)
+class _Tokens:
+    """The visitors that came with each token, in order of time."""
+
+    policy: Policy
+    _visitors_of: defaultdict[tuple[str, str, str], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def count_place(self, row: Evidence) -> tuple[int, bool]:
+        """Return how many visitors came with the row's token before its own, and whether it may attach this one too."""
+        if not row.token_id:
+            return 0, True
+        seen = self._visitors_of[(row.token_id, row.b_key, "" if row.kind == LINK else row.site_id)]
+        place = seen.setdefault(row.a_key, len(seen))
+        return place, place < (1 if row.kind == HANDOVER else self.policy.link_visitors)
+
+
 def _refuse_replays(rows: list[Evidence], policy: Policy, notes: list[GuardEntry]) -> list[Evidence]:
     """Let each tagged link attach its first visitors only; and on each site each token of a sign-in too, and each
     hand-over token the first that arrived: the tag puts one token into links to several domains, and one sign-in may
     serve several sites. Repeats by one visitor are no replay."""
-    visitors_of: defaultdict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+    tokens = _Tokens(policy)
     kept = []
     for row in rows:
-        if not row.token_id:
-            kept.append(row)
-            continue
-        seen = visitors_of[(row.token_id, row.b_key, "" if row.kind == LINK else row.site_id)]
-        place = seen.setdefault(row.a_key, len(seen))
-        if place >= (1 if row.kind == HANDOVER else policy.link_visitors):
+        place, is_allowed = tokens.count_place(row)
+        if not is_allowed:
             notes.append(note(row, GuardReason.REPLAYED))
             continue
         if place > 0:

@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from collector.event import NIL_ID
-from collector.identity.evidence import Evidence
+from collector.identity.evidence import SURE_PROOFS, TRUSTED_PROOFS, Evidence
 from collector.identity.guards import GuardEntry, GuardReason, note
-from collector.identity.people import SURE_PROOFS, TRUSTED_PROOFS, is_shared
+from collector.identity.people import is_shared
 from collector.identity.policy import Policy
 
 BEGINNING_MS = 0
-_OF_BROWSER = SURE_PROOFS - {"server"}
+OF_BROWSER = SURE_PROOFS - {"server"}
 """Only the browser itself can say that its history is theirs: a server names a visitor, and does not see it."""
 
 
@@ -58,17 +58,25 @@ class Attachment(NamedTuple):
 
 
 class Boundary(NamedTuple):
-    """A sign-out on a visitor. `closes`: the visitor id lives on, so that whoever was there is gone from here on."""
+    """A sign-out on a visitor."""
 
     order: tuple[int, str, str]
-    closes: bool
-    is_proved: bool
     row: Evidence
 
     @property
     def at_ms(self) -> int:
         """When it was seen."""
         return self.order[0]
+
+    @property
+    def closes(self) -> bool:
+        """Whether the visitor id lives on, so that whoever was there is gone from here on."""
+        return self.row.a_key == self.row.b_key
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it came from who has the visitor."""
+        return self.row.proof in TRUSTED_PROOFS
 
 
 @dataclass(slots=True)
@@ -90,23 +98,16 @@ def count_cuts(boundaries: Sequence[Boundary], order: tuple[int, str, str]) -> i
     return bisect_right(boundaries, order, key=lambda boundary: boundary.order)
 
 
-def keep_sign_outs(
-    boundaries: Sequence[Boundary], proved: Sequence[tuple[int, str, str]], notes: list[GuardEntry]
-) -> list[Boundary]:
-    """Return the sign-outs of a visitor that count: who only knows its id must not end somebody's time on it.
+def keep_sign_outs(boundaries: Sequence[Boundary], notes: list[GuardEntry], *, is_proved: bool) -> list[Boundary]:
+    """Return the sign-outs of a visitor that count: who only knows its id must not end anybody's time on it, nor keep
+    its history from whoever signs in next.
 
-    `boundaries`: in order. `proved`: the places of proved evidence on the visitor, in order.
+    `boundaries`: in order. `is_proved`: some evidence on the visitor is, so that its sign-outs would be.
     """
-    kept: list[Boundary] = []
-    heard = 0
-    for boundary in boundaries:
-        here = bisect_right(proved, boundary.order)
-        if here > heard and not boundary.is_proved:
-            notes.append(note(boundary.row, GuardReason.UNPROVED))
-            continue
-        kept.append(boundary)
-        heard = here
-    return kept
+    if not is_proved:
+        return list(boundaries)
+    notes += [note(boundary.row, GuardReason.UNPROVED) for boundary in boundaries if not boundary.is_proved]
+    return [boundary for boundary in boundaries if boundary.is_proved]
 
 
 def lay_out(
@@ -264,13 +265,13 @@ class _Judge(NamedTuple):
         return intervals
 
     def _look_back(self, attachment: Attachment, begin_ms: int) -> int:
-        if attachment.row.proof not in _OF_BROWSER:
+        if attachment.row.proof not in OF_BROWSER:
             return attachment.at_ms
         return min(attachment.at_ms, max(begin_ms, attachment.at_ms - self.policy.look_back_ms))
 
     def _start_link(self, link: Attachment, begin_ms: int) -> int:
         started_ms = link.row.session_started_ms
-        if link.row.proof not in _OF_BROWSER or not 0 < started_ms < link.at_ms:
+        if link.row.proof not in OF_BROWSER or not 0 < started_ms < link.at_ms:
             return link.at_ms
         return max(begin_ms, started_ms, link.at_ms - self.policy.max_session_ms)
 

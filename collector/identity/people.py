@@ -19,17 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from collector.identity.evidence import LINK, LINKED, SERVER, Evidence, name_request
+from collector.identity.evidence import LINK, LINKED, SERVER, SURE_PROOFS, TRUSTED_PROOFS, Evidence, name_request
 from collector.identity.guards import GuardEntry, GuardReason, note
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
 
 ALIAS = "alias"
-TRUSTED_PROOFS = frozenset({"cookie", "server"})
-"""Of whoever says something about a visitor: that it is theirs, and not only that they know its id."""
-SURE_PROOFS = TRUSTED_PROOFS | {"fresh"}
-"""The same, or the cookie was theirs for the asking: see `accept.evidence.FRESH`. As good for what it gives; but in a
-browser that takes no cookies nothing later is as good, so it keeps nobody else out."""
 
 
 @dataclass(slots=True)

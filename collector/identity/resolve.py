@@ -22,7 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.event import NIL_ID
-from collector.identity.evidence import HANDOVER, LINKED, RESET, Evidence, keep_standing
+from collector.identity.evidence import HANDOVER, LINKED, RESET, TRUSTED_PROOFS, Evidence, keep_standing
 from collector.identity.guards import GuardEntry, GuardReason, find_fused, keep_admitted, note, take_out_blocked
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import (
@@ -35,7 +35,6 @@ from collector.identity.intervals import (
     lay_out,
 )
 from collector.identity.people import (
-    TRUSTED_PROOFS,
     Member,
     MergeEntry,
     People,
@@ -128,19 +127,13 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
 def _find_boundaries(
     standing: Iterable[Evidence], admitted: Iterable[Evidence], notes: list[GuardEntry]
 ) -> dict[str, list[Boundary]]:
-    """Return the sign-outs by visitor. A sign-out ends the old visitor id and begins the new one; where both are the
-    same, whoever was there is gone though the id lives on. Its proof is that of the old one."""
+    """Return the sign-outs by visitor: by the one that was signed out. The new one has nothing before."""
     found: defaultdict[str, list[Boundary]] = defaultdict(list)
     for row in standing:
-        if row.kind == RESET:
-            for key in {row.a_key, row.b_key} - {NIL_ID}:
-                is_proved = key == row.b_key and row.proof in TRUSTED_PROOFS
-                found[key].append(Boundary(row.order, row.a_key == row.b_key, is_proved, row))
-    proved: defaultdict[str, list[tuple[int, str, str]]] = defaultdict(list)
-    for row in admitted:
-        if row.a_key in found and row.a_kind == VISITOR_KIND != row.b_kind and row.proof in TRUSTED_PROOFS:
-            proved[row.a_key].append(row.order)
-    return {key: keep_sign_outs(boundaries, proved[key], notes) for key, boundaries in found.items()}
+        if row.kind == RESET and row.b_key != NIL_ID:
+            found[row.b_key].append(Boundary(row.order, row))
+    proved = {row.a_key for row in admitted if row.b_kind != VISITOR_KIND and row.proof in TRUSTED_PROOFS}
+    return {key: keep_sign_outs(rows, notes, is_proved=key in proved) for key, rows in found.items()}
 
 
 def _find_follows(requests: Iterable[Request], boundaries: dict[str, list[Boundary]]) -> list[tuple[Request, Request]]:

@@ -243,6 +243,29 @@ def test_an_agents_browser_that_signs_in_as_everybody_is_nobodys() -> None:
     assert set(people.refused) == {"fused"}
 
 
+def test_accounts_that_prove_nothing_do_not_fuse_a_visitor() -> None:
+    """Sixty accounts name A's id without its cookie: they count for nothing, and A's owner as before; in a browser
+    that is nobody's by proof they make it nobody's."""
+    flood = [row for n in range(2, 62) for row in sign_in("A", f"K{n}", at=days(n), proof="script")]
+    people = People(sign_in("A", "K1", at=days(1)), flood, sign_in("B", "K7", at=days(1)))
+    assert [people.who("A", days(d)) for d in (0, 30)] == ["K1", "K1"]
+    assert people.who("B", days(9)) == "K7"
+    assert people.refused == ["fused"] * 60
+    assert People(flood).who("A", days(7), "script") == ""
+
+
+def test_a_forwarded_link_clicked_by_thousands_does_not_fuse_its_customer() -> None:
+    """Its third visitor is a replay, and no sign that K1 is a shared value; many tokens of one value are one."""
+    clicks = [row for n in range(300) for row in click(f"v{n}", "K1", at=minutes(n))]
+    people = People(sign_in("A", "K1", at=days(1)), clicks)
+    assert people.who("A", days(2)) == "K1"
+    assert people.refused == ["replayed"] * 298 + ["second_device"]
+    mailing = [row for n in range(300) for row in click(f"v{n}", "K1", at=minutes(n), token=f"mail-{n}")]
+    assert set(People(sign_in("A", "K1", at=days(1)), mailing).refused) == {"fused"}
+    scanned = [row for n in range(300) for row in click(f"v{n}", "K1", at=minutes(n), token=f"mail-{n}", human="")]
+    assert People(sign_in("A", "K1", at=days(1)), scanned).who("A", days(2)) == "K1"
+
+
 def test_admin_log_in_as_leaves_the_customer_alone() -> None:
     """An agent looks at two accounts from their own browser: three people, in turn, none merged."""
     people = People(sign_in("A", "K8", at=hours(1)), sign_in("A", "K1", at=hours(2)), sign_in("A", "K8", at=hours(3)))
@@ -337,14 +360,21 @@ def test_browsers_without_cookies_are_shared_like_others() -> None:
 
 
 def test_a_sign_out_without_proof_does_not_end_an_owners_time() -> None:
-    """Who knows A's id signs it out, or says that it was signed out into A: K1 is there still, and both are noted."""
+    """Who knows A's id signs it out, or says that B was signed out into A: K1 is there still; the first is noted."""
     sign_outs = [
         *reset("A", "A", at=hours(2), proof="script"),
         *reset("A", "B", at=hours(3)),
     ]
     people = People(sign_in("A", "K1", at=hours(1)), sign_outs, sign_in("A", "K2", at=hours(5)))
     assert [people.who("A", hours(h)) for h in (0, 2.5, 4, 6)] == ["K1", "K1", "K1", "K2"]
-    assert people.refused == ["unproved", "unproved"]
+    assert people.refused == ["unproved"]
+
+
+def test_a_sign_out_without_proof_keeps_no_history_from_its_owner() -> None:
+    """Before anybody has signed in: K1's look-back reaches over it."""
+    people = People(reset("A", "A", at=hours(2), proof="script"), sign_in("A", "K1", at=hours(5)))
+    assert people.who("A", hours(1)) == "K1"
+    assert people.refused == ["unproved"]
 
 
 def test_a_sign_out_without_proof_counts_where_nothing_is_proved() -> None:

@@ -105,7 +105,6 @@ def test_a_customers_time_is_not_ended_by_who_knows_the_visitor_id(space: Space,
     assert_anna_is_whole(space, anna, "anna", "anna")
 
 
-@pytest.mark.xfail(reason="an unproved sign-out counts where nothing was proved before it")
 def test_an_anonymous_history_is_not_cut_off_by_who_knows_the_visitor_id(space: Space) -> None:
     """Mallory's sign-out in the name of an anonymous visitor does not keep its history from Anna's sign-in."""
     victim = space.browser(age_h=DAYS_2)
@@ -126,7 +125,6 @@ def test_six_accounts_on_a_known_visitor_id_make_no_shared_device(space: Space, 
     assert set(ask_proved(space, anna)) == {"anna"}
 
 
-@pytest.mark.xfail(reason="the fuse counts unproved sign-ins")
 def test_fifty_accounts_on_a_known_visitor_id_do_not_fuse_it(space: Space, anna: Browser) -> None:
     """A flood of accounts that nobody's cookie proves: Anna's browser is Anna's."""
     for number in range(52):

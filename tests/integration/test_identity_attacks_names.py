@@ -98,7 +98,6 @@ def test_signing_up_with_anothers_e_mail_does_not_merge(space: Space, anna: Brow
     assert_anna_is_whole(space, anna)
 
 
-@pytest.mark.xfail(reason="the fuse counts links that are replays")
 def test_a_forwarded_link_clicked_by_many_does_not_fuse_the_customer(world: World) -> None:
     """Mallory has a link of Anna's and as many visitors as he likes: she is not the shared key that this looks like."""
     space = world.named["few"]
