@@ -318,3 +318,32 @@ def test_years_imported_newest_first_give_the_same_map_as_in_order(world: World,
         seen.append((orders, see(space, [])))
     assert seen[0] == seen[1]
     assert [row["customer_id"] for row in seen[0][0]] == ["anna", "ben", "anna", "cleo"]
+
+
+def test_merge_then_unmerge_then_merge_returns_to_the_same_people(space: Space) -> None:
+    """A server says that Anna and Ben are one, an operator takes it back, the server says it again: old ids come back
+    by themselves, each time."""
+    a, b = space.browser(), space.browser()
+    a.sign_in(customer="anna", ago_h=9)
+    b.sign_in(customer="ben", email="ben@shop.example", ago_h=8)
+    space.settle()
+
+    def see_people() -> Any:
+        ids = space.query(
+            "SELECT own_person_id, person_id, customer_id FROM v_identity_map WHERE space_id = {space:String}"
+            " AND NOT startsWith(customer_id, 'mark-') ORDER BY own_person_id"
+        )
+        return space.customers(), space.who(a), space.who(b), ids
+
+    apart = see_people()
+    assert space.call("alias", userId="anna", previousId="ben").status == 200
+    space.settle()
+    merged = see_people()
+    assert (list(merged[0]), set(merged[1] + merged[2])) == (["anna"], {"anna"})
+    assert merged[0]["anna"] == apart[0]["anna"]
+    space.world.instance.command("identity", "retract", "--source", "server", "--space", space.name)
+    space.settle()
+    assert see_people() == apart
+    assert space.call("alias", userId="anna", previousId="ben").status == 200
+    space.settle()
+    assert see_people() == merged
