@@ -91,6 +91,8 @@ export interface IdentifyOptions {
   signature?: string;
   /** ID token of an OpenID Connect issuer, or a JSON web token of your own; the value may be empty then. */
   token?: string;
+  /** What your page had asked the issuer to put into the ID token: one with another nonce is refused. */
+  nonce?: string;
   traits?: Traits;
 }
 
@@ -307,8 +309,8 @@ export interface TagEvent {
   h?: string;
   /** Properties. */
   p?: Record<string, unknown>;
-  /** Identifiers: kind, value, signature, token, origin. */
-  k?: { k: string; v: string; g?: string; j?: string; o?: string }[];
+  /** Identifiers: kind, value, signature, token, its nonce, origin. */
+  k?: { k: string; v: string; g?: string; j?: string; n?: string; o?: string }[];
   /** Running number within the page load, from 1. */
   q: number;
 }

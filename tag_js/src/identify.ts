@@ -9,6 +9,8 @@ export interface IdentifyOptions {
   signature?: string;
   /** ID token of an OpenID Connect issuer, or a JSON web token of the site's own: names the customer by itself. */
   token?: string;
+  /** What the page had asked the issuer to put into the token: one with another nonce is not for this page. */
+  nonce?: string;
   traits?: Props;
 }
 
@@ -27,5 +29,6 @@ export function makeIdentifier(value: unknown, options: IdentifyOptions): WireId
     v,
     ...(options.signature && { g: `${options.signature}` }),
     ...(options.token && { j: `${options.token}` }),
+    ...(options.nonce && { n: `${options.nonce}` }),
   };
 }

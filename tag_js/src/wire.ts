@@ -17,6 +17,8 @@ export interface WireIdentifier {
   g?: string;
   /** ID token (OpenID Connect) or JSON web token of the site's own; the value may be empty then. */
   j?: string;
+  /** The nonce that the token must have. */
+  n?: string;
   /** Where the tag found it: param, cookie, meta, data, js. */
   o?: string;
 }

@@ -553,6 +553,12 @@ describe("who", () => {
     expect(last().e[0]?.k).toEqual([{ k: "customer", v: "", j: "e30.e30.c2ln" }]);
   });
 
+  test("with the nonce that the page had asked for", async () => {
+    start({ page: false })("identify", "", { token: "e30.e30.c2ln", nonce: "n-1" });
+    await pass();
+    expect(last().e[0]?.k).toEqual([{ k: "customer", v: "", j: "e30.e30.c2ln", n: "n-1" }]);
+  });
+
   test("a group is an event with its kind, id and traits", async () => {
     start({ page: false })("group", 42, { traits: { seats: 5 } });
     await pass();

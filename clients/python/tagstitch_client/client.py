@@ -47,7 +47,8 @@ class Client:
     ) -> None:
         """Nothing is sent yet.
 
-        `url`: the collector's address. `key`: a key with scope track, and identify-server where customers are named.
+        `url`: the collector's address. `key`: a key with scope track, identify-server where customers are named,
+        and merge for aliases.
         `site`: for a key that is bound to none. `on_error`: hears of each call that is not kept, in whatever
         thread finds out; without it the log does. `max_queue`: most calls that wait; more are not taken. A batch is
         sent once it has `batch_size` calls (1–500) or is `interval_s` old. Raises ValueError where one of these makes
@@ -131,7 +132,7 @@ class Client:
         timestamp: Time | None = None,
         message_id: str | None = None,
     ) -> str:
-        """Say that two customer numbers are one person's. Returns as `track` does."""
+        """Say that two customer numbers are one person's; needs a key with scope merge. Returns as `track` does."""
         return self._queue("alias", {"previousId": previous_id}, user_id, None, context, timestamp, message_id)
 
     def send_now(self, kind: str, fields: Fields, *, timeout_s: float = 10.0) -> Receipt:

@@ -295,7 +295,8 @@ function makeIdentifier(value, options) {
     k: `${options.kind || "customer"}`,
     v,
     ...options.signature && { g: `${options.signature}` },
-    ...options.token && { j: `${options.token}` }
+    ...options.token && { j: `${options.token}` },
+    ...options.nonce && { n: `${options.nonce}` }
   };
 }
 
