@@ -150,7 +150,8 @@ class _Walk:
         params = {"space": self.space_id, "blocked": sorted(self.policy.blocked)}
         rows = _read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
         self.parts.append(rows)
-        names = "evidence_id kind level a_kind a_value a_key b_kind b_value b_key proof op".split()
+        named = ("a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key")
+        names = ("evidence_id", "kind", "level", *named, "proof", "op")
         cells = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
         taken_back = {row[0] for row in cells if row[-1] < 0}
         for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, proof, _ in cells:
