@@ -71,6 +71,7 @@ bench-tag: $(STAMPS)/dev $(STAMPS)/programs $(STAMPS)/peers ## The tag beside it
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
 	@$(BIN)/python -m collector.store.document
+	@$(BIN)/python -m tests.identity.draw_cases
 
 picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README.
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py

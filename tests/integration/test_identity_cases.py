@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.identity_drive import CALL_CENTRE, Space, World, running_world
 
 pytestmark = pytest.mark.engine
+PAGE = Path(__file__).parents[2] / "docs" / "identity.md"
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +197,16 @@ def test_case_11_a_known_customers_app_opens_the_mobile_site(space: Space) -> No
     a.sign_in(customer="anna", site=mobile)
     space.settle()
     assert space.who(a, mobile) == ["anna", "anna", "anna"]
+
+
+def test_the_pages_questions_have_answers(space: Space) -> None:
+    """The SQL of docs/identity.md, asked as a reader of an instance with two customers and a refusal."""
+    a, b = space.browser(), space.browser()
+    a.sign_in(customer="4711", email="anna@shop.example", ago_h=9)
+    b.sign_in(customer="ben", email="anna@shop.example", ago_h=8)
+    space.settle()
+    questions = re.findall(r"<!-- tested: sql -->\s*```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    evidence, by_day, by_identifier = (space.world.instance.sql(question) for question in questions)
+    assert {row["kind"] for row in evidence} == {"identify"}
+    assert "two_people" in {row["reason"] for row in by_day}
+    assert all(row["reason"] in ("fused", "unproved", "replayed") for row in by_identifier)
