@@ -1,0 +1,276 @@
+"""Bulk: `resolve` over columns, for millions of rows of evidence at once. Its result is that of `resolve`, row for row.
+
+    table ─► what stands, guards ─► timeline of each visitor ─► people ─► intervals ─► tables
+                                          └► what is odd or hard: `resolve` and `lay_out` themselves
+
+Invariants: `resolve` is the definition; a test compares the two on random evidence. Memory: the table and about 250
+bytes a row. Imports numpy, scipy and pyarrow: only stitch and rebuild may import this module, and late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from collector.identity.bulk_guards import find_admitted, find_contested, find_fused, find_joins, leave_out_replays
+from collector.identity.bulk_hard import Judged, judge_components, judge_visitors, spread_hard
+from collector.identity.bulk_ids import Array, Ids, write_ids, write_texts
+from collector.identity.bulk_intervals import (
+    FOR_EVER_MS,
+    Spans,
+    attach,
+    find_hard,
+    find_stretches,
+    find_switches,
+    lay_out,
+)
+from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
+from collector.identity.bulk_rows import NOBODY, Evidences, read_rows
+from collector.identity.bulk_timeline import make_timeline, part_stretches
+from collector.identity.columns import (
+    CUSTOMERS,
+    GUARDS,
+    INTERVALS,
+    MAP,
+    MERGES,
+    ResolutionColumns,
+    make_columns,
+)
+from collector.identity.identifiers import VISITOR_KIND
+from collector.identity.intervals import BEGINNING_MS
+from collector.identity.policy import Policy
+from collector.identity.resolve import Resolution
+
+_PARTS = ("map_rows", "intervals", "customers", "guards", "merges")
+
+
+@dataclass(slots=True)
+class Effort:
+    """How much was not judged in columns: visitors laid out one by one, and components resolved row by row."""
+
+    hard_visitors: int = 0
+    odd_rows: int = 0
+
+
+def resolve_columns(
+    table: pa.Table, policy: Policy, fused: Iterable[str] = (), effort: Effort | None = None
+) -> ResolutionColumns:
+    """Resolve evidence of one identity space, in any order, with any repeats: see `resolve`.
+
+    `table`: of schema `columns.EVIDENCE`, at most 2^30 rows. `effort`: is told what columns could not judge.
+    """
+    effort = effort or Effort()
+    evidences = read_rows(table, policy)
+    joins = find_joins(evidences)
+    contested = find_contested(evidences, joins)
+    joins = find_admitted(evidences, joins, find_fused(evidences, joins, contested, fused))
+    admitted = leave_out_replays(evidences, joins, contested)
+    timeline, odd = make_timeline(evidences, admitted)
+    odd = np.union1d(odd, joins[evidences.rows.is_odd[joins]])
+    apart = Resolution()
+    if len(odd):
+        apart, taken = judge_components(evidences, joins, odd, policy)
+        left = ~taken[evidences.rows.a[admitted]]
+        effort.odd_rows += int((~left).sum())
+        admitted, timeline = admitted[left], timeline.keep(np.flatnonzero(~taken[timeline.visitor]))
+
+    timeline = part_stretches(evidences, timeline)
+    crowd = gather_crowd(evidences, admitted, policy)
+    form_people(crowd, admitted, timeline)
+    attached = attach(crowd, timeline)
+    stretches = find_stretches(crowd, timeline, attached)
+    hard = find_hard(crowd, attached, stretches)
+    spread_hard(evidences, admitted, hard)
+    judged = judge_visitors(crowd, admitted, timeline, hard)
+    effort.hard_visitors += int(hard.sum())
+    attached = attached.keep(np.flatnonzero(~hard[attached.visitor]))
+    spans = lay_out(crowd, attached, stretches)
+    merges = [*list_merges(crowd), *find_switches(crowd, attached, spans)]
+    return _put_together(crowd, spans, judged, merges, make_columns(apart))
+
+
+def _put_together(
+    crowd: Crowd, spans: Spans, judged: Judged, merges: list[Merges], apart: ResolutionColumns
+) -> ResolutionColumns:
+    """Make the tables."""
+    evidences = crowd.evidences
+    hard = make_columns(judged.resolution)
+    visitors, several = _map_visitors(crowd, spans)
+    own = ResolutionColumns(
+        map_rows=pa.concat_tables([visitors, _map_keys(crowd)]),
+        intervals=_list_intervals(crowd, several),
+        customers=_list_customers(crowd, spans, judged),
+        guards=_list_guards(evidences),
+        merges=_list_merges(evidences, merges),
+    )
+    parts = {name: [getattr(each, name) for each in (own, hard, apart)] for name in _PARTS}
+    return ResolutionColumns(
+        **{
+            name: pa.concat_tables([each for each in tables if each.num_rows] or tables[:1]).unify_dictionaries()
+            for name, tables in parts.items()
+        }
+    )
+
+
+def _map_visitors(crowd: Crowd, spans: Spans) -> tuple[pa.Table, Spans]:
+    """Return the map's rows of visitors, and the intervals of those that have several."""
+    begins = np.ones(len(spans.visitor), dtype=bool)
+    begins[1:] = spans.visitor[1:] != spans.visitor[:-1]
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(begins))[: len(first)] - 1
+    several = (last > first) | (spans.to_ms[last] != FOR_EVER_MS) | (spans.proved[last] == 0)
+    table = _make(
+        MAP,
+        key=_write_keys(crowd.evidences, spans.visitor[first]),
+        key_kind=_repeat(VISITOR_KIND, len(first)),
+        key_customer_id=pa.array(np.full(len(first), "")).cast(pa.string()),
+        **_name_people(crowd, spans.person[last]),
+        valid_from_ms=spans.from_ms[first],
+        several=several,
+        level=spans.level[last],
+        provisional=spans.provisional[last],
+        proved=spans.proved[last],
+    )
+    return table, spans.keep(np.flatnonzero(several[np.cumsum(begins) - 1]) if len(begins) else first)
+
+
+def _map_keys(crowd: Crowd) -> pa.Table:
+    """Return the map's rows of customer keys."""
+    evidences = crowd.evidences
+    keys = np.flatnonzero(crowd.is_member)
+    signed_ms = crowd.signed_ms.copy()
+    np.minimum.at(signed_ms, crowd.person[keys], crowd.signed_ms[keys])
+    return _make(
+        MAP,
+        key=_write_keys(evidences, keys),
+        key_kind=_write_kinds(evidences, keys),
+        key_customer_id=evidences.read_values(keys).cast(pa.string()),
+        **_name_people(crowd, crowd.person[keys]),
+        valid_from_ms=np.full(len(keys), BEGINNING_MS),
+        several=np.zeros(len(keys)),
+        level=crowd.level[keys],
+        provisional=signed_ms[crowd.person[keys]] == NEVER_MS,
+        proved=np.ones(len(keys)),
+    )
+
+
+def _list_intervals(crowd: Crowd, spans: Spans) -> pa.Table:
+    return _make(
+        INTERVALS,
+        key=_write_keys(crowd.evidences, spans.visitor),
+        valid_from_ms=spans.from_ms,
+        valid_to_ms=pa.array(spans.to_ms, mask=spans.to_ms == FOR_EVER_MS),
+        **_name_people(crowd, spans.person),
+        level=spans.level,
+        provisional=spans.provisional,
+        proved=spans.proved,
+    )
+
+
+def _list_customers(crowd: Crowd, spans: Spans, judged: Judged) -> pa.Table:
+    """Return the people whom somebody has signed in as, or whom links have named on a visitor."""
+    evidences = crowd.evidences
+    keys = np.flatnonzero(crowd.is_member)
+    person = crowd.person[keys]
+    signed_ms, level, held_ms = crowd.signed_ms.copy(), crowd.level.copy(), np.full(len(crowd.person), NEVER_MS)
+    np.minimum.at(signed_ms, person, crowd.signed_ms[keys])
+    np.maximum.at(level, person, crowd.level[keys])
+    np.minimum.at(held_ms, spans.person, spans.from_ms)
+    for number, since_ms in judged.held_since.items():
+        held_ms[number] = min(held_ms[number], since_ms)
+    people = keys[person == keys]
+    people = people[(signed_ms[people] != NEVER_MS) | (held_ms[people] != NEVER_MS)]
+    is_signed = signed_ms[people] != NEVER_MS
+    names = _name_people(crowd, people)
+    return _make(
+        CUSTOMERS,
+        **names,
+        customer_kind=_write_kinds(evidences, people),
+        level=level[people],
+        provisional=~is_signed,
+        since_ms=np.where(is_signed, signed_ms[people], held_ms[people]),
+    )
+
+
+def _list_guards(evidences: Evidences) -> pa.Table:
+    notes = [each for each in evidences.notes if len(each.row)]
+    if not notes:
+        return GUARDS.empty_table()
+    row, person, other = (
+        np.concatenate([getattr(each, name) for each in notes]) for name in ("row", "person", "other")
+    )
+    rows = evidences.rows
+    return _make(
+        GUARDS,
+        evidence_id=_write_evidence(evidences, row),
+        reason=_write_words([each.reason for each in notes], [len(each.row) for each in notes]),
+        at_ms=rows.time_ms[row],
+        a_key=_write_keys(evidences, rows.a[row]),
+        b_key=_write_keys(evidences, rows.b[row]),
+        person_id=_write_keys(evidences, person),
+        other_person_id=_write_keys(evidences, other),
+    )
+
+
+def _list_merges(evidences: Evidences, merges: list[Merges]) -> pa.Table:
+    if not merges:
+        return MERGES.empty_table()
+    names = ("row", "at_ms", "a", "b", "person", "other")
+    row, at_ms, a, b, person, other = (np.concatenate([getattr(each, name) for each in merges]) for name in names)
+    return _make(
+        MERGES,
+        evidence_id=_write_evidence(evidences, row),
+        reason=_write_words([each.reason for each in merges], [len(each.row) for each in merges]),
+        at_ms=at_ms,
+        a_key=_write_keys(evidences, a),
+        b_key=_write_keys(evidences, b),
+        person_id=_write_keys(evidences, person),
+        other_person_id=_write_keys(evidences, other),
+    )
+
+
+def _name_people(crowd: Crowd, people: Array) -> dict[str, Any]:
+    key = _write_keys(crowd.evidences, people)
+    values = crowd.evidences.read_values(people).cast(pa.string())
+    return {"person_id": key, "customer_id": values, "customer_key": key}
+
+
+def _write_keys(evidences: Evidences, numbers: Array) -> pa.Array:
+    ids = evidences.keys.id.take(numbers)
+    nobody = numbers == NOBODY
+    if nobody.any():
+        ids = Ids(np.where(nobody, 0, ids.high).astype(np.uint64), np.where(nobody, 0, ids.low).astype(np.uint64))
+    return write_ids(ids)
+
+
+def _write_evidence(evidences: Evidences, rows: Array) -> pa.Array:
+    return write_texts(evidences.rows.id.take(rows))
+
+
+def _write_kinds(evidences: Evidences, keys: Array) -> pa.Array:
+    codes = evidences.keys.kind[keys].astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(evidences.kinds, pa.string()))
+
+
+def _write_words(words: list[str], counts: list[int]) -> pa.Array:
+    known = sorted(set(words))
+    codes = np.repeat(np.array([known.index(word) for word in words], dtype=np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(known, pa.string()))
+
+
+def _repeat(word: str, rows: int) -> pa.Array:
+    return _write_words([word], [rows])
+
+
+def _make(schema: pa.Schema, **columns: Any) -> pa.Table:
+    arrays = []
+    for each in schema:
+        values = columns[each.name]
+        if isinstance(values, np.ndarray):
+            values = pa.array(values.astype(each.type.to_pandas_dtype()), each.type)
+        arrays.append(values)
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,201 @@
+"""Guards as columns: which rows may tie anybody, for all at once. The part of `bulk` that does what `guards` does."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.identity.bulk_ids import Array, Ids, find_places, number_ids
+from collector.identity.bulk_rows import (
+    HANDOVER_WORD,
+    LINK_WORD,
+    RESET_WORD,
+    Evidences,
+    note,
+    read_bools,
+    read_words,
+)
+from collector.identity.columns import to_bytes
+from collector.identity.evidence import LINKED
+from collector.identity.guards import GuardReason
+from collector.identity.identifiers import VISITOR_KIND, is_blocked
+
+_DIGIT, _AT, _FOREIGN = 1, 2, 4
+_SIGNS = np.zeros(256, dtype=np.uint8)
+_SIGNS[ord("1") : ord("9") + 1] = _DIGIT
+_SIGNS[ord("@")] = _AT
+_SIGNS[128:] = _FOREIGN
+
+
+@dataclass(slots=True)
+class Contested:
+    """Rows with a token that several visitors showed, by token and in order of time."""
+
+    row: Array
+    token: Array  # number of the token, with the identifier and the site that it is good for
+
+    def count_places(self, evidences: Evidences, chosen: Array) -> tuple[Array, Array]:
+        """Return how many visitors came before each of the chosen rows' own, and whether it may still attach."""
+        rows = evidences.rows
+        seen: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        counted = zip(self.token[chosen].tolist(), rows.a[self.row[chosen]].tolist(), strict=True)
+        places = [seen[token].setdefault(visitor, len(seen[token])) for token, visitor in counted]
+        found = np.array(places, dtype=np.int64)
+        most = np.where(rows.word[self.row[chosen]] == HANDOVER_WORD, 1, evidences.policy.link_visitors)
+        return found, found < most
+
+
+def find_joins(evidences: Evidences) -> Array:
+    """Return the rows that may join and name somebody, and note the others: `guards.take_out_blocked`."""
+    rows = evidences.rows
+    joins = (rows.level >= LINKED) & (rows.word != RESET_WORD)
+    blocked = _find_blocked(evidences)
+    refused = joins & (blocked[rows.a] | blocked[rows.b])
+    if refused.any():
+        evidences.notes.append(note(np.flatnonzero(refused), GuardReason.BLOCKED))
+        joins &= ~refused
+    return np.flatnonzero(joins)
+
+
+def find_contested(evidences: Evidences, joins: Array) -> Contested:
+    """Return the rows whose tokens need a look: all others are shown by one visitor."""
+    rows = evidences.rows
+    has_token = read_bools(pc.not_equal(evidences.table["token_id"], ""))
+    places = joins[has_token[rows.place[joins]]]
+    if not len(places):
+        return Contested(places, places)
+    tokens, _ = read_words(evidences.table["token_id"].take(pa.array(rows.place[places])))
+    sites, _ = read_words(evidences.table["site_id"].take(pa.array(rows.place[places])))
+    of_site = np.where(rows.word[places] == LINK_WORD, 0, sites.astype(np.int64) + 1).astype(np.uint64)
+    shown = Ids((tokens.astype(np.uint64) << np.uint64(24)) + of_site, rows.b[places].astype(np.uint64))
+    token, first = number_ids(shown)
+    is_several = np.zeros(len(first), dtype=bool)
+    is_several[token[rows.a[places] != rows.a[places[first[token]]]]] = True
+    chosen = np.flatnonzero(is_several[token])
+    order = rows.sort(places[chosen], token[chosen])
+    return Contested(places[chosen][order], token[chosen][order])
+
+
+def find_fused(evidences: Evidences, joins: Array, contested: Contested, known: Iterable[str]) -> Array:
+    """Return for each key whether too many share it: `guards.find_fused`, and those `known` to be."""
+    rows, keys, policy, visitor = evidences.rows, evidences.keys, evidences.policy, evidences.visitor
+    fused = np.zeros(len(keys.kind), dtype=bool)
+    of_visitor = joins[rows.a_kind[joins] == visitor]
+    is_pair = rows.b_kind[of_visitor] == visitor
+    pairs, places = of_visitor[is_pair], of_visitor[~is_pair]
+    busy = places[rows.is_sure[places] & _is_customer(evidences)[rows.b_kind[places]]]
+    most = np.full(len(fused), policy.max_customers_per_visitor, dtype=np.int64)
+    _mark_crowded(fused, rows.a[busy], rows.b[busy], most)
+    one, other = rows.a[pairs], rows.b[pairs]
+    most = np.full(len(fused), policy.count_visitors_allowed(VISITOR_KIND), dtype=np.int64)
+    _mark_crowded(fused, np.concatenate([one, other]), np.concatenate([other, one]), most)
+
+    places = places[~_is_unconfirmed(evidences, places)]
+    chosen = np.flatnonzero(np.isin(contested.row, places))
+    is_allowed = contested.count_places(evidences, chosen)[1]
+    places = _leave_out(places, contested.row[chosen[~is_allowed]])
+    caps = np.array([policy.count_visitors_allowed(kind) for kind in evidences.kinds], dtype=np.int64)
+    _mark_crowded(fused, rows.b[places], rows.a[places], caps[keys.kind])
+    fused[find_places(keys.id, _read_texts(known))] = True
+    return fused
+
+
+def find_admitted(evidences: Evidences, joins: Array, fused: Array) -> Array:
+    """Return the rows that tie, replays still among them, and note the others: `guards.keep_admitted`."""
+    rows, policy = evidences.rows, evidences.policy
+    unsure = joins[(rows.a_kind[joins] == evidences.visitor) & ~rows.is_sure[joins]]
+    unsure = unsure[_is_customer(evidences)[rows.b_kind[unsure]]]
+    flooded = np.zeros(len(fused), dtype=bool)
+    most = np.full(len(fused), policy.max_customers_per_visitor, dtype=np.int64)
+    _mark_crowded(flooded, rows.a[unsure], rows.b[unsure], most)
+    if fused.any() or flooded.any():
+        is_fused = fused[rows.a[joins]] | fused[rows.b[joins]] | (flooded[rows.a[joins]] & ~rows.is_sure[joins])
+        evidences.notes.append(note(joins[is_fused], GuardReason.FUSED))
+        joins = joins[~is_fused]
+    is_unconfirmed = _is_unconfirmed(evidences, joins)
+    if is_unconfirmed.any():
+        evidences.notes.append(note(joins[is_unconfirmed], GuardReason.UNCONFIRMED))
+        joins = joins[~is_unconfirmed]
+    return joins
+
+
+def leave_out_replays(evidences: Evidences, admitted: Array, contested: Contested) -> Array:
+    """Return the rows without those whose token too many have shown, and note these: `guards._refuse_replays`."""
+    if not len(contested.row):
+        return admitted
+    chosen = np.flatnonzero(np.isin(contested.row, admitted))
+    place, is_allowed = contested.count_places(evidences, chosen)
+    row = contested.row[chosen]
+    evidences.notes.append(note(row[is_allowed & (place > 0)], GuardReason.SECOND_DEVICE))
+    evidences.notes.append(note(row[~is_allowed], GuardReason.REPLAYED))
+    return _leave_out(admitted, row[~is_allowed])
+
+
+def _leave_out(places: Array, refused: Array) -> Array:
+    kept: Array = places[~np.isin(places, refused)] if len(refused) else places
+    return kept
+
+
+def _is_unconfirmed(evidences: Evidences, places: Array) -> Array:
+    rows = evidences.rows
+    found: Array = (rows.word[places] == LINK_WORD) & ~rows.is_human[places]
+    return found
+
+
+def _is_customer(evidences: Evidences) -> Array:
+    """Return for each kind whether it is unique, and no visitor's."""
+    found = [kind != VISITOR_KIND and evidences.policy.is_unique(kind) for kind in evidences.kinds]
+    return np.array(found, dtype=bool)
+
+
+def _mark_crowded(fused: Array, keys: Array, others: Array, most: Array) -> None:
+    """Mark the keys that come with more than so many different others."""
+    crowded = np.bincount(keys, minlength=len(fused)) > most
+    if not crowded.any():
+        return
+    chosen = crowded[keys]
+    pairs = np.unique((keys[chosen].astype(np.int64) << 32) | others[chosen])
+    fused |= np.bincount(pairs >> 32, minlength=len(fused)) > most
+
+
+def _find_blocked(evidences: Evidences) -> Array:
+    """Return for each key whether it names nobody: `guards.names_nobody`."""
+    keys, policy = evidences.keys, evidences.policy
+    blocked = keys.id.is_nil.copy()
+    blocked[find_places(keys.id, _read_texts(policy.blocked_keys))] = True
+    values = evidences.read_values(np.arange(len(keys.kind)))
+    if policy.blocked:
+        blocked |= read_bools(
+            pc.fill_null(pc.is_in(values, pa.array(sorted(policy.blocked), pa.large_string())), False)
+        )
+    doubtful = _find_doubtful(values)
+    judged = [is_blocked(value) for value in values.take(pa.array(doubtful)).to_pylist()]
+    blocked[doubtful[np.array(judged, dtype=bool)]] = True
+    return blocked
+
+
+def _find_doubtful(values: pa.Array) -> Array:
+    """Return the places of values that may be on the list of those that name nobody. None that has a digit other than
+    0 is: but for mailboxes, and signs that become letters in lower case."""
+    lengths = pc.binary_length(values).to_numpy(zero_copy_only=False)
+    carried: Array = np.flatnonzero(
+        ~np.isnan(lengths) if lengths.dtype.kind == "f" else np.ones(len(lengths), dtype=bool)
+    )
+    empty: Array = carried[lengths[carried] == 0]
+    full = carried[lengths[carried] > 0]
+    if not len(full):
+        return empty
+    offsets = np.frombuffer(values.buffers()[1], dtype=np.int64, count=len(values) + 1, offset=8 * values.offset)
+    data = np.frombuffer(values.buffers()[2], dtype=np.uint8)
+    signs = np.bitwise_or.reduceat(_SIGNS[data[: offsets[-1]]], offsets[full])
+    return np.concatenate([empty, full[signs != _DIGIT]])
+
+
+def _read_texts(texts: Iterable[str]) -> Ids:
+    raw = np.frombuffer(b"".join(to_bytes(text) for text in sorted(texts)), dtype=">u8").reshape(-1, 2)
+    return Ids(raw[:, 0].astype(np.uint64), raw[:, 1].astype(np.uint64))
