@@ -282,6 +282,7 @@ class Beacon(msgspec.Struct):
     purposes: frozenset[Purpose] = frozenset()
     rejected: list[Rejected] = msgspec.field(default_factory=list)  # single events; the beacon goes on without them
     is_plain: bool = False  # every event small and of the usual form, its identifiers aside: see accept.bounds.is_small
+    named: dict[tuple[str, str], Any] = msgspec.field(default_factory=dict)  # identifiers as judged, by kind and text
     removed: dict[str, int] = msgspec.field(default_factory=dict)  # how many values became `[removed]`, by place
     is_cookieless: bool = False  # kept without anything on the device: no cookie is read or set
     set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away

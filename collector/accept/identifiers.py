@@ -23,6 +23,7 @@ from collector.signing import check_identify
 from collector.sites.book import IdentifierKind
 
 CLAIMED = 1
+MAX_NAMES = 64
 TAG = "tag"
 CAPTURE = "capture"
 CAPTURE_ORIGINS = frozenset(("param", "cookie", "meta", "data", "js"))
@@ -90,7 +91,20 @@ def read_identifier(beacon: Beacon, context: Context, identifier: WireIdentifier
 
 
 def name_known(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known | Reason:
-    """Bring kind and value into their form, as a claim; or say why they name nobody here."""
+    """Bring kind and value into their form, as a claim; or say why they name nobody here.
+
+    What a beacon says again is not worked out again. Odd spellings cost a thousand times what plain ones do, so of
+    different names a beacon has MAX_NAMES.
+    """
+    answer: Known | Reason | None = beacon.named.get((kind_name, text))
+    if answer is None:
+        if len(beacon.named) >= MAX_NAMES:
+            return Reason.COUNT
+        answer = beacon.named[kind_name, text] = _name(beacon, context, kind_name, text)
+    return answer
+
+
+def _name(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known | Reason:
     site = beacon.site
     kind = site.find_kind(kind_name)
     if kind is None or kind.name == VISITOR_KIND:

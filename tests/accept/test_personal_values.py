@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from collector.accept.identifiers import MAX_NAMES
 from collector.accept.pipeline import Accepted, accept
 from collector.accept.server_events import accept_calls
 from collector.accept.server_events_call import read_call
@@ -96,6 +97,17 @@ def test_what_is_no_value_of_its_kind_is_refused_by_its_place(kind: str, value: 
     assert [(r.reason, r.field) for r in row.rejected] == [("shape", "e[0].k[0]")]
     assert value.encode() not in line
     assert [e.b_value for e in row.evidence] == ["4711"]
+
+
+def test_a_beacon_names_a_bounded_number_of_people() -> None:
+    """An odd spelling costs a thousand times what a plain one does; what is said again costs nothing."""
+    addresses = [f"ann{number}@bücher{number}.example" for number in range(MAX_NAMES + 3)]
+    events = [make_identify(("email", address), number=number) for number, address in enumerate(addresses)]
+    again = make_identify(("email", addresses[0]), number=999)
+    _, row = keep(*events, again)
+    assert [(r.reason, r.events) for r in row.rejected] == [("count", 3)]
+    assert len(row.evidence) == MAX_NAMES + 1
+    assert row.evidence[-1].b_key == row.evidence[0].b_key
 
 
 # --- while keys rotate ----------------------------------------------------------------------------------------------
