@@ -142,7 +142,7 @@ class Collector:
         _await_answers(web, 1 if workers == 1 else 16 * workers)
         return web
 
-    def start_engine(self, core: int) -> Process:
+    def start_engine(self, core: int | str) -> Process:
         """Start the engine, and see that schema and site are there."""
         engine = self._start("engine", str(core), program=COMMAND)
         engine.port = self.engine_port

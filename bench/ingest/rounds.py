@@ -127,7 +127,9 @@ def fill_map(collector: Collector, visitors: int) -> None:
         if store.query_rows("SELECT count() AS rows FROM identity_map")[0]["rows"] >= visitors:
             return
         store.command(
-            "INSERT INTO identity_map SELECT 'main', generateUUIDv4(number), 'visitor', '',"
+            "INSERT INTO identity_map (space_id, key, key_kind, key_customer_id, person_id, customer_id, customer_key,"
+            " valid_from, several, level, provisional, version, is_deleted)"
+            " SELECT 'main', generateUUIDv4(number), 'visitor', '',"
             " reinterpretAsUUID(sipHash128(intDiv(number, 3))), toString(100000000 + intDiv(number, 3)),"
             " reinterpretAsUUID(sipHash128(intDiv(number, 3), 1)), toDateTime64(0, 3, 'UTC'), 0, 3, 0, 1, 0"
             " FROM numbers({visitors:UInt64})",

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.columns import ResolutionColumns, make_columns, read_evidence, to_bytes
+from collector.identity.bulk import resolve_columns
+from collector.identity.columns import ResolutionColumns, to_bytes
 from collector.identity.component_columns import ComponentColumns, read_all, read_around, to_key_text
 from collector.identity.policy import Policy
-from collector.identity.resolve import resolve
 from collector.identity.standing import find_dependents
 from collector.identity.standing_columns import (
     FORMS,
@@ -83,7 +83,7 @@ class MapStep:
     ) -> None:
         """Resolve rows, and write what differs. `keys`: for which they are complete; None: for all of the space."""
         self.evidence += rows.num_rows
-        resolution = make_columns(resolve(read_evidence(rows), policy, map(to_key_text, fused)))
+        resolution = resolve_columns(rows, policy, map(to_key_text, fused))
         changes: list[TableChange] = []
         for form in FORMS:
             wanted = pick(form, resolution)

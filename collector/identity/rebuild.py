@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from collector.config import Config
-from collector.identity.columns import make_columns, read_evidence
+from collector.identity.bulk import resolve_columns
 from collector.identity.component_columns import count_rows, read_all
-from collector.identity.resolve import resolve
 from collector.identity.standing_columns import (
     FORMS,
     GUARD_LOG,
@@ -92,7 +91,7 @@ def _rebuild_space(
     rows = read_all(client, space_id, policy, see)
     rebuilt.evidence += rows.num_rows
     tell("resolve", 0, rows.num_rows)
-    resolution = make_columns(resolve(read_evidence(rows), policy))
+    resolution = resolve_columns(rows, policy)
     del rows
     rebuilt.map_rows += resolution.map_rows.num_rows
 

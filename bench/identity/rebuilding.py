@@ -1,0 +1,123 @@
+"""The rebuild of a whole map, at several sizes: rows a second, memory, and people against scipy's components.
+
+Each rebuild is a process of its own (this module is one), as `tagstitch stitch --rebuild` is, so that its memory is
+its own. Once from nothing, where every row of the map is written, and once more, where nothing differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.identity.evidence import Population
+from bench.identity.store import Bench, empty_map, fill_evidence, merge, running_store
+
+SEED = 1
+
+
+class RebuildError(Exception):
+    """A rebuild ended with an error. `str(error)` is one line."""
+
+
+def measure_rebuild(bench: Bench, rows: int, runs: int, *, is_largest: bool) -> None:
+    """Rebuild a space of so many rows of evidence. The largest size is the figure's."""
+    name = f"rebuild_{rows / 1e6:g}m"
+    with running_store(bench.folder / name) as (collector, store):
+        bench.step(f"{rows:,} rows of evidence")
+        fill_evidence(store, Population(rows, SEED), rows)
+        merge(store, "identity_evidence", "identity_pairs")
+        for run in range(runs):
+            empty_map(store)
+            for state in ("written", "same"):
+                bench.step(f"rebuild of {rows:,} rows, {state}, round {run + 1}")
+                engine = collector.running["engine"]
+                before_s = engine.read_cpu_s()
+                said = _run(collector.folder, collector.engine_port)
+                speed = rows / said["wall_s"]
+                bench.note(f"{name}_{state}_rows_per_s", speed)
+                bench.note(
+                    f"{name}_{state}_cpu_us_per_row", (said["cpu_s"] + engine.read_cpu_s() - before_s) / rows * 1e6
+                )
+                bench.note(f"{name}_peak_mb", said["peak_mb"])
+                bench.note(f"{name}_engine_mb", engine.read_rss_mb())
+                for step, seconds in said["steps"].items():
+                    bench.note(f"{name}_{state}_{step}_s", seconds)
+                if is_largest and state == "written":
+                    bench.note("rebuild_rows_per_s", speed)
+                    bench.note("form_people_s", said["form_people_s"])
+                    bench.note("scipy_components_s", said["scipy_components_s"])
+                if state == "same" and said["differences"]:
+                    raise RebuildError(f"a second rebuild found {said['differences']} differences")
+
+
+def _run(folder: Path, engine_port: int) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "bench.identity.rebuilding", str(folder), str(engine_port)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RebuildError(f"the rebuild failed: {done.stderr.strip().splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _rebuild_here(folder: str, engine_port: int) -> dict[str, Any]:
+    """Rebuild in this process, and say what it took."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    import collector.identity.bulk
+    from collector.config import Config
+    from collector.identity.rebuild import rebuild
+    from collector.keyring import open_keyring
+
+    said: dict[str, Any] = {"form_people_s": 0.0, "scipy_components_s": 0.0, "steps": {}}
+    bulk: Any = collector.identity.bulk
+    form_people = bulk.form_people
+
+    def form_timed(crowd: Any, admitted: Any, timeline: Any) -> Any:
+        began_s = time.monotonic()
+        made = form_people(crowd, admitted, timeline)
+        ended_s = time.monotonic()
+        said["form_people_s"] += ended_s - began_s
+        rows, count = crowd.evidences.rows, len(crowd.evidences.keys.kind)
+        edges = (rows.a[admitted], rows.b[admitted])
+        graph = coo_array((np.ones(len(admitted), dtype=bool), edges), shape=(count, count))
+        connected_components(graph, directed=False)
+        said["scipy_components_s"] += time.monotonic() - ended_s
+        return made
+
+    bulk.form_people = form_timed
+    marks: list[tuple[str, float]] = []
+
+    def mark(step: str, done: int, total: int) -> None:
+        if not marks or marks[-1][0] != step:
+            marks.append((step, time.monotonic()))
+
+    config = Config(data=folder, engine_port=engine_port)
+    began_s, began_cpu_s = time.monotonic(), time.process_time()
+    done = rebuild(config, open_keyring(config.secrets_path), tell=mark)
+    marks.append(("end", time.monotonic()))
+    for (step, at_s), (_, next_s) in pairwise(marks):
+        said["steps"][step] = said["steps"].get(step, 0.0) + next_s - at_s
+    extra_s = said["scipy_components_s"]
+    said["steps"]["resolve"] = said["steps"].get("resolve", 0.0) - extra_s
+    return {
+        **said,
+        "wall_s": time.monotonic() - began_s - extra_s,
+        "cpu_s": time.process_time() - began_cpu_s - extra_s,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+        "differences": done.differences,
+    }
+
+
+if __name__ == "__main__":
+    os.environ.pop("TAGSTITCH_DATA", None)
+    sys.stdout.write(json.dumps(_rebuild_here(sys.argv[1], int(sys.argv[2]))) + "\n")
