@@ -174,10 +174,13 @@ def _render(space_id: str, selector: Selector) -> tuple[str, dict[str, Any]]:
     if selector.ids:
         terms.append("evidence_id IN {ids:Array(String)}")
         params["ids"] = list(selector.ids)
-    for name, column in (("source", "source"), ("token", "token_id"), ("actor", "actor"), ("site", "site_id")):
+    for name, column in (("source", "source"), ("token", "token_id"), ("site", "site_id")):
         if value := getattr(selector, name):
             terms.append(f"{column} = {{{name}:String}}")
             params[name] = value
+    if selector.actor:  # a key also stands for the agents behind it: `key:1a2b/agent-17`
+        terms.append("(actor = {actor:String} OR startsWith(actor, {agents:String}))")
+        params |= {"actor": selector.actor, "agents": f"{selector.actor}/"}
     if selector.key:
         terms.append("(evidence.a_key = {key:UUID} OR evidence.b_key = {key:UUID})")
         params["key"] = selector.key

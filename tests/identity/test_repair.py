@@ -12,7 +12,7 @@ from collector.errors import RepairError, RepairReason
 from collector.identity import repair
 from collector.identity.selection import Selector
 from tests.identity.repair_desk import SITE, Desk, check_prospect, compare_with
-from tests.identity.story import alias, click, hours, key, name_value, reset, sign_in
+from tests.identity.story import alias, click, hours, key, name_value, reset, sign_in, tie
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine
@@ -199,6 +199,18 @@ def test_evidence_is_found_by_actor_source_time_and_identifier(desk: Desk) -> No
     with pytest.raises(RepairError) as caught:
         desk.repairs.plan_retract(Selector())
     assert caught.value.reason == RepairReason.ARGUMENT
+
+
+def test_a_key_stands_for_the_agents_behind_it(desk: Desk) -> None:
+    """All that a leaked key has said is found by its id, whoever used it; one agent by their own code."""
+    said = [tie("A", "K1", hours(at), 4, proof="server", id=f"said {at}") for at in range(4)]
+    actors = ("key:1a", "key:1a/agent-1", "key:1a/agent-2", "key:1a2")
+    desk.load(*(msgspec.structs.replace(row, actor=actor) for row, actor in zip(said, actors, strict=True)))
+
+    def count(actor: str) -> int:
+        return len(desk.repairs.plan_retract(Selector(actor=actor)).taken_back)
+
+    assert [count(actor) for actor in actors] == [3, 1, 1, 1]
 
 
 def test_very_much_is_taken_back_only_when_it_is_expected(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
