@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import NAMESPACE_OID, uuid5
 
+import msgspec
+
 from collector.event import NIL_ID
 from collector.identity.evidence import Evidence
 from collector.identity.identifiers import own_person_id
 from collector.identity.policy import DAY_MS, HOUR_MS, MINUTE_MS, Policy
+from collector.identity.rekey import make_rekey
 from collector.identity.resolve import Resolution, resolve
 from collector.sites.book import IdentifierKind
 
@@ -177,6 +180,17 @@ def reset(new: str, old: str, at: int, *, proof: str = "cookie") -> list[Evidenc
 def alias(first: str, second: str, at: int, *, level: int = 4, id: str = "") -> list[Evidence]:
     """The organisation says that two identifiers are one person."""
     return [tie(first, second, at, level, kind="alias", proof="server", id=id)]
+
+
+def rekey(first: str, second: str, at: int) -> list[Evidence]:
+    """The edge holds two keys for one value: both names are the same identifier."""
+    made = make_rekey(
+        next(kind for kind in KINDS if kind.name == name_kind(first)),
+        (name_value(first), key(first)),
+        (name_value(second), key(second)),
+        at_ms=at,
+    )
+    return [Evidence(**msgspec.structs.asdict(made), space_id="main", site_id="shop")]
 
 
 def take_back(rows: Iterable[Evidence]) -> list[Evidence]:

@@ -22,6 +22,8 @@ from tests.identity.story import (
     key,
     minutes,
     name_kind,
+    name_value,
+    rekey,
     reset,
     sign_in,
     take_back,
@@ -37,13 +39,14 @@ POLICY = Policy(
     max_visitors=4,
 )
 VISITORS = "ABCDFG"
-KEYS = ("K1", "K2", "K3", "L1", "L2", "E1", "E2", "E3", "P1")
+KEYS = ("K1", "K2", "K3", "K4", "L1", "L2", "E1", "E2", "E3", "E4", "E5", "P1")
 Log = list[list[Evidence]]
 
 moments = st.integers(0, 60).map(lambda n: minutes(n * 97))  # few enough that some are equal
 visitors = st.sampled_from(VISITORS)
 keys = st.sampled_from(KEYS)
 proofs = st.sampled_from(("cookie", "cookie", "fresh", "script", "server"))
+renames = st.sampled_from((("E1", "E4"), ("E4", "E5"), ("E1", "E5"), ("K1", "K4")))
 statements = st.one_of(
     st.builds(
         lambda visitor, names, at, level, proof, session: sign_in(
@@ -75,6 +78,7 @@ statements = st.one_of(
         moments,
         st.sampled_from(("cookie", "script")),
     ),
+    st.builds(lambda names, at: rekey(*names, at), renames, moments),
     st.builds(lambda first, second, at, level: alias(first, second, at, level=level), keys, keys, moments, st.just(3)),
     st.builds(lambda first, second, at: alias(first, second, at), keys, keys, moments),
     st.builds(
@@ -155,6 +159,32 @@ def test_merge_then_unmerge_then_merge_returns_to_the_same_people(log: Log) -> N
     assert resolve(rows + first + take_back(first), POLICY) == resolve(rows, POLICY)
     merged_again = resolve(rows + first + take_back(first) + again, POLICY)
     assert merged_again[:3] == merged[:3]
+
+
+@holds
+@given(logs, st.randoms(use_true_random=False))
+def test_a_change_of_keys_changes_nobodys_person(log: Log, chance: random.Random) -> None:
+    """Half of what is said of E1 is said under its new name, in any half: people, intervals and notes stay."""
+    rows = [row for row in flatten(log) if not {row.a_key, row.b_key} & {key("E4"), key("E5")}]
+    after = resolve([name_anew(row) if chance.random() < 0.5 else row for row in rows] + rekey("E1", "E4", 0), POLICY)
+    before = resolve(rows, POLICY)
+    persons = {row.key: row._replace(customer_id="", key_customer_id="") for row in after.map_rows}
+    assert persons.pop(key("E4")).person_id == next(
+        (r.person_id for r in before.map_rows if r.key == key("E1")), key("E1")
+    )
+    assert persons == {row.key: row._replace(customer_id="", key_customer_id="") for row in before.map_rows}
+    assert [row._replace(customer_id="") for row in after.intervals] == [
+        r._replace(customer_id="") for r in before.intervals
+    ]
+    assert [row.person_id for row in after.customers] == [row.person_id for row in before.customers]
+    assert after[3:] == before[3:]
+
+
+def name_anew(row: Evidence) -> Evidence:
+    """Return the same said of E1 under its new name."""
+    changes = {f"{end}_key": key("E4") for end in "ab" if getattr(row, f"{end}_key") == key("E1")}
+    changes |= {name.replace("key", "value"): name_value("E4") for name in changes}
+    return msgspec.structs.replace(row, **changes)
 
 
 @holds

@@ -10,6 +10,7 @@ import pytest
 from collector.identity.evidence import Evidence
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy
 from tests.identity.story import (
+    KINDS,
     POLICY,
     People,
     alias,
@@ -19,6 +20,7 @@ from tests.identity.story import (
     hours,
     key,
     minutes,
+    rekey,
     reset,
     sign_in,
     take_back,
@@ -740,6 +742,58 @@ def test_an_anonymous_person_is_there_again_after_a_sign_out() -> None:
     anonymous = people.person("A", hours(2))
     assert anonymous != key("B")
     assert [people.person("B", hours(h), "script") for h in (2, 4, 6)] == [anonymous, key("K1"), anonymous]
+
+
+def test_a_person_keeps_its_id_when_the_key_of_its_pseudonym_changes() -> None:
+    """E1 signed in before, E2 is E1 under the new key: one identifier, by both names, shown by the newer."""
+    before = sign_in("A", "E1", at=days(1))
+    people = People(before, rekey("E1", "E2", at=days(2)), sign_in("B", "E2", at=days(3)))
+    assert {people.person(name) for name in ("A", "B", "E1", "E2")} == {key("E1")}
+    assert (people.who("A", days(1)), people.who("B", days(3))) == ("E2", "E2")
+    assert [(c.person_id, c.customer_id) for c in people.resolution.customers] == [(key("E1"), "value-E2")]
+    assert people.resolution.merges == ()
+    assert (
+        People(before, rekey("E1", "E2", at=days(2)), take_back(rekey("E1", "E2", at=days(2)))).resolution
+        == People(before).resolution
+    )
+
+
+def test_a_second_change_of_keys_leads_back_to_the_first_name() -> None:
+    """E1, then E2, then E3, in any order, with a name in between that nobody ever signed in by."""
+    renames = [*rekey("E2", "E3", at=days(4)), *rekey("E1", "E2", at=days(2))]
+    people = People(renames, sign_in("B", "E3", at=days(5)), sign_in("A", "E1", at=days(1)))
+    assert people.are_one("A", "B")
+    assert {people.person(name) for name in ("E1", "E2", "E3")} == {key("E1")}
+
+
+def test_two_names_of_an_identifier_count_once() -> None:
+    """For caps, fuses and a space's own blocks: it is one value, whatever it is called."""
+    renamed = rekey("E0", "E9", at=days(1))
+    ten = [row for n in range(10) for row in sign_in("A", "K1", f"E{n}", at=days(n))]
+    assert People(renamed, ten).refused == []
+    assert People(ten, sign_in("A", "K1", "E10", at=days(11))).refused == ["too_many_keys"]
+    policy = Policy(kinds=(msgspec.structs.replace(KINDS[2], max_visitors=3),))
+    crowd = [row for n in range(4) for row in sign_in(f"v{n}", "E0" if n < 2 else "E9", at=minutes(n))]
+    assert People(crowd, policy=policy).refused == []
+    assert set(People(renamed, crowd, policy=policy).refused) == {"fused"}
+    blocking = Policy(blocked_keys=frozenset({key("E0")}))
+    assert People(renamed, sign_in("A", "E9", at=days(2)), policy=blocking).refused == ["blocked"]
+
+
+def test_an_identifier_of_which_nothing_else_is_known_is_its_first_names() -> None:
+    """A server's events name it alone, which is no evidence: under the new name they are still the same person's."""
+    people = People(rekey("E1", "E2", at=days(1)))
+    assert people.person("E2") == key("E1")
+    assert people.resolution.customers == ()
+    assert people.who("E2", days(2)) == ""
+
+
+def test_only_names_of_one_kind_are_one_identifier() -> None:
+    """What says otherwise, or less surely, says nothing."""
+    (row,) = rekey("E1", "E2", at=days(1))
+    known = sign_in("A", "E1", at=days(1))
+    for odd in (msgspec.structs.replace(row, level=3), msgspec.structs.replace(row, b_kind="phone")):
+        assert People(known, [odd]).resolution == People(known).resolution
 
 
 def test_an_alias_from_a_signed_page_ties_what_it_names() -> None:
