@@ -92,7 +92,7 @@ def test_every_setting_can_be_given(store: RunningStore, data: Path) -> None:
     [
         ("--issuer", "https://login.example", "audience"),
         ("--capture-cookie", "uid:customer:maybe", "COOKIE:KIND:signed"),
-        ("--kind", "customer:phone", "phone is none of"),
+        ("--kind", "customer:number", "number is none of"),
         ("--sample", "0", "--no-tag"),
         ("--capture", "member=param:cid", "no declared kind"),
         ("--cookie-domain", "other.example", "does not lie in"),
