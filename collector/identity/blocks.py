@@ -14,7 +14,7 @@ import msgspec
 
 from collector.config import Config
 from collector.event import NIL_ID, EvidenceRow
-from collector.identity.names import Identifier
+from collector.identity.names import Identifier, expand_names
 from collector.identity.policy import Policy, make_policy
 from collector.identity.selection import BLOCK, Statement
 from collector.sites.rows import read_sites
@@ -41,13 +41,16 @@ class Block(msgspec.Struct, frozen=True):
 
 
 def read_blocked(client: StoreClient, space_id: str) -> frozenset[str]:
-    """Return the own person ids of the identifiers that a space has blocked. Raises StoreError."""
+    """Return the own person ids of the identifiers that a space has blocked, under all their names.
+
+    Raises StoreError.
+    """
     rows = client.query_rows(
         "SELECT toString(blocks.key) AS key FROM identity_blocks AS blocks FINAL"
         " WHERE space_id = {space:String} AND blocked = 1",
         {"space": space_id},
     )
-    return frozenset(row["key"] for row in rows)
+    return expand_names(client, space_id, (row["key"] for row in rows))
 
 
 def list_blocks(client: StoreClient, space_id: str) -> list[Block]:

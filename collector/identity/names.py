@@ -10,6 +10,7 @@ person id. A name that could stand for two identifiers is refused, never guessed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID
 from collector.identity.identifiers import VISITOR_KIND, name_identifier, own_person_id
 from collector.identity.normal_forms import normalise
+from collector.identity.rekey import REKEY
 from collector.keyring import Keyring
 from collector.sites.book import DEFAULT_KINDS, IdentifierKind
 from collector.sites.rows import read_sites
@@ -25,15 +27,28 @@ from collector.store.client import StoreClient
 PERSON_KIND = "person"
 MAX_NAME_CHARS = 600
 
+# By the second identifier evidence is found by way of the pairs.
 _KNOWN = """
     SELECT a_kind AS kind, a_value AS value FROM identity_evidence AS evidence
     WHERE space_id = {space:String} AND evidence.a_key = {key:UUID} AND evidence.kind != 'block' LIMIT 1
     UNION ALL
     SELECT b_kind AS kind, b_value AS value FROM identity_evidence AS evidence
-    WHERE space_id = {space:String} AND evidence.b_key = {key:UUID} AND evidence.kind != 'block' LIMIT 1
+    WHERE space_id = {space:String} AND evidence.b_key = {key:UUID} AND evidence.kind != 'block'
+        AND evidence.a_key GLOBAL IN
+            (SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key = {key:UUID})
+    LIMIT 1
     UNION ALL
     SELECT 'visitor' AS kind, toString(visitor_id) AS value FROM events
     WHERE space_id = {space:String} AND own_person_id = {key:UUID} AND visitor_id != {nil:UUID} LIMIT 1
+"""
+
+
+_RENAMED = """
+    SELECT toString(evidence.a_key) AS a, toString(evidence.b_key) AS b
+    FROM identity_evidence AS evidence
+    WHERE space_id = {space:String} AND kind = {kind:String} AND (evidence.a_key IN {keys:Array(UUID)} OR
+        evidence.b_key IN {keys:Array(UUID)} AND evidence.a_key GLOBAL IN
+            (SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}))
 """
 
 
@@ -160,3 +175,14 @@ def _read_uuid(text: str) -> str:
             RepairReason.ARGUMENT,
             "write KIND=VALUE, such as customer=4711, or the id of a person or a visitor",
         ) from None
+
+
+def expand_names(client: StoreClient, space_id: str, keys: Iterable[str]) -> frozenset[str]:
+    """Return these identifiers, by own person id, with all other names that a rotation of personal keys gave them."""
+    closed: set[str] = set()
+    fresh = set(keys)
+    while fresh:
+        closed |= fresh
+        rows = client.query_rows(_RENAMED, {"space": space_id, "keys": sorted(fresh), "kind": REKEY})
+        fresh = {key for row in rows for key in (row["a"], row["b"])} - closed
+    return frozenset(closed)

@@ -29,7 +29,7 @@ from collector.identity.blocks import Block, read_policy
 from collector.identity.difference import Difference, Prospect, compare_people, count_events, foresee, list_spans
 from collector.identity.evidence import SERVER, Evidence, keep_standing
 from collector.identity.explain import Explanation, explain
-from collector.identity.names import Identifier, find_identifier, find_known
+from collector.identity.names import Identifier, expand_names, find_identifier, find_known
 from collector.identity.people import ALIAS
 from collector.identity.policy import Policy
 from collector.identity.selection import Selector, Statement
@@ -43,7 +43,6 @@ MOST_PIECES = 50_000
 MAX_NAMES = 50
 MERGE, SPLIT, RETRACT, RESTORE = "merge", "split", "retract", "restore"
 BLOCK, UNBLOCK, UNDO = "block", "unblock", "undo"
-REKEY = "rekey"
 OPERATOR = "operator"
 
 
@@ -131,7 +130,7 @@ class Repairs:
         if not shared:
             raise RepairError(RepairReason.CONFLICT, "they are not of one person: split those of one person at a time")
         rest = {key for key in prospect.keys if shared & {span.person_id for span in list_spans(standing, key)}}
-        apart = _close_over_rekeys({each.key for each in named}, prospect.rows)
+        apart = set(expand_names(self.client, self.space_id, (each.key for each in named)))
         cut = _find_cut(prospect.rows, apart, rest - apart) or _find_cut(prospect.rows, apart, prospect.keys - apart)
         if not cut:
             raise RepairError(RepairReason.NOTHING, "nothing ties them to anybody else: they are apart already")
@@ -175,13 +174,17 @@ class Repairs:
     def plan_block(self, name: str, reason: str = "", *, blocked: bool = True) -> Plan:
         """Let an identifier tie nobody, or let it tie again. It need not be known yet."""
         found = find_identifier(self.client, self.keyring, self.space_id, name)
-        is_blocked = found.key in self._policy().blocked_keys
-        if not blocked and not is_blocked:
+        if blocked:
+            changed = [Block(found.key, found.kind, found.value, 1, reason, self.actor, self.now_ms())]
+        else:
+            names = sorted(expand_names(self.client, self.space_id, [found.key]))
+            present = [block for block in blocks.read_blocks(self.client, self.space_id, names) if block.blocked]
+            changed = [self._turn(block, 0, reason) for block in present]
+        if not changed:
             raise RepairError(
                 RepairReason.NOTHING, "this identifier is not blocked: `tagstitch identity blocks` lists them"
             )
-        block = Block(found.key, found.kind, found.value, int(blocked), reason, self.actor, self.now_ms())
-        return self._plan(BLOCK if blocked else UNBLOCK, {"identifier": found.describe()}, [], [block])
+        return self._plan(BLOCK if blocked else UNBLOCK, {"identifier": found.describe()}, [], changed)
 
     def plan_undo(self, audit_id: str) -> Plan:
         """Undo an entry of the audit log: take back what it added, restore what it took back, turn its blocks."""
@@ -204,12 +207,7 @@ class Repairs:
         added = selection.read_standing_of(self.client, self.space_id, entry.appended) if entry.appended else []
         gone = selection.restore(self.client, self.space_id, entry.taken_back) if entry.taken_back else []
         changed = blocks.read_blocks(self.client, self.space_id, [*entry.blocked, *entry.unblocked])
-        turned = [
-            msgspec.structs.replace(
-                block, blocked=int(block.key in entry.unblocked), actor=self.actor, at_ms=self.now_ms()
-            )
-            for block in changed
-        ]
+        turned = [self._turn(block, int(block.key in entry.unblocked), block.reason) for block in changed]
         if not added and not gone and not turned:
             raise RepairError(
                 RepairReason.NOTHING,
@@ -266,7 +264,11 @@ class Repairs:
         undoes: str = NIL_ID,
     ) -> Plan:
         policy = self._policy()
-        later = _change_blocks(policy, changed)
+        later = policy
+        for block in changed:
+            names = expand_names(self.client, self.space_id, [block.key])
+            keys = later.blocked_keys | names if block.blocked else later.blocked_keys - names
+            later = replace(later, blocked_keys=keys)
         touches = [
             blocks.touch(Identifier(block.kind, block.value, block.key), self.space_id, self.actor, self.now_ms())
             for block in changed
@@ -278,6 +280,9 @@ class Repairs:
         events = count_events(self.client, self.space_id, difference.moved)
         difference = msgspec.structs.replace(difference, events=events)
         return Plan(action, arguments, (*statements, *touches), difference, prospect, tuple(changed), undoes)
+
+    def _turn(self, block: Block, blocked: int, reason: str) -> Block:
+        return msgspec.structs.replace(block, blocked=blocked, reason=reason, actor=self.actor, at_ms=self.now_ms())
 
     def _policy(self) -> Policy:
         return read_policy(self.client, self.config, self.space_id)
@@ -308,24 +313,3 @@ def _find_cut(rows: Iterable[Evidence], apart: set[str], rest: set[str] | frozen
         for row in keep_standing(rows)
         if row.is_join and ((row.a_key in apart and row.b_key in rest) or (row.b_key in apart and row.a_key in rest))
     ]
-
-
-def _close_over_rekeys(keys: set[str], rows: Iterable[Evidence]) -> set[str]:
-    """Add the other names of these identifiers: what a rotation of keys has renamed is still one identifier."""
-    pairs = [(row.a_key, row.b_key) for row in keep_standing(rows) if row.kind == REKEY]
-    closed = set(keys)
-    while more := {key for pair in pairs if set(pair) & closed for key in pair} - closed:
-        closed |= more
-    return closed
-
-
-def _change_blocks(policy: Policy, changed: Iterable[Block]) -> Policy:
-    keys = set(policy.blocked_keys)
-    for block in changed:
-        if block.blocked:
-            keys.add(block.key)
-        else:
-            keys.discard(block.key)
-    if keys == policy.blocked_keys:
-        return policy
-    return replace(policy, blocked_keys=frozenset(keys))

@@ -17,12 +17,20 @@ import msgspec
 from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID, EvidenceRow
 from collector.identity.evidence import Evidence
+from collector.identity.rekey import REKEY
 from collector.store.client import StoreClient
 
 IDS_PER_QUESTION = 200
 MAX_IDS = 1_000
 BLOCK = "block"
 """Kind of the row that makes stitch look at an identifier anew, after it was blocked or let go. It never stands."""
+
+# Evidence is found by its first identifier; by the second one by way of the pairs.
+_FIRST = "evidence.a_key IN {keys:Array(UUID)}"
+_SECOND = (
+    "evidence.b_key IN {keys:Array(UUID)} AND evidence.a_key GLOBAL IN"
+    " (SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)})"
+)
 
 _decode = msgspec.json.Decoder(type=dict[str, Any]).decode
 
@@ -125,8 +133,8 @@ def read_around(client: StoreClient, space_id: str, keys: Sequence[str], most: i
     ordered = sorted(keys)
     for start in range(0, len(ordered), IDS_PER_QUESTION):
         params = {"space": space_id, "keys": ordered[start : start + IDS_PER_QUESTION], "most": most}
-        for end in ("a_key", "b_key"):  # each by its own index
-            for statement in _read(client, f"{terms} AND evidence.{end} IN {{keys:Array(UUID)}}{rest}", params):
+        for end in (_FIRST, _SECOND):
+            for statement in _read(client, f"{terms} AND {end}{rest}", params):
                 found[(statement.row.evidence_id, statement.row.op)] = statement
     return sorted(found.values(), key=lambda item: (item.row.time_ms, item.row.evidence_id, item.row.op))[:most]
 
@@ -168,12 +176,17 @@ def _render(space_id: str, selector: Selector) -> tuple[str, dict[str, Any]]:
         raise RepairError(RepairReason.TOO_MANY, f"at most {MAX_IDS} ids at once")
     terms = [
         "space_id = {space:String} AND op > 0 AND kind != 'block'",
-        "evidence_id NOT IN (SELECT evidence_id FROM identity_evidence WHERE space_id = {space:String} AND op < 0)",
+        "evidence_id GLOBAL NOT IN"
+        " (SELECT evidence_id FROM identity_evidence WHERE space_id = {space:String} AND op < 0)",
     ]
     params: dict[str, Any] = {"space": space_id}
     if selector.ids:
         terms.append("evidence_id IN {ids:Array(String)}")
         params["ids"] = list(selector.ids)
+    else:
+        # Two names of one identifier are nobody's observation: they are taken back by id alone.
+        terms.append("kind != {rekey:String}")
+        params["rekey"] = REKEY
     for name, column in (("source", "source"), ("token", "token_id"), ("site", "site_id")):
         if value := getattr(selector, name):
             terms.append(f"{column} = {{{name}:String}}")
@@ -182,8 +195,8 @@ def _render(space_id: str, selector: Selector) -> tuple[str, dict[str, Any]]:
         terms.append("(actor = {actor:String} OR startsWith(actor, {agents:String}))")
         params |= {"actor": selector.actor, "agents": f"{selector.actor}/"}
     if selector.key:
-        terms.append("(evidence.a_key = {key:UUID} OR evidence.b_key = {key:UUID})")
-        params["key"] = selector.key
+        terms.append(f"({_FIRST} OR ({_SECOND}))")
+        params["keys"] = [selector.key]
     if selector.from_ms:
         terms.append("received_at >= fromUnixTimestamp64Milli({from_ms:Int64})")
         params["from_ms"] = selector.from_ms

@@ -50,8 +50,8 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key and return it with its text, which nobody can show again.
 
-    With a site the key is bound to it and to its space. Raises ConfigError for a scope that does not exist, a site
-    that does not exist or a time that is over.
+    With a site the key is bound to it and to its space. Raises ConfigError for a scope that does not exist or is for
+    whole spaces alone, a site that does not exist or a time that is over.
     """
     if not scopes:
         raise ConfigError("scope", "key", f"a key needs one or more of {', '.join(SCOPES)}")
@@ -61,6 +61,8 @@ def create_key(
     if expires_at_ms and expires_at_ms <= now_ms:
         raise ConfigError("expires", "key", "lies in the past")
     if site_id:
+        if REPAIR_SCOPE in scopes:
+            raise ConfigError("site", "key", "scope repair is for a whole space, whose sites share their people")
         space_id = find_site(client, site_id).space_id
     key_id = secrets.token_hex(6)
     text = _make_text(key_id)

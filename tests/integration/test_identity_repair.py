@@ -10,13 +10,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
 from collector.cli import make_app
-from collector.errors import RepairError
+from collector.errors import ConfigError, RepairError
 from collector.sites.keys import create_key
+from collector.sites.rows import write_key
 from collector.store.client import open_client
 from tests.identity_drive import Space, World, running_world
 
@@ -54,11 +56,14 @@ def refuse(space: Space, *words: str) -> str:
 class Api:
     """The API with one key."""
 
-    def __init__(self, space: Space, **more: Any) -> None:
+    def __init__(self, space: Space, bound_to: str = "", **more: Any) -> None:
+        """`bound_to`: a site, which no key of this scope should be bound to."""
         instance = space.world.instance
         more = {"scopes": ["repair"], "space_id": space.name, **more}
         with contextlib.closing(open_client(instance.config, instance.keyring, "writer")) as client:
             key, text = create_key(client, instance.keyring, now_ms=time.time_ns() // 1_000_000, **more)
+            if bound_to:
+                write_key(client, msgspec.structs.replace(key, site_id=bound_to))
         self.key_id, self.text, self.url = key.key_id, text, f"{instance.url}/v1/identity/"
         deadline = time.monotonic() + 20
         while self.ask("log")[0] == 401 and time.monotonic() < deadline:
@@ -226,7 +231,9 @@ def test_the_api_refuses_what_it_must(world: World) -> None:
     api = Api(space)
     tracker = Api(space, scopes=["track", "merge"])
     stranger = Api(space, space_id="main")
-    of_a_site = Api(space, site_id=space.site_id)
+    with pytest.raises(ConfigError, match="whole space"):
+        Api(space, site_id=space.site_id)
+    of_a_site = Api(space, bound_to=space.site_id)
     asked = {"of": "customer=anna"}
     assert api.ask("explain", asked)[0] == 200
     for key, status, error in (("", 401, "unauthorized"), (tracker.text, 403, "scope"), (of_a_site.text, 403, "scope")):
