@@ -164,15 +164,21 @@ def test_an_admin_who_logs_in_as_a_customer_takes_nothing_along(space: Space) ->
     assert space.owners("email") == ["anna"]
 
 
+@pytest.mark.xfail(reason="step by step, those who hung on a browser that becomes fused stay: see MapStep._read")
 def test_a_support_desk_that_logs_in_as_everybody_is_nobody(space: Space) -> None:
-    """More customers on one browser than anyone has: the browser is fused, and ties none of them."""
+    """More customers on one browser than anyone has: the browser is fused, and ties none of them, those from before
+    included."""
     desk, anna = space.browser(), space.browser()
     anna.sign_in(customer="c-0", ago_h=30)
     for number in range(51):
+        if number == 45:
+            space.settle()
+            assert len(space.customers()) == 45
         desk.sign_in(customer=f"c-{number}", ago_h=20 - number / 4)
     space.settle()
     assert set(space.who(desk)) == {""}
     assert space.who(anna) == ["c-0"]
+    assert list(space.customers()) == ["c-0"]
     assert space.refused() == ["fused"] * 51
 
 
