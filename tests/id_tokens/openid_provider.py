@@ -94,14 +94,14 @@ class OpenIdProvider:
 
 
 @contextlib.contextmanager
-def running_provider() -> Iterator[OpenIdProvider]:
-    """Run a provider on a free port."""
+def running_provider(redirect: str = REDIRECT) -> Iterator[OpenIdProvider]:
+    """Run a provider on a free port. `redirect`: the page that people come back to."""
     node = need_program("node", "install node 20 or newer")
     if not (FOLDER / "node_modules").is_dir():
         npm = need_program("npm", "install node 20 or newer, with npm")
         subprocess.run([npm, "install", "--silent", "--no-save"], cwd=FOLDER, check=True, timeout=100)
     process = subprocess.Popen(
-        [node, "--no-warnings", "provider.mjs"],
+        [node, "--no-warnings", "provider.mjs", redirect],
         cwd=FOLDER,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 // A real OpenID provider for tests: sign-in with a form, code flow with PKCE, ID tokens with `amr`, keys that rotate.
 //
-// Prints its address as one line. Besides OpenID's own paths: POST /control/rotate publishes a new key before the
+// Prints its address as one line; an argument is the page that people come back to. Besides OpenID's own paths: POST /control/rotate publishes a new key before the
 // earlier ones and signs with it, POST /control/retire takes all but the newest away.
 
 import { createServer } from "node:http";
@@ -8,7 +8,7 @@ import { exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
 
 const CLIENTS = ["our-client-id", "other-client-id"];
-const REDIRECT = "https://shop.example/signed-in";
+const REDIRECT = process.argv[2];
 const keys = [];
 let provider;
 
@@ -28,6 +28,7 @@ const makeProvider = (issuer) => {
     })),
     claims: { openid: ["sub", "amr", "acr"], email: ["email", "email_verified"] },
     conformIdTokenClaims: false,
+    clientBasedCORS: () => true, // a page buys its token by itself
     cookies: { keys: ["of a test"] },
     features: { devInteractions: { enabled: false } },
     enabledJWA: { idTokenSigningAlgValues: ["RS256", "ES256", "PS256", "EdDSA"] },
@@ -78,7 +79,7 @@ const server = createServer(async (request, response) => {
   }
   provider.callback()(request, response);
 });
-server.listen(Number(process.argv[2] || 0), "127.0.0.1", async () => {
+server.listen(0, "127.0.0.1", async () => {
   await addKey("RS256");
   const issuer = `http://127.0.0.1:${server.address().port}`;
   provider = makeProvider(issuer);
