@@ -137,8 +137,18 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         int, Meta(description="How far back anonymous history goes to the first customer.", ge=0)
     ] = 90
     shared_device_people: Annotated[
-        int, Meta(description="With more people than this in 30 days a visitor is a shared device.", ge=1)
+        int,
+        Meta(description="With more people than this in `shared_device_days` a visitor is a shared device.", ge=1),
     ] = 5
+    shared_device_days: Annotated[
+        int, Meta(description="In how many days people on one visitor are counted.", ge=1)
+    ] = 30
+    customers_per_visitor: Annotated[
+        int, Meta(description="A visitor that signs in as more customers than this is nobody's.", ge=1)
+    ] = 50
+    visitors_per_token: Annotated[
+        int, Meta(description="How many visitors one tagged link, or one sign-in's token on a site, may attach.", ge=1)
+    ] = 2
     assurance_hours: Annotated[
         float, Meta(description="How long a signed identify stays in force on later events.", gt=0)
     ] = 12.0

@@ -104,6 +104,7 @@ def add_site(
             metavar="SPEC",
             help="Identifier kind, NAME[:unique][:personal][:clear][:email|phone=REGION|uuid|text]; several times, "
             "highest priority first. A value that holds an e-mail address is stored as a pseudonym unless it is clear. "
+            ":visitors=N: seen with more, it ties nobody (200). :values=N: most that one person may have (10). "
             "[default: customer:unique, email:personal:email]",
             rich_help_panel=PEOPLE,
         ),

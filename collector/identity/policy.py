@@ -92,6 +92,9 @@ def make_policy(config: Config, sites: Iterable[Site], blocked_keys: frozenset[s
         kinds=tuple(kinds[name] for name in sorted(kinds)) or DEFAULT_KINDS,
         look_back_ms=config.look_back_days * DAY_MS,
         shared_device_people=config.shared_device_people,
+        shared_device_window_ms=config.shared_device_days * DAY_MS,
+        max_customers_per_visitor=config.customers_per_visitor,
+        link_visitors=config.visitors_per_token,
         session_ms=min(minutes, default=30) * MINUTE_MS,
         blocked_keys=blocked_keys,
     )

@@ -1,6 +1,7 @@
 """How a site's settings are written on the command line, where one text says several things.
 
     kind             NAME[:unique][:personal][:clear][:email|phone[=REGION]|uuid|text]
+                     [:visitors=N][:values=N][:priority=N]
     capture cookie   COOKIE[:KIND][:signed]
     issuer           ISSUER,AUDIENCE[,kind=KIND][,claim=NAME][,jwks=ADDRESS][,mfa=ACR]
 
@@ -12,7 +13,10 @@ from __future__ import annotations
 from collector.sites.book import CookieCapture, IdentifierKind, Issuer
 
 DEFAULT_KIND = "customer"
-KIND_MARKS = ("unique", "personal", "clear", "email", "phone", "uuid", "text")
+MAX_DIGITS = 9
+KIND_MARKS = ("unique", "personal", "clear", "email", "phone", "uuid", "text", "visitors", "values", "priority")
+NUMBER_MARKS = {"visitors": "max_visitors", "values": "max_per_person", "priority": "priority"}
+"""What takes a number, and what it is called in a kind."""
 NORMALISER_MARKS = frozenset(("email", "phone", "uuid", "text"))
 ISSUER_PARTS = {"kind": "kind", "claim": "claim", "jwks": "jwks_url", "mfa": "mfa_acr"}
 
@@ -23,8 +27,9 @@ def read_kind(text: str, rank: int) -> IdentifierKind:
     marks = {mark: value for mark, _, value in (part.partition("=") for part in parts)}
     if unknown := marks.keys() - set(KIND_MARKS):
         raise ValueError(f"{text}: {min(unknown)} is none of {', '.join(KIND_MARKS)}")
-    if valued := [mark for mark, value in marks.items() if value and mark != "phone"]:
+    if valued := [mark for mark, value in marks.items() if value and mark not in ("phone", *NUMBER_MARKS)]:
         raise ValueError(f"{text}: {valued[0]} takes no value")
+    numbers = {name: _read_number(text, mark, marks[mark]) for mark, name in NUMBER_MARKS.items() if mark in marks}
     normalisers = NORMALISER_MARKS & marks.keys()
     if len(normalisers) > 1:
         raise ValueError(f"{text}: a kind has one form, not {' and '.join(sorted(normalisers))}")
@@ -33,10 +38,16 @@ def read_kind(text: str, rank: int) -> IdentifierKind:
         unique="unique" in marks,
         personal="personal" in marks,
         normaliser=next(iter(normalisers), "text"),
-        priority=rank * 10,
+        **({"priority": rank * 10} | numbers),
         clear="clear" in marks,
         region=marks.get("phone", "").upper(),
     )
+
+
+def _read_number(text: str, mark: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < MAX_DIGITS):
+        raise ValueError(f"{text}: {mark} takes a number, {mark}=50")
+    return int(value)
 
 
 def read_capture_cookie(text: str) -> CookieCapture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collector.config import Config
 from collector.identity.policy import DAY_MS, MINUTE_MS, Policy, make_policy
 from collector.sites.book import DEFAULT_KINDS, IdentifierKind, Site
+from collector.sites.specs import read_kind
 
 
 def test_without_sites_the_default_kinds_hold() -> None:
@@ -16,9 +17,21 @@ def test_without_sites_the_default_kinds_hold() -> None:
 
 
 def test_settings_become_bounds() -> None:
-    """Days become milliseconds, and the number of people stands as it is."""
-    policy = make_policy(Config(look_back_days=7, shared_device_people=3), [])
+    """Days become milliseconds, and numbers stand as they are."""
+    config = Config(
+        look_back_days=7, shared_device_people=3, shared_device_days=5, customers_per_visitor=9, visitors_per_token=4
+    )
+    policy = make_policy(config, [], frozenset({"key"}))
     assert (policy.look_back_ms, policy.shared_device_people) == (7 * DAY_MS, 3)
+    assert (policy.shared_device_window_ms, policy.max_customers_per_visitor) == (5 * DAY_MS, 9)
+    assert (policy.link_visitors, policy.blocked_keys) == (4, {"key"})
+
+
+def test_a_kind_says_its_own_caps() -> None:
+    """As an operator writes it: how many visitors fuse a value, how many values one person may have."""
+    policy = make_policy(Config(), [Site("a", kinds=(read_kind("phone:visitors=7:values=3", 0),))])
+    assert (policy.count_visitors_allowed("phone"), policy.count_values_allowed("phone")) == (7, 3)
+    assert (policy.count_visitors_allowed("other"), policy.count_values_allowed("other")) == (200, 1)
 
 
 def test_of_two_declarations_the_careful_one_wins() -> None:

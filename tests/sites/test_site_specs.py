@@ -19,10 +19,14 @@ def test_a_kind() -> None:
         "phone", unique=False, personal=True, normaliser="phone", region="DE"
     )
     assert read_kind("phone:phone", 0).region == ""
+    assert read_kind("card:visitors=7:values=3:priority=1", 4) == IdentifierKind(
+        "card", unique=False, priority=1, max_visitors=7, max_per_person=3
+    )
     for text, problem in (
         ("customer:number", "number is none of"),
         ("customer:unique=1", "unique takes no value"),
         ("customer:email:phone", "one form, not email and phone"),
+        ("customer:visitors=many", "visitors takes a number"),
     ):
         with pytest.raises(ValueError, match=problem):
             read_kind(text, 0)
