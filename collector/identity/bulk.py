@@ -29,6 +29,7 @@ from collector.identity.bulk_intervals import (
     lay_out,
 )
 from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
+from collector.identity.bulk_renames import rename
 from collector.identity.bulk_rows import NOBODY, Evidences, read_rows
 from collector.identity.bulk_timeline import make_timeline, part_stretches
 from collector.identity.columns import (
@@ -64,6 +65,9 @@ def resolve_columns(
     `table`: of schema `columns.EVIDENCE`, at most 2^30 rows. `effort`: is told what columns could not judge.
     """
     effort = effort or Effort()
+    renaming = rename(table, policy, fused)
+    if renaming is not None:
+        return renaming.name_again(resolve_columns(renaming.table, renaming.policy, renaming.fused, effort))
     evidences = read_rows(table, policy)
     joins = find_joins(evidences)
     contested = find_contested(evidences, joins)
