@@ -15,10 +15,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from collector.identity.bulk_guards import find_admitted, find_contested, find_fused, find_joins, leave_out_replays
+from collector.identity.bulk_guards import (
+    find_admitted,
+    find_busy,
+    find_contested,
+    find_fused,
+    find_joins,
+    find_known,
+    leave_out_replays,
+)
 from collector.identity.bulk_hard import Judged, judge_components, judge_visitors, spread_hard
-from collector.identity.bulk_ids import Array, Ids, write_ids, write_texts
+from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers, write_texts
 from collector.identity.bulk_intervals import (
     FOR_EVER_MS,
     Spans,
@@ -29,8 +38,8 @@ from collector.identity.bulk_intervals import (
     lay_out,
 )
 from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
-from collector.identity.bulk_renames import rename
-from collector.identity.bulk_rows import NOBODY, Evidences, read_rows
+from collector.identity.bulk_renames import name_again, rename
+from collector.identity.bulk_rows import NOBODY, REKEY_WORD, Evidences, note, read_rows
 from collector.identity.bulk_timeline import make_timeline, part_stretches
 from collector.identity.columns import (
     CUSTOMERS,
@@ -41,6 +50,7 @@ from collector.identity.columns import (
     ResolutionColumns,
     make_columns,
 )
+from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS
 from collector.identity.policy import Policy
@@ -65,13 +75,18 @@ def resolve_columns(
     `table`: of schema `columns.EVIDENCE`, at most 2^30 rows. `effort`: is told what columns could not judge.
     """
     effort = effort or Effort()
-    renaming = rename(table, policy, fused)
-    if renaming is not None:
-        return renaming.name_again(resolve_columns(renaming.table, renaming.policy, renaming.fused, effort))
     evidences = read_rows(table, policy)
-    joins = find_joins(evidences)
+    known = find_known(evidences, fused)
+    renamed = None
+    if (evidences.rows.word == REKEY_WORD).any():
+        # Counted by all their names, as whoever reads a component counts.
+        known |= find_busy(evidences, find_joins(evidences)[0])
+        renamed = rename(evidences)
+        known[evidences.first_name[known]] = True
+    joins, blocked = find_joins(evidences)
+    evidences.notes.append(note(blocked, GuardReason.BLOCKED))
     contested = find_contested(evidences, joins)
-    joins = find_admitted(evidences, joins, find_fused(evidences, joins, contested, fused))
+    joins = find_admitted(evidences, joins, known | find_fused(evidences, joins, contested))
     admitted = leave_out_replays(evidences, joins, contested)
     timeline, odd = make_timeline(evidences, admitted)
     odd = np.union1d(odd, joins[evidences.rows.is_odd[joins]])
@@ -94,7 +109,10 @@ def resolve_columns(
     attached = attached.keep(np.flatnonzero(~hard[attached.visitor]))
     spans = lay_out(crowd, attached, stretches)
     merges = [*list_merges(crowd), *find_switches(crowd, attached, spans)]
-    return _put_together(crowd, spans, judged, merges, make_columns(apart))
+    found = _put_together(crowd, spans, judged, merges, make_columns(apart))
+    if renamed is not None:
+        found.map_rows = pa.concat_tables([found.map_rows, name_again(evidences, renamed, found.map_rows)])
+    return found
 
 
 def _put_together(
@@ -131,7 +149,7 @@ def _map_visitors(crowd: Crowd, spans: Spans) -> tuple[pa.Table, Spans]:
         MAP,
         key=_write_keys(crowd.evidences, spans.visitor[first]),
         key_kind=_repeat(VISITOR_KIND, len(first)),
-        key_customer_id=pa.array(np.full(len(first), "")).cast(pa.string()),
+        key_customer_id=_repeat("", len(first)).cast(pa.string()),
         **_name_people(crowd, spans.person[last]),
         valid_from_ms=spans.from_ms[first],
         several=several,
@@ -167,7 +185,11 @@ def _list_intervals(crowd: Crowd, spans: Spans) -> pa.Table:
         INTERVALS,
         key=_write_keys(crowd.evidences, spans.visitor),
         valid_from_ms=spans.from_ms,
-        valid_to_ms=pa.array(spans.to_ms, mask=spans.to_ms == FOR_EVER_MS),
+        valid_to_ms=pc.replace_with_mask(
+            write_numbers(spans.to_ms),
+            write_numbers(spans.to_ms == FOR_EVER_MS, pa.bool_()),
+            pa.scalar(None, pa.int64()),
+        ),
         **_name_people(crowd, spans.person),
         level=spans.level,
         provisional=spans.provisional,
@@ -257,13 +279,13 @@ def _write_evidence(evidences: Evidences, rows: Array) -> pa.Array:
 
 def _write_kinds(evidences: Evidences, keys: Array) -> pa.Array:
     codes = evidences.keys.kind[keys].astype(np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(evidences.kinds, pa.string()))
+    return pa.DictionaryArray.from_arrays(write_numbers(codes), pa.array(evidences.kinds, pa.string()))
 
 
 def _write_words(words: list[str], counts: list[int]) -> pa.Array:
     known = sorted(set(words))
     codes = np.repeat(np.array([known.index(word) for word in words], dtype=np.int32), counts)
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(known, pa.string()))
+    return pa.DictionaryArray.from_arrays(write_numbers(codes), pa.array(known, pa.string()))
 
 
 def _repeat(word: str, rows: int) -> pa.Array:
@@ -275,6 +297,6 @@ def _make(schema: pa.Schema, **columns: Any) -> pa.Table:
     for each in schema:
         values = columns[each.name]
         if isinstance(values, np.ndarray):
-            values = pa.array(values.astype(each.type.to_pandas_dtype()), each.type)
+            values = write_numbers(values, each.type)
         arrays.append(values)
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, find_places, number_ids
+from collector.identity.bulk_ids import Array, Ids, find_places, number_ids, write_numbers
 from collector.identity.bulk_rows import (
     HANDOVER_WORD,
     LINK_WORD,
@@ -50,16 +50,13 @@ class Contested:
         return found, found < most
 
 
-def find_joins(evidences: Evidences) -> Array:
-    """Return the rows that may join and name somebody, and note the others: `guards.take_out_blocked`."""
+def find_joins(evidences: Evidences) -> tuple[Array, Array]:
+    """Return the rows that may join, in two parts: those that name somebody, and those that do not."""
     rows = evidences.rows
     joins = (rows.level >= LINKED) & (rows.word != RESET_WORD)
     blocked = _find_blocked(evidences)
     refused = joins & (blocked[rows.a] | blocked[rows.b])
-    if refused.any():
-        evidences.notes.append(note(np.flatnonzero(refused), GuardReason.BLOCKED))
-        joins &= ~refused
-    return np.flatnonzero(joins)
+    return np.flatnonzero(joins & ~refused), np.flatnonzero(refused)
 
 
 def find_contested(evidences: Evidences, joins: Array) -> Contested:
@@ -69,8 +66,8 @@ def find_contested(evidences: Evidences, joins: Array) -> Contested:
     places = joins[has_token[rows.place[joins]]]
     if not len(places):
         return Contested(places, places)
-    tokens, _ = read_words(evidences.table["token_id"].take(pa.array(rows.place[places])))
-    sites, _ = read_words(evidences.table["site_id"].take(pa.array(rows.place[places])))
+    tokens, _ = read_words(evidences.table["token_id"].take(write_numbers(rows.place[places])))
+    sites, _ = read_words(evidences.table["site_id"].take(write_numbers(rows.place[places])))
     of_site = np.where(rows.word[places] == LINK_WORD, 0, sites.astype(np.int64) + 1).astype(np.uint64)
     shown = Ids((tokens.astype(np.uint64) << np.uint64(24)) + of_site, rows.b[places].astype(np.uint64))
     token, first = number_ids(shown)
@@ -81,27 +78,40 @@ def find_contested(evidences: Evidences, joins: Array) -> Contested:
     return Contested(places[chosen][order], token[chosen][order])
 
 
-def find_fused(evidences: Evidences, joins: Array, contested: Contested, known: Iterable[str]) -> Array:
-    """Return for each key whether too many share it: `guards.find_fused`, and those `known` to be."""
-    rows, keys, policy, visitor = evidences.rows, evidences.keys, evidences.policy, evidences.visitor
-    fused = np.zeros(len(keys.kind), dtype=bool)
+def find_known(evidences: Evidences, fused: Iterable[str]) -> Array:
+    """Return for each key whether it is one of those."""
+    known = np.zeros(len(evidences.keys.kind), dtype=bool)
+    known[find_places(evidences.keys.id, _read_texts(fused))] = True
+    return known
+
+
+def find_busy(evidences: Evidences, joins: Array) -> Array:
+    """Return for each key whether it is a visitor that meets too many: `guards.find_busy`."""
+    rows, policy, visitor = evidences.rows, evidences.policy, evidences.visitor
+    busy = np.zeros(len(evidences.keys.kind), dtype=bool)
     of_visitor = joins[rows.a_kind[joins] == visitor]
     is_pair = rows.b_kind[of_visitor] == visitor
     pairs, places = of_visitor[is_pair], of_visitor[~is_pair]
-    busy = places[rows.is_sure[places] & _is_customer(evidences)[rows.b_kind[places]]]
-    most = np.full(len(fused), policy.max_customers_per_visitor, dtype=np.int64)
-    _mark_crowded(fused, rows.a[busy], rows.b[busy], most)
+    places = places[rows.is_sure[places] & _is_customer(evidences)[rows.b_kind[places]]]
+    most = np.full(len(busy), policy.max_customers_per_visitor, dtype=np.int64)
+    _mark_crowded(busy, rows.a[places], rows.b[places], most)
     one, other = rows.a[pairs], rows.b[pairs]
-    most = np.full(len(fused), policy.count_visitors_allowed(VISITOR_KIND), dtype=np.int64)
-    _mark_crowded(fused, np.concatenate([one, other]), np.concatenate([other, one]), most)
+    most = np.full(len(busy), policy.count_visitors_allowed(VISITOR_KIND), dtype=np.int64)
+    _mark_crowded(busy, np.concatenate([one, other]), np.concatenate([other, one]), most)
+    return busy
 
+
+def find_fused(evidences: Evidences, joins: Array, contested: Contested) -> Array:
+    """Return for each key whether too many share it: `guards.find_fused`."""
+    rows, visitor = evidences.rows, evidences.visitor
+    fused = find_busy(evidences, joins)
+    places = joins[(rows.a_kind[joins] == visitor) & (rows.b_kind[joins] != visitor)]
     places = places[~_is_unconfirmed(evidences, places)]
     chosen = np.flatnonzero(np.isin(contested.row, places))
     is_allowed = contested.count_places(evidences, chosen)[1]
     places = _leave_out(places, contested.row[chosen[~is_allowed]])
-    caps = np.array([policy.count_visitors_allowed(kind) for kind in evidences.kinds], dtype=np.int64)
-    _mark_crowded(fused, rows.b[places], rows.a[places], caps[keys.kind])
-    fused[find_places(keys.id, _read_texts(known))] = True
+    caps = [evidences.policy.count_visitors_allowed(kind) for kind in evidences.kinds]
+    _mark_crowded(fused, rows.b[places], rows.a[places], np.array(caps, dtype=np.int64)[evidences.keys.kind])
     return fused
 
 
@@ -167,14 +177,14 @@ def _find_blocked(evidences: Evidences) -> Array:
     """Return for each key whether it names nobody: `guards.names_nobody`."""
     keys, policy = evidences.keys, evidences.policy
     blocked = keys.id.is_nil.copy()
-    blocked[find_places(keys.id, _read_texts(policy.blocked_keys))] = True
+    blocked[evidences.first_name[find_places(keys.id, _read_texts(policy.blocked_keys))]] = True
     values = evidences.read_values(np.arange(len(keys.kind)))
     if policy.blocked:
         blocked |= read_bools(
             pc.fill_null(pc.is_in(values, pa.array(sorted(policy.blocked), pa.large_string())), False)
         )
     doubtful = _find_doubtful(values)
-    judged = [is_blocked(value) for value in values.take(pa.array(doubtful)).to_pylist()]
+    judged = [is_blocked(value) for value in values.take(write_numbers(doubtful)).to_pylist()]
     blocked[doubtful[np.array(judged, dtype=bool)]] = True
     return blocked
 
@@ -182,15 +192,12 @@ def _find_blocked(evidences: Evidences) -> Array:
 def _find_doubtful(values: pa.Array) -> Array:
     """Return the places of values that may be on the list of those that name nobody. None that has a digit other than
     0 is: but for mailboxes, and signs that become letters in lower case."""
-    lengths = pc.binary_length(values).to_numpy(zero_copy_only=False)
-    carried: Array = np.flatnonzero(
-        ~np.isnan(lengths) if lengths.dtype.kind == "f" else np.ones(len(lengths), dtype=bool)
-    )
-    empty: Array = carried[lengths[carried] == 0]
-    full = carried[lengths[carried] > 0]
+    offsets = np.frombuffer(values.buffers()[1], dtype=np.int64, count=len(values) + 1, offset=8 * values.offset)
+    lengths = np.diff(offsets)
+    full = np.flatnonzero(lengths > 0)
+    empty = np.flatnonzero((lengths == 0) & read_bools(pa.chunked_array([values.is_valid()])))
     if not len(full):
         return empty
-    offsets = np.frombuffer(values.buffers()[1], dtype=np.int64, count=len(values) + 1, offset=8 * values.offset)
     data = np.frombuffer(values.buffers()[2], dtype=np.uint8)
     signs = np.bitwise_or.reduceat(_SIGNS[data[: offsets[-1]]], offsets[full])
     return np.concatenate([empty, full[signs != _DIGIT]])

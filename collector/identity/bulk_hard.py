@@ -10,10 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
-import pyarrow as pa
 
-from collector.identity.bulk_ids import Array
+from collector.identity.bulk_ids import Array, write_numbers
 from collector.identity.bulk_people import Crowd
 from collector.identity.bulk_rows import RESET_WORD, Evidences
 from collector.identity.bulk_timeline import SIGN_OUT, Timeline
@@ -24,7 +24,8 @@ from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import Boundary
 from collector.identity.people import Member, MergeEntry, People, gather_requests
 from collector.identity.policy import Policy
-from collector.identity.resolve import Resolution, Visitors, make_visitor_rows, resolve
+from collector.identity.resolve import Resolution, make_visitor_rows, resolve
+from collector.identity.visitors import Visitors
 
 
 class Judged(NamedTuple):
@@ -108,8 +109,18 @@ def spread_hard(evidences: Evidences, admitted: Array, hard: Array) -> None:
 
 
 def _read(evidences: Evidences, places: Array) -> list[Evidence]:
-    rows = read_evidence(evidences.table.take(pa.array(evidences.rows.place[places])))
-    return [row.turn_visitor_first() for row in rows]
+    """Return rows as evidence, the visitor first, by first names."""
+    found = read_evidence(evidences.table.take(write_numbers(evidences.rows.place[places])))
+    found = [row.turn_visitor_first() for row in found]
+    for side in ("a", "b"):
+        keys = getattr(evidences.rows, side)[places]
+        renamed = np.flatnonzero(evidences.is_renamed[keys])
+        ids, values = _list_keys(evidences, keys[renamed]), evidences.read_values(keys[renamed]).to_pylist()
+        for place, (_, raw), value in zip(renamed.tolist(), ids, values, strict=True):
+            found[place] = msgspec.structs.replace(
+                found[place], **{f"{side}_key": to_text(raw), f"{side}_value": value}
+            )
+    return found
 
 
 def _settle(crowd: Crowd, keys: Array) -> _Settled:

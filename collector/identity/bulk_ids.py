@@ -53,6 +53,13 @@ def write_ids(ids: Ids) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(KEY, len(halves), [None, pa.py_buffer(halves)])
 
 
+def write_numbers(values: Array, as_type: Any = None) -> pa.Array:
+    """Return numbers as an Arrow array; of some other type, if that is wanted. (pyarrow's own way imports pandas.)"""
+    values = np.ascontiguousarray(values, dtype=np.uint8 if values.dtype == bool else None)
+    array = pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
+    return array if as_type is None else array.cast(as_type)
+
+
 def write_texts(ids: Ids) -> pa.Array:
     """Return ids as a column of UUID texts."""
     rows = len(ids.high)

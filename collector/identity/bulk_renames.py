@@ -1,94 +1,95 @@
-"""Renames as columns: evidence of identifiers with several names put under the first of each, and the map by all of
-them again. The part of `bulk` that does what `renames` does.
-
-Rekey evidence is read row by row, a dozen microseconds each; all else goes as columns.
-"""
+"""Renames as columns: identifiers with several names, all evidence read under the first. See `renames`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from collector.event import NIL_ID
-from collector.identity.bulk_guards import Contested, find_fused, find_joins
-from collector.identity.bulk_rows import read_rows, read_words
-from collector.identity.columns import KEY, MAP, ResolutionColumns, make_columns, read_evidence, to_bytes, to_text
+from collector.identity.bulk_ids import Array, join_ids, number_ids, read_ids, write_ids, write_numbers
+from collector.identity.bulk_rows import REKEY_WORD, Evidences
+from collector.identity.columns import MAP
 from collector.identity.evidence import SERVER
 from collector.identity.intervals import BEGINNING_MS
-from collector.identity.policy import Policy
-from collector.identity.rekey import REKEY
-from collector.identity.renames import Renames, find_renames
-from collector.identity.resolve import MapRow, Resolution
 
 
-class Renaming(NamedTuple):
-    """Evidence under first names: `table`, `policy` and `fused` are what has to be resolved instead."""
+@dataclass(slots=True)
+class Renamed:
+    """Names of identifiers that have several, by number, and the first name of each."""
 
-    table: pa.Table
-    policy: Policy
-    fused: frozenset[str]
-    renames: Renames
-
-    def name_again(self, found: ResolutionColumns) -> ResolutionColumns:
-        """Return the resolution with the map's rows by all names: `resolve._name_again`."""
-        pairs = [(name, each.first) for each in self.renames.identifiers for name in each.others]
-        names = pa.array([to_bytes(name) for name, _ in pairs], KEY)
-        firsts = pa.array([to_bytes(first) for _, first in pairs], KEY)
-        rows = found.map_rows
-        place = pc.index_in(firsts, value_set=rows["key"].combine_chunks())
-        known = rows.take(place.drop_null())
-        known = known.set_column(0, MAP.field("key"), names.filter(place.is_valid()))
-        kind_of = {each.first: each.kind for each in self.renames.identifiers}
-        unknown = [
-            MapRow(*(name, kind_of[first], "", first, "", NIL_ID, BEGINNING_MS, 0, SERVER, 0))
-            for (name, first), is_known in zip(pairs, place.is_valid().to_pylist(), strict=True)
-            if not is_known
-        ]
-        parts = [rows, known, make_columns(Resolution(map_rows=tuple(unknown))).map_rows]
-        filled = [part for part in parts if part.num_rows] or parts[:1]
-        return ResolutionColumns(
-            pa.concat_tables(filled).unify_dictionaries(), found.intervals, found.customers, found.guards, found.merges
-        )
+    name: Array
+    first: Array
 
 
-def rename(table: pa.Table, policy: Policy, fused: Iterable[str]) -> Renaming | None:
-    """Return the evidence under first names, or None where nothing has several."""
-    codes, words = read_words(table["kind"])
-    if REKEY not in words or not (is_rekey := codes == words.index(REKEY)).any():
-        return None
-    evidences = read_rows(table, policy)
-    place = evidences.rows.place
-    is_rekey = is_rekey[place]
-    renames = find_renames(read_evidence(table.take(pa.array(place[is_rekey]))))
-    if renames is None:
-        return None
-    # Counted by all their names, as whoever reads a component counts: of what is fused so, the visitors.
-    nothing = np.zeros(0, dtype=np.int64)
-    busy = find_fused(evidences, find_joins(evidences), Contested(nothing, nothing), ())
-    busy &= evidences.keys.kind == evidences.visitor
-    high, low = evidences.keys.id.take(np.flatnonzero(busy))
-    seen = {to_text((one << 64 | other).to_bytes(16)) for one, other in zip(high.tolist(), low.tolist(), strict=True)}
-    return Renaming(
-        _rewrite(table.take(pa.array(place[~is_rekey])), renames),
-        renames.rewrite_policy(policy),
-        renames.find_first({*fused, *seen}),
-        renames,
+def rename(evidences: Evidences) -> Renamed:
+    """Let evidence name identifiers by their first names, and leave out that which says so."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, keys = evidences.rows, evidences.keys
+    is_rekey = rows.word == REKEY_WORD
+    pairs = np.flatnonzero(
+        is_rekey & (rows.level >= SERVER) & (rows.a_kind == rows.b_kind) & (rows.a_kind != evidences.visitor)
     )
+    names, numbers = np.unique(np.concatenate([rows.a[pairs], rows.b[pairs]]), return_inverse=True)
+    earlier, later = numbers[: len(pairs)], numbers[len(pairs) :]
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (earlier, later)), shape=(len(names), len(names)))
+    label = connected_components(graph, directed=False)[1] if len(names) else numbers
+    is_named, is_replaced = np.zeros(len(names), dtype=bool), np.zeros(len(names), dtype=bool)
+    is_named[later] = True
+    is_replaced[earlier] = True
+
+    id = keys.id.take(names)
+    order = np.lexsort((id.low, id.high, is_named, label))
+    first = names[order[_find_begins(label[order])]]
+    newest = keys.id.take(rows.b[pairs])
+    order = np.lexsort((newest.low, newest.high, rows.time_ms[pairs], ~is_replaced[later], label[later]))
+    begins = _find_begins(label[later][order])
+    last = order[np.append(begins[1:], len(order)) - 1] if len(order) else order
+    keys.value_row[first] = rows.place[pairs[last]] + evidences.table.num_rows
+    evidences.first_name[names] = first[label]
+    evidences.is_renamed[first] = True
+
+    evidences.rows = rows = rows.take(np.flatnonzero(~is_rekey))
+    rows.a, rows.b = evidences.first_name[rows.a], evidences.first_name[rows.b]
+    return Renamed(names, first[label])
 
 
-def _rewrite(table: pa.Table, renames: Renames) -> pa.Table:
-    """Return the rows with first names and newest values."""
-    names = pa.array([to_bytes(name) for name in renames.by_name], KEY)
-    firsts = pa.array([to_bytes(each.first) for each in renames.by_name.values()], KEY)
-    values = pa.array([each.value for each in renames.by_name.values()], pa.string())
-    for side in ("a", "b"):
-        place = pc.index_in(table[f"{side}_key"], value_set=names)
-        for column, renamed in ((f"{side}_key", firsts), (f"{side}_value", values)):
-            number = table.schema.get_field_index(column)
-            kept = table[column].cast(renamed.type)
-            table = table.set_column(number, table.schema.field(number), pc.coalesce(renamed.take(place), kept))
-    return table
+def name_again(evidences: Evidences, renamed: Renamed, map_rows: pa.Table) -> pa.Table:
+    """Return the map's rows of identifiers by their other names. One of which nothing else is known is its first
+    name's."""
+    others = np.flatnonzero(renamed.name != renamed.first)
+    first = renamed.first[others]
+    ids = evidences.keys.id.take(first)
+    number, _ = number_ids(join_ids(ids, read_ids(map_rows["key"])))
+    row_of = np.full(int(number.max()) + 1 if len(number) else 0, -1, dtype=np.int64)
+    row_of[number[len(others) :]] = np.arange(map_rows.num_rows)
+    row = row_of[number[: len(others)]]
+    key = write_ids(evidences.keys.id.take(renamed.name[others]))
+    known = np.flatnonzero(row >= 0)
+    again = map_rows.take(write_numbers(row[known])).set_column(0, MAP.field(0), key.take(write_numbers(known)))
+    unknown = np.flatnonzero(row < 0)
+    count = len(unknown)
+    kinds = pa.DictionaryArray.from_arrays(
+        write_numbers(evidences.keys.kind[first[unknown]].astype(np.int32)), pa.array(evidences.kinds, pa.string())
+    )
+    none = pa.repeat("", count)
+    numbers = {"valid_from_ms": BEGINNING_MS, "several": 0, "level": SERVER, "provisional": 0, "proved": 1}
+    columns = {
+        "key": key.take(write_numbers(unknown)),
+        "key_kind": kinds,
+        "key_customer_id": none,
+        "person_id": write_ids(ids.take(unknown)),
+        "customer_id": none,
+        "customer_key": pa.repeat(pa.scalar(bytes(16), pa.binary(16)), count),
+        **{name: pa.repeat(value, count).cast(MAP.field(name).type) for name, value in numbers.items()},
+    }
+    return pa.concat_tables([again, pa.table([columns[name] for name in MAP.names], schema=MAP)])
+
+
+def _find_begins(values: Array) -> Array:
+    """Return the places at which a value differs from the one before."""
+    begins = np.ones(len(values), dtype=bool)
+    begins[1:] = values[1:] != values[:-1]
+    return np.flatnonzero(begins)

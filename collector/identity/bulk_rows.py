@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, find_first, join_ids, number_ids, read_ids
+from collector.identity.bulk_ids import Array, Ids, find_first, join_ids, number_ids, read_ids, write_numbers
 from collector.identity.columns import read_evidence
 from collector.identity.evidence import (
     HANDOVER,
@@ -29,9 +29,10 @@ from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import OF_BROWSER
 from collector.identity.people import ALIAS
 from collector.identity.policy import Policy
+from collector.identity.rekey import REKEY
 
-OTHER_WORD, RESET_WORD, LINK_WORD, HANDOVER_WORD, ALIAS_WORD = range(5)
-_WORDS = {RESET: RESET_WORD, LINK: LINK_WORD, HANDOVER: HANDOVER_WORD, ALIAS: ALIAS_WORD}
+OTHER_WORD, RESET_WORD, LINK_WORD, HANDOVER_WORD, ALIAS_WORD, REKEY_WORD = range(6)
+_WORDS = {RESET: RESET_WORD, LINK: LINK_WORD, HANDOVER: HANDOVER_WORD, ALIAS: ALIAS_WORD, REKEY: REKEY_WORD}
 _PROVED, _SURE, _OF_BROWSER = 1, 2, 4
 NOBODY = -1
 
@@ -109,6 +110,8 @@ class Evidences:
     policy: Policy
     kinds: list[str]
     visitor: int  # the number of the visitor's kind
+    first_name: Array  # of each key the one under which it is read: its own, but see `bulk_renames`
+    is_renamed: Array  # the first names of those that have several
     notes: list[Note] = field(default_factory=list)
 
     def read_values(self, numbers: Array) -> pa.Array:
@@ -166,9 +169,9 @@ def read_rows(table: pa.Table, policy: Policy) -> Evidences:
         is_human=_translate(human_codes, [bool(human) for human in humans]).astype(bool),
         is_odd=read_bools(pc.is_valid(table["evidence_text"])),
     )
-    evidences = Evidences(
-        table, rows, Keys(keys.take(first), kind[first], first), policy, kinds, number_of[VISITOR_KIND]
-    )
+    names = Keys(keys.take(first), kind[first], first)
+    own, no_other = np.arange(len(first)), np.zeros(len(first), dtype=bool)
+    evidences = Evidences(table, rows, names, policy, kinds, number_of[VISITOR_KIND], own, no_other)
     if len(place) < rows_read:
         rows.place = np.arange(rows_read)
         evidences.rows = rows.take(place)
@@ -183,23 +186,29 @@ def read_words(column: pa.ChunkedArray) -> tuple[Array, list[str]]:
     column = column.unify_dictionaries()
     if not column.num_chunks:
         return np.zeros(0, dtype=np.int32), []
-    codes = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in column.chunks])
+    codes = read_numbers(pa.chunked_array([chunk.indices for chunk in column.chunks]), np.int32)
     words = [word.decode() if isinstance(word, bytes) else word for word in column.chunk(0).dictionary.to_pylist()]
     return codes, words
 
 
 def read_numbers(column: pa.ChunkedArray, dtype: Any) -> Array:
-    """Return a column of numbers or moments."""
+    """Return a column of numbers or moments without nulls. (pyarrow's own way would import pandas.)"""
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms", column.type.tz)).cast(pa.int64())
-    found: Array = column.to_numpy().astype(dtype, copy=False)
-    return found
+    column = column.cast(pa.from_numpy_dtype(dtype))
+    parts = [
+        np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * np.dtype(dtype).itemsize)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=dtype)
 
 
 def read_bools(column: pa.ChunkedArray) -> Array:
     """Return a column of yes and no."""
-    found: Array = column.to_numpy().astype(bool)
-    return found
+    return read_numbers(column.cast(pa.uint8()), np.uint8).astype(bool)
 
 
 def _find_standing(table: pa.Table, id: Ids) -> Array:
@@ -214,7 +223,7 @@ def _find_standing(table: pa.Table, id: Ids) -> Array:
     differing = repeats[_differ(table, repeats, first[repeats])] if len(repeats) else repeats
     for start in np.unique(first[differing]).tolist():
         group = np.concatenate([[start], differing[first[differing] == start]])
-        contents = [read_content(row) for row in read_evidence(table.take(pa.array(group)))]
+        contents = [read_content(row) for row in read_evidence(table.take(write_numbers(group)))]
         stands[start] = False
         stands[group[min(range(len(group)), key=contents.__getitem__)]] = True
     return np.flatnonzero(stands)
@@ -225,7 +234,7 @@ def _differ(table: pa.Table, some: Array, others: Array) -> Array:
     differ = np.zeros(len(some), dtype=bool)
     for name in table.column_names:
         if name not in ("evidence_id", "op", "a_value", "b_value"):
-            first, second = table[name].take(pa.array(some)), table[name].take(pa.array(others))
+            first, second = table[name].take(write_numbers(some)), table[name].take(write_numbers(others))
             if pa.types.is_dictionary(first.type):
                 first, second = first.cast(first.type.value_type), second.cast(first.type.value_type)
             same = pc.fill_null(pc.equal(first, second), True)
@@ -243,7 +252,7 @@ def _turn_visitor_first(rows: Rows, visitor: int) -> None:
 
 def _read_values(table: pa.Table, rows: Array) -> pa.Array:
     values = pa.chunked_array([*table["a_value"].chunks, *table["b_value"].chunks], pa.string()).cast(pa.large_string())
-    taken = values.take(pa.array(rows))
+    taken = values.take(write_numbers(rows))
     return pa.concat_arrays(taken.chunks) if taken.num_chunks else pa.array([], pa.large_string())
 
 

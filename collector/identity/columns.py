@@ -105,7 +105,7 @@ GUARDS = pa.schema(
 MERGES = GUARDS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResolutionColumns:
     """What `Resolution` has, as tables of the schemas above. Rows are in no order; none comes twice."""
 
