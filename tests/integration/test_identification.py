@@ -112,8 +112,8 @@ def test_one_person_over_two_domains(instance: RunningInstance, issuer: IssuerSe
         "SELECT kind, level, source, proof FROM v_identity_evidence WHERE site_id = 'outlet' ORDER BY kind, visitor_id"
     )
     assert [(row["kind"], row["level"], row["source"], row["proof"]) for row in kinds] == [
-        ("handover", 2, "link", "script"),
-        ("handover", 2, "link", "script"),
+        ("handover", 2, "link", "fresh"),
+        ("handover", 2, "link", "fresh"),
         ("identify", 3, "tag", "cookie"),
     ]
     refused = instance.sql("SELECT reason FROM v_guard_log")
