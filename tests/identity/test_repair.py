@@ -12,7 +12,7 @@ from collector.errors import RepairError, RepairReason
 from collector.identity import repair
 from collector.identity.selection import Selector
 from tests.identity.repair_desk import SITE, Desk, check_prospect, compare_with
-from tests.identity.story import alias, click, hours, key, name_value, reset, sign_in, tie
+from tests.identity.story import alias, click, hours, key, name_value, rekey, reset, sign_in, tie
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine
@@ -339,3 +339,28 @@ def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None
     with pytest.raises(RepairError) as caught:
         desk.repairs.plan_undo(entry.audit_id)
     assert caught.value.reason == RepairReason.CONFLICT
+
+
+def test_a_block_and_a_split_follow_an_identifier_to_its_new_name(desk: Desk) -> None:
+    """An e-mail was blocked; then the personal key rotates. Under its new name it ties nobody either."""
+    desk.load(*sign_in("A", "K1", "E1", at=hours(1)), events=[("A", hours(2)), ("B", hours(5))])
+    entry = do(desk, desk.repairs.plan_block(called("E1")))
+    desk.load(*rekey("E1", "E2", at=hours(3)), *sign_in("B", "E2", at=hours(4)))
+    assert desk.who("B") == [""]
+    assert desk.repairs.explain(called("E2")).is_blocked
+    do(desk, desk.repairs.plan_block(called("E2"), blocked=False))
+    assert desk.who("B") == ["K1"]
+    assert {desk.people()[key(name)] for name in ("E1", "E2", "B", "K1")} == {key("K1")}
+    split = do(desk, desk.repairs.plan_split([called("E2"), called("B")]))
+    assert len(split.taken_back) == 1
+    assert desk.people()[key("A")] == key("K1")
+    assert desk.people()[key("B")] == desk.people()[key("E2")] == desk.people()[key("E1")] != key("K1")
+    assert entry.blocked == (key("E1"),)
+
+
+def test_two_names_are_taken_back_by_their_id_alone(desk: Desk) -> None:
+    """A rotation is nobody's observation: taking back a stretch of time leaves it."""
+    names = rekey("E1", "E2", at=hours(3))
+    desk.load(*names, *sign_in("A", "E1", at=hours(3)))
+    assert len(desk.repairs.plan_retract(Selector(from_ms=hours(1))).taken_back) == 1
+    assert desk.repairs.plan_retract(Selector(ids=(names[0].evidence_id,))).taken_back == (names[0].evidence_id,)
