@@ -29,7 +29,8 @@ ADVICE: dict[Reason, Advice] = {
     Reason.SYNTAX: Advice("The body is not JSON.", "Write it with JSON.stringify, and send one document alone."),
     Reason.SHAPE: Advice(
         "A field is missing, has the wrong type or the wrong form.",
-        "Compare the field with the tables of docs/wire-format.md; an identifier's kind must be one that the site has.",
+        "Compare the field with the tables of docs/wire-format.md; an identifier's kind must be one that the site has, "
+        "and its value one of that kind.",
     ),
     Reason.DEPTH: Advice(
         "The body nests too deep, or the properties have too many keys.",
@@ -49,7 +50,7 @@ ADVICE: dict[Reason, Advice] = {
     ),
     Reason.COUNT: Advice(
         "There are no events, too many of them, or too many identifiers.",
-        "Send 1 to 500 events in a beacon, and at most 8 identifiers with an event.",
+        "Send 1 to 500 events in a beacon, at most 8 identifiers with an event and 64 in all.",
     ),
     Reason.ID: Advice(
         "An id is no UUID, or an event's id came twice.",

@@ -33,7 +33,7 @@ from collector.spool.writer import SpoolWriter
 from collector.store.client import StoreClient
 from collector.store.rendering import Target, render
 
-PAGE_ROWS = 1_000
+PAGE_ROWS = 20_000  # each page asks anew what is left, which costs by what is done
 LINE_ROWS = 200
 LOOK_S = 0.5
 LATE_MS = 3_600_000

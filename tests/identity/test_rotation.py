@@ -13,11 +13,11 @@ import pytest
 from collector.config import Config
 from collector.errors import KeyringError, StoreError
 from collector.event import EvidenceRow, LandingRow, VaultRow
+from collector.identity import rotation
 from collector.identity.identifiers import Named, make_pseudonym, name_identifier
 from collector.identity.rekey import make_rekey
 from collector.identity.rotation import (
     LATE_MS,
-    PAGE_ROWS,
     Rotation,
     clear_vault,
     read_rotation,
@@ -210,9 +210,10 @@ def test_a_host_without_the_new_key_is_noticed() -> None:
         assert Rotation(OLD, NEW, last_ms=last_ms).find_late_s(now_ms) == late_s
 
 
-def test_the_vault_is_named_anew(store: RunningStore, tmp_path: Path) -> None:
-    """Everybody in it has a new name, tied to the old one, and their value under the new key."""
-    values = [f"v{number}@x.example" for number in range(PAGE_ROWS + 5)]
+def test_the_vault_is_named_anew(store: RunningStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody in it has a new name, tied to the old one, and their value under the new key, page by page."""
+    monkeypatch.setattr(rotation, "PAGE_ROWS", 100)
+    values = [f"v{number}@x.example" for number in range(305)]
     store.load(*(see(store, number, value, vault=True) for number, value in enumerate(values)))
     keyring, config, quiet = make_ring(store, NEW, OLD), Config(data=str(tmp_path)), Quiet()
     assert rekey_vault(config, keyring, store.writer, quiet) == 0
