@@ -16,7 +16,14 @@ import pyarrow.compute as pc
 
 from collector.identity.bulk import resolve_columns
 from collector.identity.columns import ResolutionColumns, to_bytes
-from collector.identity.component_columns import ComponentColumns, read_all, read_around, to_key_text
+from collector.identity.component_columns import (
+    FIELDS_OF_KEYS,
+    ComponentColumns,
+    cut_keys,
+    read_all,
+    read_around,
+    to_key_text,
+)
 from collector.identity.policy import Policy
 from collector.identity.standing import find_dependents
 from collector.identity.standing_columns import (
@@ -39,6 +46,10 @@ from collector.store.client import StoreClient
 
 ALARM_ROWS = 1_000_000
 """Evidence behind one round: with far less, a round has a few tens of thousands."""
+_HUNG = f"""
+    SELECT DISTINCT b_key FROM identity_evidence
+    WHERE space_id = {{space:String}} AND a_key IN {FIELDS_OF_KEYS} AND level >= 2 AND kind != 'reset'
+"""  # noqa: S608  our own words
 
 
 @dataclass(slots=True)
@@ -121,9 +132,11 @@ class MapStep:
             if not stood.num_rows:
                 break
             people = {*stood["person_id"].to_pylist(), *stood["key"].to_pylist()}
-            hung = component.rows.filter(pc.is_in(component.rows["a_key"], value_set=stood["key"].combine_chunks()))
+            # Not from the component: of what was taken out it has the rows of touched keys alone.
+            questions = [{"space": space_id, **part} for part in cut_keys(stood["key"].to_pylist())]
+            hung = {key for said in questions for key in self.client.read_columns(_HUNG, said)["b_key"].to_pylist()}
             dependents = find_dependents(self.client, space_id, map(to_key_text, people))
-            touched = touched | people | set(hung["b_key"].to_pylist()) | set(map(to_bytes, dependents))
+            touched = touched | people | hung | set(map(to_bytes, dependents))
             get_logger().warning(
                 "identifiers were taken out: shared by too many, or blocked", space=space_id, count=stood.num_rows
             )

@@ -164,7 +164,6 @@ def test_an_admin_who_logs_in_as_a_customer_takes_nothing_along(space: Space) ->
     assert space.owners("email") == ["anna"]
 
 
-@pytest.mark.xfail(reason="step by step, those who hung on a browser that becomes fused stay: see MapStep._read")
 def test_a_support_desk_that_logs_in_as_everybody_is_nobody(space: Space) -> None:
     """More customers on one browser than anyone has: the browser is fused, and ties none of them, those from before
     included."""
