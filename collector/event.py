@@ -262,6 +262,7 @@ class Context(msgspec.Struct, frozen=True):
     secure: bool = False
     gpc: bool = False  # Sec-GPC: 1, or DNT: 1
     prefetch: bool = False  # Sec-Purpose says prefetch or prerender
+    is_heard: bool = True  # the sender hears the answer; not where a browser sends what a page leaves behind
     pixel: bool = False  # no script: GET with query parameters
     may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie
     max_events: int = 500

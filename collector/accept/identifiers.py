@@ -149,6 +149,7 @@ def _read_token(beacon: Beacon, context: Context, identifier: WireIdentifier) ->
         context.received_at_ms,
         identifier.kind,
         identifier.nonce,
+        may_wait=context.is_heard,
     )
     if isinstance(vouched, Reason):
         return vouched

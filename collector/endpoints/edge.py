@@ -170,6 +170,7 @@ def read_head(
         secure=secure,
         gpc=gpc,
         prefetch=_is_prefetch(headers, named),
+        is_heard=find(b"sec-fetch-mode") != b"no-cors",
         pixel=pixel,
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,

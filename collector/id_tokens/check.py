@@ -68,11 +68,19 @@ class _Opened(NamedTuple):
 
 
 def check_token(
-    text: str, site: Site, keyring: Keyring, keys: KeyBook, now_ms: int, kind: str = "", nonce: str = ""
+    text: str,
+    site: Site,
+    keyring: Keyring,
+    keys: KeyBook,
+    now_ms: int,
+    kind: str = "",
+    nonce: str = "",
+    *,
+    may_wait: bool = True,
 ) -> Vouched | Reason:
     """Judge a token that came with a beacon of this site. `kind`: which kind of identifier the page wants it for; ""
     and the default kind leave that to the token. `nonce`: what the page had asked the issuer to put into it, so that
-    nobody can slip it another one; "" where the page does not say."""
+    nobody can slip it another one; "" where the page does not say. `may_wait`: the sender would send it again."""
     if len(text) > MAX_TOKEN_CHARS:
         return Reason.SIZE
     opened = _open(text)
@@ -83,11 +91,13 @@ def check_token(
     if opened.algorithm == SITE_ALGORITHM:
         return _check_site_token(opened, site, keyring, now_ms // 1000, kind)
     if opened.algorithm in FAMILY_BY_ALGORITHM:
-        return _check_issuer_token(opened, site, keys, now_ms, kind)
+        return _check_issuer_token(opened, site, keys, now_ms, kind, may_wait)
     return Reason.SIGNATURE
 
 
-def _check_issuer_token(opened: _Opened, site: Site, keys: KeyBook, now_ms: int, kind: str) -> Vouched | Reason:
+def _check_issuer_token(
+    opened: _Opened, site: Site, keys: KeyBook, now_ms: int, kind: str, may_wait: bool
+) -> Vouched | Reason:
     claims = opened.claims
     issuer = _choose_issuer(claims, site, kind)
     if issuer is None:
@@ -106,7 +116,7 @@ def _check_issuer_token(opened: _Opened, site: Site, keys: KeyBook, now_ms: int,
     if (reason := _judge_times(claims, now_s)) is not None:
         return reason
     # Last, because an unknown key makes us ask the issuer: not for a token that would not count with it either.
-    public = keys.find(issuer, opened.key_id, opened.algorithm, now_ms)
+    public = keys.find(issuer, opened.key_id, opened.algorithm, now_ms, may_wait=may_wait)
     if public is Reason.UNVERIFIED:
         return Vouched(issuer.kind, value, is_verified=False)
     if isinstance(public, Reason):

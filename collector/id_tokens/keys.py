@@ -85,11 +85,13 @@ class KeyBook:
         self._wanted: set[Source] = set()
         self._missed: dict[Source, tuple[int, int]] = {}  # when the set was read that lacked a key, when that was seen
 
-    def find(self, issuer: Issuer, key_id: str, algorithm: str, now_ms: int) -> PublicKey | Reason:
+    def find(
+        self, issuer: Issuer, key_id: str, algorithm: str, now_ms: int, *, may_wait: bool = True
+    ) -> PublicKey | Reason:
         """Return the key by which a token must verify.
 
         Else `keys`, where the issuer has to be asked first, or `unverified`, where it has no such key, or has not
-        answered in WAIT_MS.
+        answered in WAIT_MS; and at once where the sender could not wait (`may_wait`).
         """
         source = Source(issuer.issuer, issuer.jwks_url)
         key_set = self.sets.get(source)
@@ -101,6 +103,8 @@ class KeyBook:
         if is_fresh or not self._may_ask:
             return Reason.UNVERIFIED
         self._wanted.add(source)
+        if not may_wait:
+            return Reason.UNVERIFIED
         read_at_ms = 0 if key_set is None else key_set.read_at_ms
         lacking, missed_ms = self._missed.get(source, (-1, 0))
         if lacking != read_at_ms or now_ms < missed_ms:

@@ -88,10 +88,13 @@ def test_a_token_that_does_not_count_costs_the_identify(token: str, reason: str)
     assert row.evidence == []
 
 
-def send(keys: KeyBook | None, site: Site, *, value: str = "", now_ms: int = NOW_MS) -> Accepted | Refused:
+def send(
+    keys: KeyBook | None, site: Site, *, value: str = "", now_ms: int = NOW_MS, is_heard: bool = True
+) -> Accepted | Refused:
     """Send an identify with a good token by an issuer whose keys are as said, and a page view behind it."""
     event = make_event(1, n="identify", k=[{"k": "customer", "v": value, "j": make_token()}])
-    context = msgspec.structs.replace(make_context(site=site, issuer_keys=keys), received_at_ms=now_ms)
+    context = make_context(site=site, issuer_keys=keys)
+    context = msgspec.structs.replace(context, received_at_ms=now_ms, is_heard=is_heard)
     return accept(msgspec.json.encode(make_body(event, make_event(2))), context)
 
 
@@ -124,6 +127,15 @@ def test_a_token_that_cannot_be_verified_counts_as_unsigned(value: str) -> None:
         [evidence] = row.evidence
         assert (evidence.level, evidence.b_value, evidence.actor, evidence.token_id) == (1, "4711", "", "")
         assert [(event.name, event.assurance) for event in row.events] == [("identify", 0), ("page_view", 0)]
+
+
+def test_who_does_not_hear_the_answer_is_not_asked_to_come_again() -> None:
+    """What a browser sends as a page is left would be lost: it counts as unsigned at once, and the issuer is asked."""
+    keys = KeyBook()
+    answer = send(keys, ANY, is_heard=False)
+    assert isinstance(answer, Accepted)
+    assert (answer.events, answer.reasons) == (2, ("unverified",))
+    assert keys.take_wanted() == {Source(ISSUER)}
 
 
 def test_where_claims_are_refused_so_is_a_token_that_cannot_be_verified() -> None:

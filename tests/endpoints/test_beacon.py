@@ -24,7 +24,7 @@ from collector.errors import SpoolError, SpoolFull
 from collector.event import LandingRow
 from collector.handover import read_handover
 from collector.reasons import Reason
-from collector.sites.book import CookieCapture, Site, SiteBook
+from collector.sites.book import CookieCapture, Issuer, Site, SiteBook
 from collector.spool.writer import SpoolWriter
 from tests.edge_examples import (
     CHROME,
@@ -38,6 +38,7 @@ from tests.edge_examples import (
     make_body,
     make_event,
 )
+from tests.id_tokens.token_makers import AUDIENCE, ISSUER, make_token
 
 GOOD = msgspec.json.encode(make_body())
 OTHER_SITE = Site(site_id="blog", origins=("https://blog.example",), consent="off")
@@ -146,6 +147,24 @@ def test_single_refusals_are_named_in_a_header() -> None:
     assert response.status_code == 204
     assert response.headers["x-tagstitch-rejected"] == "clock,id"
     assert len(row.events) == 1
+
+
+@pytest.mark.parametrize(("mode", "status"), [(None, 503), ("cors", 503), ("no-cors", 204)])
+def test_an_issuer_that_is_being_asked(mode: str | None, status: int) -> None:
+    """The beacon is to come again, and nothing of it is kept; but not where the browser lets nobody hear that."""
+    site = msgspec.structs.replace(SITE, issuers=(Issuer(ISSUER, AUDIENCE),))
+    event = make_event(1, n="identify", k=[{"k": "customer", "v": "", "j": make_token()}])
+    headers = {"Origin": ORIGIN, **({"Sec-Fetch-Mode": mode} if mode else {})}
+    body = msgspec.json.encode(make_body(event, make_event(2)))
+    response, rows = send(body, headers, book=SiteBook(sites={"shop": site}, read_at_ms=NOW_MS))
+    assert response.status_code == status
+    if status == 503:
+        assert (response.headers["retry-after"], response.headers["x-tagstitch-rejected"]) == ("3", "keys")
+        assert response.json()["retry"] is True
+        assert [row for row in rows if row.events] == []
+    else:
+        assert response.headers["x-tagstitch-rejected"] == "unverified"
+        assert [len(row.events) for row in rows] == [2]
 
 
 @pytest.mark.parametrize(
