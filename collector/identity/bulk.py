@@ -26,17 +26,10 @@ from collector.identity.bulk_guards import (
     find_known,
     leave_out_replays,
 )
-from collector.identity.bulk_hard import Judged, judge_components, judge_visitors, spread_hard
+from collector.identity.bulk_hard import Judged, judge_components, judge_visitors
 from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers, write_texts
-from collector.identity.bulk_intervals import (
-    FOR_EVER_MS,
-    Spans,
-    attach,
-    find_hard,
-    find_stretches,
-    find_switches,
-    lay_out,
-)
+from collector.identity.bulk_intervals import FOR_EVER_MS, Spans, find_switches, lay_out
+from collector.identity.bulk_pairs import Tied, tie_visitors
 from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
 from collector.identity.bulk_renames import name_again, rename
 from collector.identity.bulk_rows import NOBODY, REKEY_WORD, Evidences, note, read_rows
@@ -50,6 +43,7 @@ from collector.identity.columns import (
     ResolutionColumns,
     make_columns,
 )
+from collector.identity.evidence import LINKED
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS
@@ -100,30 +94,27 @@ def resolve_columns(
     timeline = part_stretches(evidences, timeline)
     crowd = gather_crowd(evidences, admitted, policy)
     form_people(crowd, admitted, timeline)
-    attached = attach(crowd, timeline)
-    stretches = find_stretches(crowd, timeline, attached)
-    hard = find_hard(crowd, attached, stretches)
-    spread_hard(evidences, admitted, hard)
-    judged = judge_visitors(crowd, admitted, timeline, hard)
-    effort.hard_visitors += int(hard.sum())
-    attached = attached.keep(np.flatnonzero(~hard[attached.visitor]))
-    spans = lay_out(crowd, attached, stretches)
+    tied = tie_visitors(crowd, admitted, timeline)
+    judged = judge_visitors(crowd, admitted, timeline, tied.hard)
+    effort.hard_visitors += int(tied.hard.sum())
+    attached = tied.attached.keep(np.flatnonzero(~tied.hard[tied.attached.visitor]))
+    spans = lay_out(crowd, attached, tied.stretches)
     merges = [*list_merges(crowd), *find_switches(crowd, attached, spans)]
-    found = _put_together(crowd, spans, judged, merges, make_columns(apart))
+    found = _put_together(crowd, spans, tied, judged, merges, make_columns(apart))
     if renamed is not None:
         found.map_rows = pa.concat_tables([found.map_rows, name_again(evidences, renamed, found.map_rows)])
     return found
 
 
 def _put_together(
-    crowd: Crowd, spans: Spans, judged: Judged, merges: list[Merges], apart: ResolutionColumns
+    crowd: Crowd, spans: Spans, tied: Tied, judged: Judged, merges: list[Merges], apart: ResolutionColumns
 ) -> ResolutionColumns:
     """Make the tables."""
     evidences = crowd.evidences
     hard = make_columns(judged.resolution)
     visitors, several = _map_visitors(crowd, spans)
     own = ResolutionColumns(
-        map_rows=pa.concat_tables([visitors, _map_keys(crowd)]),
+        map_rows=pa.concat_tables([visitors, _map_groups(evidences, tied), _map_keys(crowd)]),
         intervals=_list_intervals(crowd, several),
         customers=_list_customers(crowd, spans, judged),
         guards=_list_guards(evidences),
@@ -158,6 +149,25 @@ def _map_visitors(crowd: Crowd, spans: Spans) -> tuple[pa.Table, Spans]:
         proved=spans.proved[last],
     )
     return table, spans.keep(np.flatnonzero(several[np.cumsum(begins) - 1]) if len(begins) else first)
+
+
+def _map_groups(evidences: Evidences, tied: Tied) -> pa.Table:
+    """Return the map's rows of visitors that are one with an older one, and nobody knows who."""
+    count = len(tied.younger)
+    return _make(
+        MAP,
+        key=_write_keys(evidences, tied.younger),
+        key_kind=_repeat(VISITOR_KIND, count),
+        key_customer_id=_repeat("", count).cast(pa.string()),
+        person_id=_write_keys(evidences, tied.older),
+        customer_id=_repeat("", count).cast(pa.string()),
+        customer_key=_write_keys(evidences, np.full(count, NOBODY)),
+        valid_from_ms=np.full(count, BEGINNING_MS),
+        several=np.zeros(count, dtype=np.uint8),
+        level=np.full(count, LINKED),
+        provisional=np.zeros(count, dtype=np.uint8),
+        proved=np.ones(count, dtype=np.uint8),
+    )
 
 
 def _map_keys(crowd: Crowd) -> pa.Table:

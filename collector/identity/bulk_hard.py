@@ -100,14 +100,6 @@ def judge_components(evidences: Evidences, joins: Array, odd: Array, policy: Pol
     return resolve(_read(evidences, chosen), policy), taken
 
 
-def spread_hard(evidences: Evidences, admitted: Array, hard: Array) -> None:
-    """Make every visitor hard that is tied to another visitor: they are laid out together."""
-    rows, visitor = evidences.rows, evidences.visitor
-    pairs = admitted[(rows.a_kind[admitted] == visitor) & (rows.b_kind[admitted] == visitor)]
-    hard[rows.a[pairs]] = True
-    hard[rows.b[pairs]] = True
-
-
 def _read(evidences: Evidences, places: Array) -> list[Evidence]:
     """Return rows as evidence, the visitor first, by first names."""
     found = read_evidence(evidences.table.take(write_numbers(evidences.rows.place[places])))

@@ -13,7 +13,7 @@ import numpy as np
 
 from collector.identity.bulk_ids import Array
 from collector.identity.bulk_people import Crowd, Merges, count_different
-from collector.identity.bulk_rows import note
+from collector.identity.bulk_rows import OF_BROWSER, PROVED, SURE, has_proof, note
 from collector.identity.bulk_timeline import LINK, SIGN_OUT, Timeline
 from collector.identity.guards import GuardReason
 from collector.identity.intervals import BEGINNING_MS
@@ -25,14 +25,26 @@ FOR_EVER_MS = np.iinfo(np.int64).max
 class Attached:
     """What attaches visitors to people, one place in each array for each, visitor by visitor and in order."""
 
+    place: Array  # in the timeline
     row: Array
     visitor: Array
     person: Array
     time_ms: Array
+    started_ms: Array  # of the session
     stretch: Array
     is_link: Array
-    is_proved: Array
-    is_sure: Array
+    proof: Array
+    turn: Array  # of several in one moment the reason for a switch: 0 links first, 1 sign-ins, 2 ties last
+
+    @property
+    def is_proved(self) -> Array:
+        """See `Attachment.is_proved`."""
+        return has_proof(self.proof, PROVED)
+
+    @property
+    def is_sure(self) -> Array:
+        """See `Attachment.is_sure`."""
+        return has_proof(self.proof, SURE)
 
     def keep(self, places: Array) -> Attached:
         """Return some of it."""
@@ -70,15 +82,18 @@ def attach(crowd: Crowd, timeline: Timeline) -> Attached:
     rows = crowd.evidences.rows
     places = np.flatnonzero(timeline.is_main | (timeline.what == LINK))
     row = timeline.row[places]
+    is_link = timeline.what[places] == LINK
     return Attached(
+        place=places,
         row=row,
         visitor=timeline.visitor[places],
         person=crowd.person[rows.b[row]],
         time_ms=rows.time_ms[row],
+        started_ms=rows.started_ms[row],
         stretch=timeline.stretch[places],
-        is_link=timeline.what[places] == LINK,
-        is_proved=rows.is_proved[row],
-        is_sure=rows.is_sure[row],
+        is_link=is_link,
+        proof=rows.proof[row],
+        turn=np.where(is_link, 0, 1),
     )
 
 
@@ -204,8 +219,8 @@ def find_switches(crowd: Crowd, attached: Attached, spans: Spans) -> list[Merges
     wanted[spans.visitor[later]] = True
     some = attached.keep(np.flatnonzero(wanted[attached.visitor]))
     reason: dict[tuple[int, int, int], int] = {}
-    for is_link in (True, False):
-        chosen = some.keep(np.flatnonzero(some.is_link == is_link))
+    for turn in range(3):
+        chosen = some.keep(np.flatnonzero(some.turn == turn))
         told = (chosen.visitor.tolist(), chosen.time_ms.tolist(), chosen.person.tolist())
         for name, row in zip(zip(*told, strict=True), chosen.row.tolist(), strict=True):
             reason.setdefault(name, row)
@@ -293,15 +308,14 @@ def _look_back(crowd: Crowd, attached: Attached, stretches: Stretches, places: A
     at_ms = attached.time_ms[places]
     back_ms = np.maximum(stretches.begin_ms[attached.stretch[places]], at_ms - crowd.policy.look_back_ms)
     back_ms = np.minimum(at_ms, back_ms)
-    found: Array = np.where(crowd.evidences.rows.is_of_browser[attached.row[places]], back_ms, at_ms)
+    found: Array = np.where(has_proof(attached.proof[places], OF_BROWSER), back_ms, at_ms)
     return found
 
 
 def _start_links(crowd: Crowd, attached: Attached, stretches: Stretches, links: Array) -> Array:
-    rows = crowd.evidences.rows
-    at_ms, started_ms = attached.time_ms[links], rows.started_ms[attached.row[links]]
+    at_ms, started_ms = attached.time_ms[links], attached.started_ms[links]
     earliest_ms = np.maximum(stretches.begin_ms[attached.stretch[links]], at_ms - crowd.policy.max_session_ms)
-    has_session = rows.is_of_browser[attached.row[links]] & (started_ms > 0) & (started_ms < at_ms)
+    has_session = has_proof(attached.proof[links], OF_BROWSER) & (started_ms > 0) & (started_ms < at_ms)
     found: Array = np.where(has_session, np.maximum(earliest_ms, started_ms), at_ms)
     return found
 

@@ -26,14 +26,15 @@ from collector.identity.evidence import (
 )
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND
-from collector.identity.intervals import OF_BROWSER
+from collector.identity.intervals import OF_BROWSER as BROWSER_PROOFS
 from collector.identity.people import ALIAS
 from collector.identity.policy import Policy
 from collector.identity.rekey import REKEY
 
 OTHER_WORD, RESET_WORD, LINK_WORD, HANDOVER_WORD, ALIAS_WORD, REKEY_WORD = range(6)
 _WORDS = {RESET: RESET_WORD, LINK: LINK_WORD, HANDOVER: HANDOVER_WORD, ALIAS: ALIAS_WORD, REKEY: REKEY_WORD}
-_PROVED, _SURE, _OF_BROWSER = 1, 2, 4
+PROVED, SURE, OF_BROWSER = 1, 2, 4
+"""Of a proof, what it is good for: see `Attachment` and `intervals.OF_BROWSER`."""
 NOBODY = -1
 
 
@@ -66,17 +67,12 @@ class Rows:
     @property
     def is_proved(self) -> Array:
         """Where it came from who has the visitor: see `Attachment.is_proved`."""
-        return (self.proof & _PROVED) > 0
+        return has_proof(self.proof, PROVED)
 
     @property
     def is_sure(self) -> Array:
         """Where it is proved, or as good as that: see `Attachment.is_sure`."""
-        return (self.proof & _SURE) > 0
-
-    @property
-    def is_of_browser(self) -> Array:
-        """Where the browser itself says so, which alone can give the history before."""
-        return (self.proof & _OF_BROWSER) > 0
+        return has_proof(self.proof, SURE)
 
     @property
     def is_sign_in(self) -> Array:
@@ -162,7 +158,7 @@ def read_rows(table: pa.Table, policy: Policy) -> Evidences:
         b=numbers[rows_read:],
         a_kind=kind[:rows_read],
         b_kind=kind[rows_read:],
-        proof=_translate(proof_codes, [_weigh_proof(proof) for proof in proofs]),
+        proof=_translate(proof_codes, [weigh_proof(proof) for proof in proofs]),
         time_ms=read_numbers(table["time_ms"], np.int64),
         started_ms=read_numbers(table["session_started_ms"], np.int64),
         event=read_ids(table["event_id"]),
@@ -256,8 +252,15 @@ def _read_values(table: pa.Table, rows: Array) -> pa.Array:
     return pa.concat_arrays(taken.chunks) if taken.num_chunks else pa.array([], pa.large_string())
 
 
-def _weigh_proof(proof: str) -> int:
-    return _PROVED * (proof in TRUSTED_PROOFS) + _SURE * (proof in SURE_PROOFS) + _OF_BROWSER * (proof in OF_BROWSER)
+def weigh_proof(proof: str) -> int:
+    """Return what a proof is good for."""
+    return PROVED * (proof in TRUSTED_PROOFS) + SURE * (proof in SURE_PROOFS) + OF_BROWSER * (proof in BROWSER_PROOFS)
+
+
+def has_proof(proof: Array, wanted: int) -> Array:
+    """Return where proofs are good for something."""
+    found: Array = (proof & wanted) > 0
+    return found
 
 
 def _translate(codes: Array, meanings: list[Any]) -> Array:

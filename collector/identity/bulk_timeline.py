@@ -1,4 +1,5 @@
-"""The timeline: what happened on each visitor, in order, as columns: sign-ins, tagged links and sign-outs.
+"""The timeline: what happened on each visitor, in order, as columns: sign-ins, tagged links, sign-outs and ties to
+other visitors.
 
 The part of `bulk` that does what `people.gather_requests`, `resolve._find_boundaries` and `_find_follows` do.
 Visitor by visitor, each in the order of `Evidence.order`; the rows of one request stand together, strongest first,
@@ -15,7 +16,7 @@ from collector.identity.bulk_ids import Array, Ids, find_first
 from collector.identity.bulk_rows import RESET_WORD, Evidences, Rows, note
 from collector.identity.guards import GuardReason
 
-SIGN_IN, LINK, SIGN_OUT = range(3)
+SIGN_IN, LINK, SIGN_OUT, TIE = range(4)
 
 
 @dataclass(slots=True)
@@ -49,9 +50,11 @@ def make_timeline(evidences: Evidences, admitted: Array) -> tuple[Timeline, Arra
     is_known[rows.b[admitted]] = True
     resets = np.flatnonzero(rows.word == RESET_WORD)
     resets = resets[is_known[rows.b[resets]] & ~evidences.keys.id.take(rows.b[resets]).is_nil]
-    row = np.concatenate([attaching, resets])
-    whose = np.concatenate([rows.a[attaching], rows.b[resets]])
-    what = np.full(len(row), SIGN_OUT, dtype=np.int8)
+    pairs = admitted[(rows.a_kind[admitted] == visitor) & (rows.b_kind[admitted] == visitor)]
+    row = np.concatenate([attaching, resets, pairs, pairs])
+    whose = np.concatenate([rows.a[attaching], rows.b[resets], rows.a[pairs], rows.b[pairs]])
+    what = np.full(len(row), TIE, dtype=np.int8)
+    what[len(attaching) : len(attaching) + len(resets)] = SIGN_OUT
     what[: len(attaching)] = np.where(rows.is_sign_in[attaching], SIGN_IN, LINK)
     rank = np.where(what == SIGN_IN, rows.b_kind[row], 0)
 
@@ -87,7 +90,7 @@ def part_stretches(evidences: Evidences, timeline: Timeline) -> Timeline:
     if is_out.any():
         is_proved = rows.is_proved[timeline.row]
         has_proved = np.zeros(len(evidences.keys.kind), dtype=bool)
-        has_proved[timeline.visitor[is_proved & ~is_out]] = True
+        has_proved[timeline.visitor[is_proved & (timeline.what <= LINK)]] = True
         refused = is_out & ~is_proved & has_proved[timeline.visitor]
         if refused.any():
             evidences.notes.append(note(timeline.row[refused], GuardReason.UNPROVED))
@@ -100,7 +103,8 @@ def part_stretches(evidences: Evidences, timeline: Timeline) -> Timeline:
 def _find_odd(rows: Rows, timeline: Timeline, event: Ids, is_request: Array) -> Array:
     """Return the rows of requests that must be judged one by one."""
     odd = []
-    starts = np.flatnonzero(is_request & ~event.is_nil & (timeline.what != LINK))
+    is_either = (timeline.what == SIGN_IN) | (timeline.what == SIGN_OUT)
+    starts = np.flatnonzero(is_request & ~event.is_nil & is_either)
     first = starts[find_first(event.take(starts))]
     again = starts[first != starts]
     # The same event elsewhere: on another visitor it is another request.
