@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag docs picture lock clean size
+.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -67,6 +67,9 @@ bench: $(STAMPS)/dev $(STAMPS)/programs ## What one core takes in and brings int
 
 bench-tag: $(STAMPS)/dev $(STAMPS)/programs $(STAMPS)/peers ## The tag beside its peers. ARGS="--only tags --runs 15"; ARGS=--help.
 	@$(BIN)/python -m bench.tag $(ARGS)
+
+bench-identity: $(STAMPS)/dev ## What stitching costs: rebuild, further evidence, reading. ARGS="--only rebuild"; ARGS=--help.
+	@$(BIN)/python -m bench.identity $(ARGS)
 
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document

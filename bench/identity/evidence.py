@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
@@ -56,6 +57,36 @@ class Population:
         """
         for start in range(first, first + rows, CHUNK_ROWS):
             yield self._make_chunk(start, min(CHUNK_ROWS, first + rows - start))
+
+    def repeat(self, earlier: pa.Table, rows: int, *, first: int) -> pa.Table:
+        """Return sign-ins of `earlier` once more, as new requests in new sessions: who comes back to a browser."""
+        chance = np.random.default_rng((self.seed, first, rows))
+        event = np.frombuffer(_join_ids(earlier["event_id"]), dtype=np.uint64)[::2]
+        is_sign_in = np.asarray(pc.equal(earlier["kind"].cast(pa.string()), "identify"))
+        is_sign_in &= np.asarray(pc.equal(earlier["a_kind"].cast(pa.string()), "visitor"))
+        is_sign_in &= np.asarray(pc.greater(earlier["op"], 0))
+        is_second = np.zeros(len(event), dtype=bool)
+        is_second[1:] = event[1:] == event[:-1]
+        starts = np.sort(chance.choice(np.flatnonzero(is_sign_in & ~is_second)[:-1], rows))
+        with_second = is_second[starts + 1] & is_sign_in[starts + 1]
+        number = np.arange(rows, dtype=np.int64) + 10**12 + first
+        number = np.concatenate([number, number[with_second]])
+        place = np.concatenate([starts, starts[with_second] + 1])
+        order = np.argsort(number, kind="stable")[:rows]
+        number, place = number[order], place[order]
+        at_ms = (START_MS + (first + np.arange(rows)) * self._rate).astype(np.int64)
+        table = earlier.take(pa.array(place))
+        new = {
+            "evidence_id": _text(_to_text(_make_ids(number * 2 + is_second[place], np.full(rows, _EVIDENCE)))),
+            "event_id": _bytes(_make_ids(number, np.full(rows, _EVENT))),
+            "session_id": _bytes(_make_ids(number, np.full(rows, _SESSION))),
+            "time": _moments(at_ms),
+            "received_at": _moments(at_ms + 1_000),
+            "session_started": _moments(at_ms - 60_000),
+        }
+        for name, column in new.items():
+            table = table.set_column(table.schema.get_field_index(name), name, column)
+        return table
 
     def _make_chunk(self, first: int, rows: int) -> pa.Table:
         chance = np.random.default_rng((self.seed, first))
@@ -205,6 +236,12 @@ def _to_text(ids: Numbers, *, dashes: bool = True) -> Numbers:
     for start, end, source in ((0, 8, 0), (9, 13, 8), (14, 18, 12), (19, 23, 16), (24, 36, 20)):
         text[:, start:end] = digits[:, source : source + end - start]
     return np.ascontiguousarray(text).view("S36").ravel()
+
+
+def _join_ids(column: pa.ChunkedArray) -> bytes:
+    return b"".join(
+        chunk.buffers()[1].slice(chunk.offset * 16, len(chunk) * 16).to_pybytes() for chunk in column.chunks
+    )
 
 
 def _text(values: Numbers) -> pa.Array:

@@ -41,7 +41,7 @@ def measure_rebuild(bench: Bench, rows: int, runs: int, *, is_largest: bool) -> 
                 bench.step(f"rebuild of {rows:,} rows, {state}, round {run + 1}")
                 engine = collector.running["engine"]
                 before_s = engine.read_cpu_s()
-                said = _run(collector.folder, collector.engine_port)
+                said = run_rebuild(collector.folder, collector.engine_port)
                 speed = rows / said["wall_s"]
                 bench.note(f"{name}_{state}_rows_per_s", speed)
                 bench.note(
@@ -59,7 +59,8 @@ def measure_rebuild(bench: Bench, rows: int, runs: int, *, is_largest: bool) -> 
                     raise RebuildError(f"a second rebuild found {said['differences']} differences")
 
 
-def _run(folder: Path, engine_port: int) -> dict[str, Any]:
+def run_rebuild(folder: Path, engine_port: int) -> dict[str, Any]:
+    """Rebuild in a process of its own, and return what it says of itself."""
     argv = [sys.executable, "-m", "bench.identity.rebuilding", str(folder), str(engine_port)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -152,7 +152,7 @@ class Collector:
             add_site(store, SITE, replace=True)
         return engine
 
-    def start_role(self, name: str, core: int, program: tuple[str, ...] = ROLE) -> Process:
+    def start_role(self, name: str, core: int | str, program: tuple[str, ...] = ROLE) -> Process:
         """Start `load` or `stitch`."""
         return self._start(name, str(core), program=program)
 

@@ -27,8 +27,8 @@ from collector.identity.identifiers import VISITOR_KIND, is_blocked
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
 
-KEYS_PER_FIELD = 2_500
-"""39 bytes each, and a server takes 128 KiB in one field of a form."""
+KEYS_PER_FIELD = 3_500
+"""35 bytes each, and a server takes 128 KiB in one field of a form."""
 FIELDS = 8
 """The embedded engine takes a form of 1 MiB."""
 
@@ -61,12 +61,6 @@ _BACK = f"""
     SELECT b_key, a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
     LIMIT {{most:UInt32}} BY b_key
 """  # noqa: S608  our own words
-_TOUCHED = """
-    SELECT DISTINCT space_id, a_key, b_key
-    FROM identity_evidence
-    WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
-        AND (level >= 2 OR kind = 'reset' OR op < 0)
-"""
 
 
 class _Join(NamedTuple):
@@ -127,7 +121,7 @@ class _Walk:
     def _look_back(self, keys: set[bytes]) -> set[bytes]:
         """Return who names these keys second; note which of the keys are fused without reading all those."""
         least = min([self.policy.max_visitors, *(kind.max_visitors for kind in self.policy.kinds)])
-        pairs = _read_parts(self.client, _BACK, keys, {"space": self.space_id, "most": least + 1})
+        pairs = read_parts(self.client, _BACK, keys, {"space": self.space_id, "most": least + 1})
         counts = pc.value_counts(pairs["b_key"])
         many = [item["values"] for item in counts.filter(pc.greater(counts.field("counts"), least)).to_pylist()]
         if many:
@@ -137,7 +131,7 @@ class _Walk:
             self.fused |= shared
             rest = set(many) - shared
             whole = {"space": self.space_id, "most": 4_294_967_295}
-            pairs = pa.concat_tables([pairs, _read_parts(self.client, _BACK, rest, whole)])
+            pairs = pa.concat_tables([pairs, read_parts(self.client, _BACK, rest, whole)])
         return {
             a_key
             for a_key, b_key in zip(pairs["a_key"].to_pylist(), pairs["b_key"].to_pylist(), strict=True)
@@ -148,7 +142,7 @@ class _Walk:
         """Read the evidence in which these keys come first."""
         self.read |= keys
         params = {"space": self.space_id, "blocked": sorted(self.policy.blocked)}
-        rows = _read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
+        rows = read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
         self.parts.append(rows)
         named = ("a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key")
         names = ("evidence_id", "kind", "level", *named, "proof", "op")
@@ -196,31 +190,32 @@ def count_rows(client: StoreClient, space_id: str) -> int:
     return int(client.query_rows(sql, {"space": space_id})[0]["rows"])
 
 
-def find_touched(client: StoreClient, host: str, first: int, last: int) -> dict[str, set[bytes]]:
-    """Return the keys that the evidence of a host's batches names, by space. `first`, `last`: both included."""
-    rows = client.read_columns(_TOUCHED, {"host": host, "first": first, "last": last})
-    touched: dict[str, set[bytes]] = {}
-    for space_id in pc.unique(rows["space_id"]).to_pylist():
-        of_space = rows.filter(pc.equal(rows["space_id"], space_id))
-        touched[space_id] = {*of_space["a_key"].to_pylist(), *of_space["b_key"].to_pylist()}
-    return touched
-
-
 def to_key_text(key: bytes) -> str:
     """Return the text of a key."""
     return str(UUID(bytes=key))
 
 
-def cut_keys(keys: Iterable[bytes]) -> Iterator[Mapping[str, Sequence[str]]]:
+class KeyList:
+    """Keys as a parameter `Array(UUID)`, written here: the driver looks at each character of each key."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._text = "['" + "','".join([key.hex() for key in keys]) + "']" if keys else "[]"
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def cut_keys(keys: Iterable[bytes]) -> Iterator[Mapping[str, KeyList]]:
     """Yield the keys as parameters `keys0` … of questions that have as many fields, always cut alike."""
-    ordered = [to_key_text(key) for key in sorted(keys)]
+    ordered = sorted(keys)
     for start in range(0, len(ordered), KEYS_PER_FIELD * FIELDS):
         part = ordered[start : start + KEYS_PER_FIELD * FIELDS]
-        yield {f"keys{n}": part[n * KEYS_PER_FIELD : (n + 1) * KEYS_PER_FIELD] for n in range(FIELDS)}
+        yield {f"keys{n}": KeyList(part[n * KEYS_PER_FIELD : (n + 1) * KEYS_PER_FIELD]) for n in range(FIELDS)}
 
 
-def _read_parts(client: StoreClient, sql: str, keys: Iterable[bytes], params: Mapping[str, Any]) -> pa.Table:
+def read_parts(client: StoreClient, sql: str, keys: Iterable[bytes], params: Mapping[str, Any]) -> pa.Table:
+    """Ask a question that has FIELDS_OF_KEYS for all these keys, and return what it gives."""
     parts = [client.read_columns(sql, {**params, **part}) for part in cut_keys(keys)]
     if not parts:
-        parts = [client.read_columns(sql, {**params, **{f"keys{n}": [] for n in range(FIELDS)}})]
+        parts = [client.read_columns(sql, {**params, **{f"keys{n}": KeyList([]) for n in range(FIELDS)}})]
     return pa.concat_tables(parts)

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 
 from collector.config import Config
 from collector.errors import StoreError
+from collector.identity import first_look
 from collector.identity.blocks import read_blocked
-from collector.identity.component_columns import count_rows, find_touched
+from collector.identity.component_columns import count_rows
 from collector.identity.map_step import MapStep
 from collector.identity.policy import Policy, make_policy
 from collector.keyring import Keyring
@@ -38,9 +39,11 @@ WALK_KEYS = 60_000  # beyond, after a long absence, the whole space is read at o
 WHOLE_SPACE_ROWS = 20_000_000
 IDLE_PROGRESS_S = 5.0
 RELOAD_SHARE = 0.1
-MOST_RELOAD_PAUSE_S = 1.0
+MOST_RELOAD_WAIT_S = 1.0
+LEAST_RELOAD_REST = 0.5
 """A map of two million identifiers loads in half a second: where somebody signs in all the time, a good part of a
-core would go into that. Small maps load in milliseconds, and nobody sees their pause."""
+core would go into that. So loads begin a second apart, and rest half as long as they took. Small maps load in
+milliseconds, and nobody sees their pause."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
@@ -81,6 +84,7 @@ class Stitcher:
         self._sites_at_s: float | None = None
         self._again: defaultdict[str, set[bytes]] = defaultdict(set)
         self._gaps: set[tuple[str, int]] = set()
+        self._moved: set[str] = set()  # spaces whose policy has changed: everybody who is seen is resolved again
         self._reload_share = reload_share
         self._reload_at_s = 0.0  # not before
         # What readers do not see yet. Whoever wrote last may have died before it made that visible.
@@ -92,7 +96,7 @@ class Stitcher:
             self._done = self._written = read_progress(self._client)
             self._written_at_s = self._now_s()
         position, evidence = self._look(self._done)
-        touched = self._find_touched(self._done, position) if evidence else defaultdict(set)
+        touched = self._find_touched(self._done, position) if evidence else defaultdict[str, set[bytes]](set)
         for space_id, keys in self._again.items():
             touched[space_id] |= keys
 
@@ -134,6 +138,7 @@ class Stitcher:
                 sites.setdefault(site.space_id, []).append(site)
             for space, before in self._sites.items():
                 if make_policy(self._config, before) != make_policy(self._config, sites.get(space, ())):
+                    self._moved.add(space)
                     get_logger().warning(
                         "identifier kinds have changed: people follow when they are next seen, or all at once by "
                         "`tagstitch stitch --rebuild`",
@@ -171,14 +176,14 @@ class Stitcher:
             get_logger().warning("a batch is missing in the list, stitch waits for it", host=host, seq=seq)
 
     def _find_touched(self, done: Position, position: Position) -> defaultdict[str, set[bytes]]:
-        """Return the keys that the new batches' evidence names, by space."""
+        """Return the keys that the new batches' evidence names, by space, without those that it cannot change."""
         touched: defaultdict[str, set[bytes]] = defaultdict(set)
-        for host, last in position.hosts.items():
-            first = done.hosts.get(host, 0) + 1
-            if first > last:
-                continue
-            for space_id, keys in find_touched(self._client, host, first, last).items():
-                touched[space_id] |= keys
+        for space_id, news in first_look.read_news(self._client, done.hosts, position.hosts).items():
+            self.read_policy(space_id)
+            keys = first_look.find_touched(news)
+            if len(keys) >= first_look.LEAST_KEYS and space_id not in self._moved:
+                keys = first_look.leave_settled(self._client, space_id, news, done.hosts, position.hosts)
+            touched[space_id] |= keys
         return touched
 
     def _work(self, touched: dict[str, set[bytes]], position: Position, batches: int) -> None:
@@ -204,8 +209,10 @@ class Stitcher:
         reload_dictionaries(self._client, intervals=self._are_intervals_stale)
         self._is_stale = self._are_intervals_stale = False
         ended_s = self._now_s()
-        pause_s = (ended_s - began_s) * (1 / self._reload_share - 1)
-        self._reload_at_s = ended_s + min(pause_s, MOST_RELOAD_PAUSE_S)
+        took_s = ended_s - began_s
+        wait_s = min(took_s / self._reload_share, MOST_RELOAD_WAIT_S)
+        rest_s = took_s * LEAST_RELOAD_REST if self._reload_share < 1 else 0.0
+        self._reload_at_s = max(began_s + wait_s, ended_s + rest_s)
 
 
 def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:

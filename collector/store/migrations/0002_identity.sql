@@ -43,7 +43,8 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
 ENGINE = @engine(identity_evidence, ReplacingMergeTree, precedence)
 PRIMARY KEY (space_id, a_key)
 ORDER BY (space_id, a_key, b_key, evidence_id, op)
-SETTINGS @deduplication, index_granularity = 128, default_compression_codec = 'ZSTD(1)'
+SETTINGS @deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384,
+    default_compression_codec = 'ZSTD(1)'
 COMMENT 'Every observation that two identifiers belong together; append-only, retractions included';
 
 @facade(identity_evidence, cityHash64(a_key));
@@ -92,7 +93,8 @@ CREATE TABLE IF NOT EXISTS @local(identity_pairs) @on_cluster
 ENGINE = @engine(identity_pairs, ReplacingMergeTree)
 PRIMARY KEY (space_id, b_key)
 ORDER BY (space_id, b_key, a_key)
-SETTINGS @deduplication, index_granularity = 128, default_compression_codec = 'ZSTD(1)'
+SETTINGS @deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384,
+    default_compression_codec = 'ZSTD(1)'
 COMMENT 'Which identifiers evidence names together, by the second one: the way back, for stitch';
 
 @facade(identity_pairs, cityHash64(b_key));
@@ -138,7 +140,7 @@ CREATE TABLE IF NOT EXISTS @name(identity_map) @on_cluster
 )
 ENGINE = @engine_everywhere(identity_map, ReplacingMergeTree, version, is_deleted)
 ORDER BY (space_id, key)
-SETTINGS @no_deduplication, index_granularity = 512
+SETTINGS @no_deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384
 COMMENT 'Identifiers whose person is not their own, and customer keys; a pure function of the evidence that stands';
 
 CREATE TABLE IF NOT EXISTS @name(identity_intervals) @on_cluster
@@ -158,7 +160,7 @@ CREATE TABLE IF NOT EXISTS @name(identity_intervals) @on_cluster
 )
 ENGINE = @engine_everywhere(identity_intervals, ReplacingMergeTree, version, is_deleted)
 ORDER BY (space_id, key, valid_from)
-SETTINGS @no_deduplication, index_granularity = 512
+SETTINGS @no_deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384
 COMMENT 'Only for identifiers with several people, or not proved: who it was, in turn';
 
 CREATE TABLE IF NOT EXISTS @name(customers) @on_cluster
@@ -176,7 +178,7 @@ CREATE TABLE IF NOT EXISTS @name(customers) @on_cluster
 )
 ENGINE = @engine_everywhere(customers, ReplacingMergeTree, version, is_deleted)
 ORDER BY (space_id, person_id)
-SETTINGS @no_deduplication, index_granularity = 512
+SETTINGS @no_deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384
 COMMENT 'People known to the organisation';
 
 CREATE TABLE IF NOT EXISTS @name(merge_log) @on_cluster
@@ -192,8 +194,9 @@ CREATE TABLE IF NOT EXISTS @name(merge_log) @on_cluster
     version UInt64 COMMENT 'Position in the list of batches that it was computed from'
 )
 ENGINE = @engine_everywhere(merge_log, ReplacingMergeTree, version)
+PRIMARY KEY (space_id, at)
 ORDER BY (space_id, at, evidence_id, reason, from_person_id, to_person_id)
-SETTINGS @no_deduplication
+SETTINGS @no_deduplication, index_granularity = 256
 COMMENT 'How people came together and apart';
 
 CREATE TABLE IF NOT EXISTS @name(guard_log) @on_cluster
@@ -209,8 +212,9 @@ CREATE TABLE IF NOT EXISTS @name(guard_log) @on_cluster
     version UInt64 COMMENT 'Position in the list of batches that it was computed from'
 )
 ENGINE = @engine_everywhere(guard_log, ReplacingMergeTree, version)
+PRIMARY KEY (space_id, at)
 ORDER BY (space_id, at, evidence_id, reason, from_person_id, to_person_id)
-SETTINGS @no_deduplication
+SETTINGS @no_deduplication, index_granularity = 256
 COMMENT 'Evidence that a guard refused, with its reason: visible, never lost';
 
 CREATE TABLE IF NOT EXISTS @name(stitch_progress) @on_cluster
