@@ -22,15 +22,15 @@ from collector.identity.evidence import Evidence
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS
 from collector.identity.policy import Policy
-from collector.identity.resolve import Resolution, resolve
+from collector.identity.resolve import IntervalRow, Resolution, resolve
 from collector.identity.selection import Statement, read_around
 from collector.identity.standing import Standing, index, read_standing
 from collector.store.client import StoreClient
 
 MAX_EVIDENCE = 100_000
 """More than this around one change is no person: resolving it would take minutes."""
-MAX_STRETCHES = 5_000
-STRETCHES_PER_QUESTION = 120  # they are bound in the address of the question
+MAX_STRETCHES = 20_000
+STRETCHES_PER_QUESTION = 1_000  # 39 bytes each; a server takes 128 KiB in one field of a form
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -135,9 +135,10 @@ def compare_standing(
 ) -> Difference:
     """Return what differs between two states of the map, for these identifiers. `names`: kind and value by key."""
     moved = []
+    states = (Spans(before), Spans(after))
     people: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for key in sorted(keys):
-        spans = [list_spans(state, key) for state in (before, after)]
+        spans = [state.find(key) for state in states]
         for side, found in zip(people, spans, strict=True):
             for span in found:
                 side.setdefault(span.person_id, set()).add(key)
@@ -157,26 +158,34 @@ def compare_standing(
     return Difference(lines[0], lines[1], tuple(moved))
 
 
-def list_spans(standing: Standing, key: str) -> tuple[Span, ...]:
-    """Return whose an identifier is over all time: spans that follow each other without a gap."""
-    row = standing.map_rows.get(key)
-    if row is None:
-        return (Span(BEGINNING_MS, None, key),)
-    if not row.several:
-        span = Span(row.valid_from_ms, None, row.person_id, row.customer_id, row.level, bool(row.provisional))
-        return (Span(BEGINNING_MS, row.valid_from_ms, key), span) if row.valid_from_ms > BEGINNING_MS else (span,)
-    spans: list[Span] = []
-    at_ms: int | None = BEGINNING_MS
-    held = sorted(interval for (owner, _), interval in standing.intervals.items() if owner == key)
-    for each in held:
-        if at_ms is not None and at_ms < each.valid_from_ms:
-            spans.append(Span(at_ms, each.valid_from_ms, key))
-        facts = (each.person_id, each.customer_id, each.level, bool(each.provisional), bool(each.proved))
-        spans.append(Span(each.valid_from_ms, each.valid_to_ms, *facts))
-        at_ms = each.valid_to_ms
-    if at_ms is not None:
-        spans.append(Span(at_ms, None, key))
-    return tuple(spans)
+class Spans:
+    """Whose identifiers are over all time, by one state of the map."""
+
+    def __init__(self, standing: Standing) -> None:
+        self._map_rows = standing.map_rows
+        self._held: dict[str, list[IntervalRow]] = {}
+        for row in standing.intervals.values():
+            self._held.setdefault(row.key, []).append(row)
+
+    def find(self, key: str) -> tuple[Span, ...]:
+        """Return whose an identifier is: spans that follow each other without a gap, from the beginning on."""
+        row = self._map_rows.get(key)
+        if row is None:
+            return (Span(BEGINNING_MS, None, key),)
+        if not row.several:
+            span = Span(row.valid_from_ms, None, row.person_id, row.customer_id, row.level, bool(row.provisional))
+            return (Span(BEGINNING_MS, row.valid_from_ms, key), span) if row.valid_from_ms > BEGINNING_MS else (span,)
+        spans: list[Span] = []
+        at_ms: int | None = BEGINNING_MS
+        for each in sorted(self._held.get(key, ()), key=lambda row: row.valid_from_ms):
+            if at_ms is not None and at_ms < each.valid_from_ms:
+                spans.append(Span(at_ms, each.valid_from_ms, key))
+            facts = (each.person_id, each.customer_id, each.level, bool(each.provisional), bool(each.proved))
+            spans.append(Span(each.valid_from_ms, each.valid_to_ms, *facts))
+            at_ms = each.valid_to_ms
+        if at_ms is not None:
+            spans.append(Span(at_ms, None, key))
+        return tuple(spans)
 
 
 def count_events(client: StoreClient, space_id: str, moved: Sequence[Moved]) -> int:

@@ -17,14 +17,14 @@ from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID
 from collector.identity.blocks import read_policy
 from collector.identity.component import read_component
-from collector.identity.difference import Span, check_size, list_spans
+from collector.identity.difference import Span, Spans, check_size
 from collector.identity.evidence import CLAIMED, Evidence, keep_standing
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import Identifier
 from collector.identity.resolve import resolve
 from collector.identity.selection import Statement, read_around
-from collector.identity.standing import Standing, index
+from collector.identity.standing import index
 from collector.store.client import StoreClient
 
 MAX_SHOWN = 10_000
@@ -128,9 +128,10 @@ def explain(client: StoreClient, config: Config, space_id: str, named: Identifie
     check_size(len(component.rows))
     resolution = resolve(component.rows, policy, component.fused)
     standing = index(resolution)
-    spans = list_spans(standing, named.key)
+    states = Spans(standing)
+    spans = states.find(named.key)
     person_id = spans[-1].person_id
-    held = _find_held(standing, component.keys | {named.key}, person_id)
+    held = _find_held(states, component.keys | {named.key}, person_id)
     rows = read_around(client, space_id, sorted(held), MAX_SHOWN)
     refusals = {note.evidence_id: note.reason for note in resolution.guards}
     # What hangs on a shared value is not read with the component.
@@ -176,11 +177,11 @@ def _is_visitor(names: dict[str, tuple[str, str]], key: str) -> bool:
     return names.get(key, ("", ""))[0] == VISITOR_KIND
 
 
-def _find_held(standing: Standing, keys: Iterable[str], person_id: str) -> dict[str, tuple[Span, ...]]:
+def _find_held(states: Spans, keys: Iterable[str], person_id: str) -> dict[str, tuple[Span, ...]]:
     """Return the identifiers that are the person's, or were, with the times; customer keys of others are not."""
     held = {}
     for key in keys:
-        spans = tuple(span for span in list_spans(standing, key) if span.person_id == person_id)
+        spans = tuple(span for span in states.find(key) if span.person_id == person_id)
         if spans:
             held[key] = spans
     return held

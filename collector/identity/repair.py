@@ -26,7 +26,7 @@ from collector.event import NIL_ID, EvidenceRow
 from collector.identity import audit, blocks, selection
 from collector.identity.audit import AuditEntry
 from collector.identity.blocks import Block, read_policy
-from collector.identity.difference import Difference, Prospect, compare_people, count_events, foresee, list_spans
+from collector.identity.difference import Difference, Prospect, Spans, compare_people, count_events, foresee
 from collector.identity.evidence import SERVER, Evidence, keep_standing
 from collector.identity.explain import Explanation, explain
 from collector.identity.names import Identifier, expand_names, find_identifier, find_known
@@ -123,13 +123,13 @@ class Repairs:
             raise RepairError(RepairReason.ARGUMENT, f"name between 1 and {MAX_NAMES} identifiers of one person")
         named = [self._find(name) for name in names]
         prospect = foresee(self.client, self.space_id, self._policy(), touched=[each.key for each in named])
-        standing = index(prospect.before)
-        people = [{span.person_id for span in list_spans(standing, each.key)} - {each.key} for each in named]
+        states = Spans(index(prospect.before))
+        people = [{span.person_id for span in states.find(each.key)} - {each.key} for each in named]
         people = [those or {each.key} for those, each in zip(people, named, strict=True)]
         shared = set.intersection(*people)
         if not shared:
             raise RepairError(RepairReason.CONFLICT, "they are not of one person: split those of one person at a time")
-        rest = {key for key in prospect.keys if shared & {span.person_id for span in list_spans(standing, key)}}
+        rest = {key for key in prospect.keys if shared & {span.person_id for span in states.find(key)}}
         apart = set(expand_names(self.client, self.space_id, (each.key for each in named)))
         cut = _find_cut(prospect.rows, apart, rest - apart) or _find_cut(prospect.rows, apart, prospect.keys - apart)
         if not cut:
@@ -293,7 +293,7 @@ class Repairs:
     def _find_customer(self, named: Identifier, prospect: Prospect) -> Identifier:
         """Return the customer key that gives the person of an identifier its id."""
         standing = index(prospect.before)
-        person_id = list_spans(standing, named.key)[-1].person_id
+        person_id = Spans(standing).find(named.key)[-1].person_id
         customer = standing.customers.get(person_id)
         if customer is None and named.is_visitor:
             raise RepairError(

@@ -20,7 +20,7 @@ from collector.identity.evidence import Evidence
 from collector.identity.rekey import REKEY
 from collector.store.client import StoreClient
 
-IDS_PER_QUESTION = 200
+IDS_PER_QUESTION = 2_000  # some 40 bytes each; a server takes 128 KiB in one field of a form
 MAX_IDS = 1_000
 BLOCK = "block"
 """Kind of the row that makes stitch look at an identifier anew, after it was blocked or let go. It never stands."""
