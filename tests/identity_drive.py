@@ -33,6 +33,7 @@ from instance_process import RunningInstance, running_instance
 from known_sites import wait_for_site
 
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
+from collector.identity.rebuild import rebuild
 from collector.links import mint_link
 from collector.signing import sign_identify
 from collector.sites.book import IdentifierKind, Site
@@ -355,6 +356,7 @@ def running_world(
     folder: Path, *, spaces: int, special: Sequence[Site] = (), options: Sequence[str] = ()
 ) -> Iterator[World]:
     """Run an instance with so many spaces of two sites each, and with special sites, each in a space of its own name.
+    In the end see that what was stitched step by step is what all evidence at once gives.
 
     `special`: their settings; space, origin and signing secret are filled in.
     """
@@ -371,6 +373,8 @@ def running_world(
         wait_for_site(instance, last.site_id)
         world.fresh.reverse()
         yield world
+        rebuilt = rebuild(instance.config, instance.keyring, dry_run=True)
+        assert rebuilt.differences == 0, rebuilt
 
 
 def _add_space(world: World, writer: StoreClient, sites: Sequence[Site]) -> Space:
