@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from collector.event import NIL_ID, EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
+from collector.reports.questions import run_question
 from collector.store.client import open_client
 from tests.running_store import (
     NOON_MS,
@@ -325,6 +326,19 @@ def test_history_begins_where_the_map_says(store: RunningStore) -> None:
     begin = datetime.fromtimestamp(NOON_MS / 1000 + 60, UTC).isoformat()
     store.put("identity_map", tie(make_id(1, 0xB), "4711", valid_from=begin, provisional=1, level=2))
     assert who(store) == [(make_id(1, 0xB), "", "", 0, 0), (make_id(4711, 0xC), "4711", "", 0, 1)]
+    assert store.query("SELECT customer_id, provisional FROM v_sessions") == [{"customer_id": "4711", "provisional": 1}]
+
+
+def test_a_customer_is_told_nothing_of_who_only_followed_their_link(store: RunningStore) -> None:
+    """Until a sign-in confirms it, the visitor is in no journey of that customer, unless it is asked for."""
+    store.load(make_row(1, events=[make_event(1)]), make_row(2, events=[make_event(2)]))
+    store.put("identity_map", tie(make_id(1, 0xB), "4711", provisional=1, level=2), tie(make_id(2, 0xB), "4711"))
+    today = datetime.fromtimestamp(NOON_MS / 1000, UTC).date()
+    told = [
+        [str(row["event_id"]) for row in run_question(store.writer, "customer_journey", given, today=today)]
+        for given in ({"customer": "4711"}, {"customer": "4711", "provisional": "1"})
+    ]
+    assert told == [[make_id(2, 0xE)], [make_id(1, 0xE), make_id(2, 0xE)]]
 
 
 def test_a_shared_device_belongs_to_people_in_turn(store: RunningStore) -> None:

@@ -153,6 +153,7 @@ CREATE OR REPLACE VIEW @name(v_sessions) @on_cluster
     session_number UInt32 COMMENT 'How many sessions this visitor has had, this one included',
     person_id UUID COMMENT 'Person whose session it was when it ended, by all that is known now',
     customer_id String COMMENT 'Customer whose session it was when it ended, by all that is known now; empty: not known',
+    provisional UInt8 COMMENT '1: a tagged link alone names the customer, no sign-in has confirmed it',
     started_at DateTime64(3, 'UTC') COMMENT 'Time of the first event',
     ended_at DateTime64(3, 'UTC') COMMENT 'Time of the last event',
     duration_s Float64 COMMENT 'Seconds between the two',
@@ -200,6 +201,10 @@ SELECT
         known.2 <= ended_at, known.1,
         is_shared AND is_theirs, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
         '') AS customer_id,
+    multiIf(
+        customer_id = '', 0,
+        known.2 <= ended_at, dictGet('@name(identity)', 'provisional', cityHash64(own)),
+        dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own), ended_at)) AS provisional,
     started_at,
     ended_at,
     (toUnixTimestamp64Milli(ended_at) - toUnixTimestamp64Milli(started_at)) / 1000 AS duration_s,
