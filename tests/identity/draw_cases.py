@@ -97,16 +97,19 @@ class Painter:
         return spans
 
     def _choose_colours(self) -> None:
-        names = [name for name in self._list_names() if name_kind(name) == "customer"]
-        known = [self.people.person(name) for name in [*names, *self._list_names()]]
+        """K1 has one colour in all pictures, K2 another; who has no customer number takes what is free."""
+        palette = (*PEOPLE, *MORE_PEOPLE)
+        customers = {row.person_id: row.customer_id.removeprefix("value-") for row in self.people.resolution.customers}
+        known = [self.people.person(name) for name in self._list_names()]
         shown = [span.person for spans in self.spans.values() for span in spans]
-        customers = {row.person_id for row in self.people.resolution.customers}
-        for person in [*known, *shown]:
-            if person in self.colours:
-                continue
-            used = len([p for p in self.colours if (p in customers) == (person in customers)])
-            palette = (*PEOPLE, *MORE_PEOPLE) if person in customers else STRANGERS
-            self.colours[person] = palette[used % len(palette)]
+        people = dict.fromkeys([*sorted(known, key=lambda person: customers.get(person, "~")), *shown])
+        for person in people:
+            name = customers.get(person)
+            if name is None:
+                used = sum(other not in customers for other in self.colours)
+                self.colours[person] = STRANGERS[used % len(STRANGERS)]
+            else:
+                self.colours[person] = palette[(int(name[1:]) - 1) % len(palette)]
 
     def _list_names(self) -> list[str]:
         """The short names of the identifiers that are no visitors, as they come up."""
