@@ -221,6 +221,8 @@ class Repairs:
         if len(note) > audit.MAX_NOTE_CHARS:
             raise RepairError(RepairReason.ARGUMENT, f"a note has at most {audit.MAX_NOTE_CHARS} characters")
         difference = plan.difference
+        before = blocks.read_blocks(self.client, self.space_id, [block.key for block in plan.blocks])
+        was_blocked = {block.key for block in before if block.blocked}
         entry = AuditEntry(
             audit_id=str(uuid4()),
             at_ms=self.now_ms(),
@@ -231,8 +233,8 @@ class Repairs:
             note=note,
             appended=plan.appended,
             taken_back=plan.taken_back,
-            blocked=tuple(block.key for block in plan.blocks if block.blocked),
-            unblocked=tuple(block.key for block in plan.blocks if not block.blocked),
+            blocked=tuple(block.key for block in plan.blocks if block.blocked and block.key not in was_blocked),
+            unblocked=tuple(block.key for block in plan.blocks if not block.blocked and block.key in was_blocked),
             people_before=tuple(line.person_id for line in difference.people_before),
             people_after=tuple(line.person_id for line in difference.people_after),
             identifiers_moved=len(difference.moved),
@@ -244,8 +246,12 @@ class Repairs:
         return entry
 
     def note_failure(self, entry: AuditEntry) -> None:
-        """Write down that the spool did not take what an entry announces."""
+        """Write down that the spool did not take what an entry announces, and turn its blocks back: without the row
+        that touches them, nobody would be looked at anew."""
         audit.write_failure(self.client, self.space_id, entry)
+        changed = blocks.read_blocks(self.client, self.space_id, [*entry.blocked, *entry.unblocked])
+        turned = [self._turn(block, int(block.key in entry.unblocked), block.reason) for block in changed]
+        blocks.write_blocks(self.client, self.space_id, turned)
 
     def list_entries(self, most: int = 50, before_ms: int = 0) -> list[AuditEntry]:
         """Return the newest entries of the audit log."""

@@ -75,13 +75,19 @@ class Desk:
                 )
             )
         self._load(landing, len(rows))
+        self.stitch()
 
     def carry_out(self, plan: Plan, note: str = "") -> AuditEntry:
         """Do what a plan says, and stitch."""
         entry = self.repairs.begin(plan, note)
+        self.load_plan(plan)
+        self.stitch()
+        return entry
+
+    def load_plan(self, plan: Plan) -> None:
+        """Load what a plan adds, and no more."""
         lines = make_lines(plan.statements, self.repairs.now_ms())
         self._load([msgspec.json.decode(line, type=LandingRow) for line in lines], len(plan.statements))
-        return entry
 
     def undo(self, entry: AuditEntry) -> AuditEntry:
         """Undo an entry."""
@@ -117,6 +123,9 @@ class Desk:
         if landing:
             self.store.load(*landing, seq=self.seq, token=str(uuid4()))
         self.store.put("batches", {"host": "host-1", "seq": self.seq, "token": "t", "evidence": evidence})
+
+    def stitch(self) -> None:
+        """Stitch until there is nothing to be done."""
         stitcher = Stitcher(self.store.writer, self.store.config)
         while stitcher.step():
             pass

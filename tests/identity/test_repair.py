@@ -10,6 +10,8 @@ import pytest
 
 from collector.errors import RepairError, RepairReason
 from collector.identity import repair
+from collector.identity.arrival import wait_for_map
+from collector.identity.difference import see_what_came
 from collector.identity.selection import Selector
 from tests.identity.repair_desk import SITE, Desk, check_prospect, compare_with
 from tests.identity.story import alias, click, hours, key, name_value, rekey, reset, sign_in, tie
@@ -166,6 +168,9 @@ def test_a_shared_value_ties_again_when_the_one_too_many_is_taken_back(shared_st
     fourth = sign_in("v3", "K1", at=hours(1))
     desk.load(*fourth)
     assert [desk.who(f"v{n}") for n in range(4)] == [[""]] * 4
+    said = desk.repairs.explain(called("K1"))
+    assert said.is_shared
+    assert {(each.state, each.reason) for each in said.evidence} == {("refused", "fused")}
     plan = desk.repairs.plan_retract(Selector(ids=(fourth[0].evidence_id,)))
     assert plan.difference.released == {"fused": 4}
     entry = do(desk, plan)
@@ -328,6 +333,25 @@ def test_the_log_says_who_did_what_and_holds_no_clear_value(desk: Desk) -> None:
     assert [(row["action"], row["is_undone"]) for row in rows] == [("merge", 1), ("undo", 0)]
     assert rows[1]["undoes"] == merged.audit_id
     assert undone.undoes == merged.audit_id
+
+
+def test_waiting_says_where_a_change_is(desk: Desk) -> None:
+    """Not loaded, loaded, stitched and seen: each stage is told once, and time that is over ends the waiting."""
+    two_customers(desk)
+    plan = desk.repairs.plan_merge(called("K1"), called("K2"))
+
+    def wait() -> tuple[bool, list[str]]:
+        told: list[str] = []
+        moved = plan.difference.moved
+        return wait_for_map(desk.store.writer, plan.statements, moved, 0, tell=told.append), told
+
+    desk.repairs.begin(plan)
+    assert wait() == (False, ["loading"])
+    desk.load_plan(plan)
+    assert wait() == (False, ["loading", "stitching"])
+    desk.stitch()
+    assert wait() == (True, ["loading", "stitching", "publishing"])
+    assert see_what_came(desk.store.writer, "main", plan.prospect).moved == plan.difference.moved
 
 
 def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None:

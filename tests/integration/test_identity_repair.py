@@ -16,7 +16,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from collector.cli import make_app
-from collector.errors import ConfigError, RepairError
+from collector.errors import ConfigError, RepairError, SpoolFull
+from collector.identity import arrival
 from collector.sites.keys import create_key
 from collector.sites.rows import write_key
 from collector.store.client import open_client
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("repair"), spaces=7) as running:
+    with running_world(tmp_path_factory.mktemp("repair"), spaces=8) as running:
         yield running
 
 
@@ -189,6 +190,23 @@ def test_an_explanation_is_made_for_people_to_read(world: World) -> None:
     assert "nothing was ever seen" in refuse(space, "explain", "customer=nobody-here")
     unheard = instance.command("identity", "explain", "customer=nobody-here", "--space", space.name, check=False)
     assert (unheard.returncode, unheard.stderr.count("\n")) == (1, 1)
+
+
+def test_a_full_disk_is_in_the_log(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command ends with the spool's line, nothing has changed, and the log says that it failed."""
+    space = world.take_space()
+    space.browser().sign_in(customer="anna", ago_h=5)
+    space.settle()
+
+    async def refuse_lines(*_: object) -> None:
+        raise SpoolFull("the disk is full: make room")
+
+    monkeypatch.setattr(arrival, "spool_lines", refuse_lines)
+    failure = call(space, "block", "customer=anna").exception
+    assert isinstance(failure, SpoolFull)
+    said = [json.loads(line)["action"] for line in call(space, "log", "--json").stdout.splitlines()]
+    assert sorted(said) == ["block", "failed"]
+    assert call(space, "blocks", "--json").stdout == ""
 
 
 def test_the_api_does_the_same_with_a_key_of_its_own(world: World) -> None:
