@@ -72,7 +72,7 @@ def resolve_columns(
     evidences = read_rows(table, policy)
     known = find_known(evidences, fused)
     renamed = None
-    if (evidences.rows.word == REKEY_WORD).any():
+    if (evidences.rows.stands & (evidences.rows.word == REKEY_WORD)).any():
         # Counted by all their names, as whoever reads a component counts.
         known |= find_busy(evidences, find_joins(evidences)[0])
         renamed = rename(evidences)

@@ -53,7 +53,7 @@ class Contested:
 def find_joins(evidences: Evidences) -> tuple[Array, Array]:
     """Return the rows that may join, in two parts: those that name somebody, and those that do not."""
     rows = evidences.rows
-    joins = (rows.level >= LINKED) & (rows.word != RESET_WORD)
+    joins = rows.stands & (rows.level >= LINKED) & (rows.word != RESET_WORD)
     blocked = _find_blocked(evidences)
     refused = joins & (blocked[rows.a] | blocked[rows.b])
     return np.flatnonzero(joins & ~refused), np.flatnonzero(refused)
@@ -63,11 +63,11 @@ def find_contested(evidences: Evidences, joins: Array) -> Contested:
     """Return the rows whose tokens need a look: all others are shown by one visitor."""
     rows = evidences.rows
     has_token = read_bools(pc.not_equal(evidences.table["token_id"], ""))
-    places = joins[has_token[rows.place[joins]]]
+    places = joins[has_token[joins]]
     if not len(places):
         return Contested(places, places)
-    tokens, _ = read_words(evidences.table["token_id"].take(write_numbers(rows.place[places])))
-    sites, _ = read_words(evidences.table["site_id"].take(write_numbers(rows.place[places])))
+    tokens, _ = read_words(evidences.table["token_id"].take(write_numbers(places)))
+    sites, _ = read_words(evidences.table["site_id"].take(write_numbers(places)))
     of_site = np.where(rows.word[places] == LINK_WORD, 0, sites.astype(np.int64) + 1).astype(np.uint64)
     shown = Ids((tokens.astype(np.uint64) << np.uint64(24)) + of_site, rows.b[places].astype(np.uint64))
     token, first = number_ids(shown)

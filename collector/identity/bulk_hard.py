@@ -94,7 +94,7 @@ def judge_components(evidences: Evidences, joins: Array, odd: Array, policy: Pol
         if notes.reason in (GuardReason.REPLAYED, GuardReason.SECOND_DEVICE):  # they are noted once more
             kept = ~taken[rows.a[notes.row]]
             notes.row, notes.person, notes.other = notes.row[kept], notes.person[kept], notes.other[kept]
-    resets = np.flatnonzero(rows.word == RESET_WORD)
+    resets = np.flatnonzero(rows.stands & (rows.word == RESET_WORD))
     resets = resets[taken[rows.a[resets]] | taken[rows.b[resets]]]
     chosen = np.concatenate([joins[taken[rows.a[joins]]], resets])
     return resolve(_read(evidences, chosen), policy), taken
@@ -102,7 +102,7 @@ def judge_components(evidences: Evidences, joins: Array, odd: Array, policy: Pol
 
 def _read(evidences: Evidences, places: Array) -> list[Evidence]:
     """Return rows as evidence, the visitor first, by first names."""
-    found = read_evidence(evidences.table.take(write_numbers(evidences.rows.place[places])))
+    found = read_evidence(evidences.table.take(write_numbers(places)))
     found = [row.turn_visitor_first() for row in found]
     for side in ("a", "b"):
         keys = getattr(evidences.rows, side)[places]

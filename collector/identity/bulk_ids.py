@@ -110,17 +110,17 @@ def find_places(ids: Ids, wanted: Ids) -> Array:
 
 def _find_first(ids: Ids) -> Array:
     rows = len(ids.high)
-    first = np.zeros(rows, dtype=np.int64)
-    left = np.arange(rows)
+    first = np.zeros(rows, dtype=np.int32)
+    left = np.arange(rows, dtype=np.int32)
     high, low = ids
     for turn in range(MOST_ROUNDS):
         if not len(left):
             return first
         bits = max(4, len(left).bit_length())
         mixed = (high ^ (low << np.uint64(turn + 1))) * np.uint64(0x9E3779B97F4A7C15 + 2 * turn)
-        slots = (mixed >> np.uint64(64 - bits)).astype(np.int64)
-        table = np.zeros(1 << bits, dtype=np.int64)
-        table[slots[::-1]] = np.arange(len(left))[::-1]  # the last that is written stays: the first
+        slots = (mixed >> np.uint64(64 - bits)).view(np.int64)
+        table = np.empty(1 << bits, dtype=np.int32)
+        table[slots[::-1]] = np.arange(len(left), dtype=np.int32)[::-1]  # the last that is written stays: the first
         there = table[slots]
         same = (high[there] == high) & (low[there] == low)
         first[left[same]] = left[there[same]]

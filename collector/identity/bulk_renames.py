@@ -28,7 +28,7 @@ def rename(evidences: Evidences) -> Renamed:
     from scipy.sparse.csgraph import connected_components
 
     rows, keys = evidences.rows, evidences.keys
-    is_rekey = rows.word == REKEY_WORD
+    is_rekey = rows.stands & (rows.word == REKEY_WORD)
     pairs = np.flatnonzero(
         is_rekey & (rows.level >= SERVER) & (rows.a_kind == rows.b_kind) & (rows.a_kind != evidences.visitor)
     )
@@ -47,11 +47,11 @@ def rename(evidences: Evidences) -> Renamed:
     order = np.lexsort((newest.low, newest.high, rows.time_ms[pairs], ~is_replaced[later], label[later]))
     begins = _find_begins(label[later][order])
     last = order[np.append(begins[1:], len(order)) - 1] if len(order) else order
-    keys.value_row[first] = rows.place[pairs[last]] + evidences.table.num_rows
+    keys.value_row[first] = pairs[last] + evidences.table.num_rows
     evidences.first_name[names] = first[label]
     evidences.is_renamed[first] = True
 
-    evidences.rows = rows = rows.take(np.flatnonzero(~is_rekey))
+    rows.stands &= ~is_rekey
     rows.a, rows.b = evidences.first_name[rows.a], evidences.first_name[rows.b]
     return Renamed(names, first[label])
 

@@ -6,7 +6,7 @@ in the order of their strength. Rows keep the order of the table; where order in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,9 +40,10 @@ NOBODY = -1
 
 @dataclass(slots=True)
 class Rows:
-    """Rows of evidence that stand, one place in each array for each. `place`: the row's place in the table."""
+    """Rows of evidence, one place in each array for each, as in the table. `stands`: neither repeated nor taken back;
+    whoever looks for rows begins with these."""
 
-    place: Array
+    stands: Array
     id: Ids
     word: Array
     level: Array
@@ -56,13 +57,6 @@ class Rows:
     event: Ids
     is_human: Array
     is_odd: Array  # what only `resolve` itself can judge
-
-    def take(self, places: Array) -> Rows:
-        """Return some of the rows."""
-        columns: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(self)}
-        for name, column in columns.items():
-            columns[name] = column.take(places) if isinstance(column, Ids) else column[places]
-        return Rows(**columns)
 
     @property
     def is_proved(self) -> Array:
@@ -109,10 +103,14 @@ class Evidences:
     first_name: Array  # of each key the one under which it is read: its own, but see `bulk_renames`
     is_renamed: Array  # the first names of those that have several
     notes: list[Note] = field(default_factory=list)
+    _values: pa.Array | None = None
 
     def read_values(self, numbers: Array) -> pa.Array:
         """Return the values of identifiers as they are stored; null where they were not carried."""
-        return _read_values(self.table, self.keys.value_row[numbers])
+        if self._values is None:
+            both = pa.chunked_array([*self.table["a_value"].chunks, *self.table["b_value"].chunks], pa.string())
+            self._values = both.cast(pa.large_string()).combine_chunks()
+        return self._values.take(write_numbers(self.keys.value_row[numbers]))
 
 
 @dataclass(slots=True)
@@ -134,7 +132,6 @@ def note(rows: Array, reason: GuardReason, person: Array | None = None, other: A
 def read_rows(table: pa.Table, policy: Policy) -> Evidences:
     """Read a table of schema `columns.EVIDENCE`: what stands of it, each piece of evidence once."""
     id = read_ids(table["evidence_id"])
-    place = _find_standing(table, id)
     a_codes, a_words = read_words(table["a_kind"])
     b_codes, b_words = read_words(table["b_kind"])
     kinds = sorted({*a_words, *b_words, VISITOR_KIND}, key=policy.rank)
@@ -150,7 +147,7 @@ def read_rows(table: pa.Table, policy: Policy) -> Evidences:
         [_translate(a_codes, [number_of[w] for w in a_words]), _translate(b_codes, [number_of[w] for w in b_words])]
     )
     rows = Rows(
-        place=place,
+        stands=_find_standing(table, id),
         id=id,
         word=_translate(word_codes, [_WORDS.get(word, OTHER_WORD) for word in words]),
         level=read_numbers(table["level"], np.uint8),
@@ -168,9 +165,6 @@ def read_rows(table: pa.Table, policy: Policy) -> Evidences:
     names = Keys(keys.take(first), kind[first], first)
     own, no_other = np.arange(len(first)), np.zeros(len(first), dtype=bool)
     evidences = Evidences(table, rows, names, policy, kinds, number_of[VISITOR_KIND], own, no_other)
-    if len(place) < rows_read:
-        rows.place = np.arange(rows_read)
-        evidences.rows = rows.take(place)
     _turn_visitor_first(evidences.rows, evidences.visitor)
     return evidences
 
@@ -222,7 +216,7 @@ def _find_standing(table: pa.Table, id: Ids) -> Array:
         contents = [read_content(row) for row in read_evidence(table.take(write_numbers(group)))]
         stands[start] = False
         stands[group[min(range(len(group)), key=contents.__getitem__)]] = True
-    return np.flatnonzero(stands)
+    return stands
 
 
 def _differ(table: pa.Table, some: Array, others: Array) -> Array:
@@ -244,12 +238,6 @@ def _turn_visitor_first(rows: Rows, visitor: int) -> None:
         rows.a, rows.b = rows.a.copy(), rows.b.copy()
         rows.a[turned], rows.b[turned] = rows.b[turned], rows.a[turned]
         rows.a_kind[turned], rows.b_kind[turned] = rows.b_kind[turned], rows.a_kind[turned]
-
-
-def _read_values(table: pa.Table, rows: Array) -> pa.Array:
-    values = pa.chunked_array([*table["a_value"].chunks, *table["b_value"].chunks], pa.string()).cast(pa.large_string())
-    taken = values.take(write_numbers(rows))
-    return pa.concat_arrays(taken.chunks) if taken.num_chunks else pa.array([], pa.large_string())
 
 
 def weigh_proof(proof: str) -> int:

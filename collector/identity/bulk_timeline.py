@@ -17,6 +17,7 @@ from collector.identity.bulk_rows import RESET_WORD, Evidences, Rows, note
 from collector.identity.guards import GuardReason
 
 SIGN_IN, LINK, SIGN_OUT, TIE = range(4)
+MOST_STEPS = 16
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ def make_timeline(evidences: Evidences, admitted: Array) -> tuple[Timeline, Arra
     is_known = np.zeros(len(evidences.keys.kind), dtype=bool)
     is_known[rows.a[admitted]] = True
     is_known[rows.b[admitted]] = True
-    resets = np.flatnonzero(rows.word == RESET_WORD)
+    resets = np.flatnonzero(rows.stands & (rows.word == RESET_WORD))
     resets = resets[is_known[rows.b[resets]] & ~evidences.keys.id.take(rows.b[resets]).is_nil]
     pairs = admitted[(rows.a_kind[admitted] == visitor) & (rows.b_kind[admitted] == visitor)]
     row = np.concatenate([attaching, resets, pairs, pairs])
@@ -105,18 +106,8 @@ def _find_odd(rows: Rows, timeline: Timeline, event: Ids, is_request: Array) -> 
     odd = []
     is_either = (timeline.what == SIGN_IN) | (timeline.what == SIGN_OUT)
     starts = np.flatnonzero(is_request & ~event.is_nil & is_either)
-    first = starts[find_first(event.take(starts))]
-    again = starts[first != starts]
-    # The same event elsewhere: on another visitor it is another request.
-    several = np.zeros(len(event.high), dtype=bool)
-    several[first[first != starts]] = True
-    seen: set[tuple[int, int, int]] = set()
-    there = np.concatenate([np.flatnonzero(several), again])
-    whose = timeline.visitor[there].tolist()
-    for place, *name in zip(there.tolist(), whose, event.high[there].tolist(), event.low[there].tolist(), strict=True):
-        if tuple(name) in seen:
-            odd.append(place)
-        seen.add(tuple(name))
+    again = _find_again(timeline.visitor[starts], event.take(starts))
+    odd += starts[again].tolist()
 
     numbers = np.cumsum(is_request)
     same_kind = np.zeros(len(numbers), dtype=bool)
@@ -130,6 +121,27 @@ def _find_odd(rows: Rows, timeline: Timeline, event: Ids, is_request: Array) -> 
             odd.append(place)
         named.add((number, key))
     return np.unique(timeline.row[np.array(odd, dtype=np.int64)])
+
+
+def _find_again(visitor: Array, event: Ids) -> Array:
+    """Return the places of events that were on the same visitor before. `visitor`: in order."""
+    found = [np.zeros(0, dtype=np.int64)]
+    left = np.arange(len(visitor) - 1)
+    step = 1
+    while len(left):
+        left = left[visitor[left] == visitor[left + step]]
+        same = (event.high[left] == event.high[left + step]) & (event.low[left] == event.low[left + step])
+        found.append(left[same] + step)
+        step += 1
+        left = left[left + step < len(visitor)]
+        if step > MOST_STEPS and len(left):
+            # Visitors with very many events: their events are numbered instead.
+            places = np.flatnonzero(np.isin(visitor, visitor[left]))
+            some = event.take(places)
+            names = Ids(some.high ^ (visitor[places].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)), some.low)
+            first = find_first(names)
+            return np.concatenate([*found, places[first != np.arange(len(first))]])
+    return np.concatenate(found)
 
 
 def _sort(whose: Array, time_ms: Array, rank: Array, ranks: int) -> Array:
