@@ -3,9 +3,10 @@
 Most sign-ins are of this kind: somebody comes back to their browser and signs in as always. What hangs on such a
 visitor need not be read and resolved again.
 
-Invariant: leaving out a settled visitor's new evidence changes no row of the map, of the intervals and of customers,
-and no entry of a log. That holds because every rule of `resolve` that the new sign-in could move has been moved by an
-earlier one already:
+Invariant: where all that is new in a component is of settled visitors, no row of the map, of the intervals and of
+customers changes, and no entry of a log. (Where anything else is new, the whole component is read and resolved, with
+the evidence of settled visitors in it.) That holds because every rule of `resolve` that the new sign-in could move has
+been moved by an earlier one already:
 
 - The visitor has signed in only, as one person; nobody signed out, no link, no other visitor is tied to it, nothing is
   taken back. So it is no shared device, and its timeline is one interval that is open to the end.
