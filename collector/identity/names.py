@@ -20,7 +20,7 @@ from collector.identity.identifiers import VISITOR_KIND, name_identifier, own_pe
 from collector.identity.normal_forms import normalise
 from collector.identity.rekey import REKEY
 from collector.keyring import Keyring
-from collector.sites.book import DEFAULT_KINDS, IdentifierKind
+from collector.sites.book import DEFAULT_KINDS, DEFAULT_SPACE, IdentifierKind
 from collector.sites.rows import read_sites
 from collector.store.client import StoreClient
 
@@ -96,7 +96,10 @@ def find_known(client: StoreClient, keyring: Keyring, space_id: str, name: str) 
 
 
 def read_kinds(client: StoreClient, space_id: str) -> dict[str, list[IdentifierKind]]:
-    """Return the kinds that the sites of a space declare, by name; of one that they declare differently, all forms."""
+    """Return the kinds that the sites of a space declare, by name; of one that they declare differently, all forms.
+
+    Raises RepairError where there is no such space, StoreError.
+    """
     kinds: dict[str, list[IdentifierKind]] = {}
     for site in read_sites(client):
         if site.space_id == space_id:
@@ -104,6 +107,8 @@ def read_kinds(client: StoreClient, space_id: str) -> dict[str, list[IdentifierK
                 forms = kinds.setdefault(kind.name, [])
                 if kind not in forms:
                     forms.append(kind)
+    if not kinds and space_id != DEFAULT_SPACE:
+        raise RepairError(RepairReason.UNKNOWN, f"there is no identity space {space_id}: no site belongs to it")
     return kinds or {kind.name: [kind] for kind in DEFAULT_KINDS}
 
 

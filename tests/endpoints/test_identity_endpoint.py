@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -238,3 +239,11 @@ def test_the_description_knows_every_request_and_reason() -> None:
     assert {f"{PATH}/{name}" for name in REQUESTS} | {f"{PATH}/log", f"{PATH}/blocks"} == set(paths)
     words = schemas["IdentityRefusal"]["properties"]["error"]["enum"]
     assert {*RepairReason, "unauthorized", "scope", "rate", "unavailable", "size", "encoding"} <= set(words)
+
+
+def test_every_path_and_word_is_on_the_page() -> None:
+    """docs/identity-api.md names each request and each error that a sender may get."""
+    page = (Path(__file__).parents[2] / "docs" / "identity-api.md").read_text(encoding="utf-8")
+    assert [name for name in REQUESTS if f"`POST {name}`" not in page] == []
+    words = {*RepairReason, *identity.MESSAGES} - {RepairReason.PENDING}
+    assert [word for word in sorted(words) if f"`{word}`" not in page] == []

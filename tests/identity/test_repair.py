@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from collector.errors import RepairError, RepairReason
 from collector.identity import repair
 from collector.identity.arrival import wait_for_map
 from collector.identity.difference import see_what_came
+from collector.identity.explain import MEANINGS
+from collector.identity.guards import GuardReason
 from collector.identity.selection import Selector
 from tests.identity.repair_desk import SITE, Desk, check_prospect, compare_with
 from tests.identity.story import alias, click, hours, key, name_value, rekey, reset, sign_in, tie
@@ -250,6 +253,21 @@ def test_who_is_not_known_and_what_makes_no_sense_is_refused(desk: Desk) -> None
             attempt()
         assert caught.value.reason == reason, caught.value
         assert "\n" not in str(caught.value)
+
+
+def test_a_space_that_is_none_is_refused(desk: Desk) -> None:
+    """A slip in the name of a space must not block somebody nowhere."""
+    desk.repairs.space_id = "mian"
+    with pytest.raises(RepairError, match="no identity space mian") as caught:
+        desk.repairs.plan_block(called("E1"))
+    assert caught.value.reason == RepairReason.UNKNOWN
+
+
+def test_every_word_of_the_guard_log_has_a_meaning() -> None:
+    """In explanations, and on the page for those who ask."""
+    assert set(MEANINGS) == set(GuardReason)
+    page = (Path(__file__).parents[2] / "docs" / "identity.md").read_text(encoding="utf-8")
+    assert [reason for reason in GuardReason if f"`{reason}`" not in page] == []
 
 
 def test_a_name_that_two_sites_read_differently_is_not_guessed(desk: Desk) -> None:
