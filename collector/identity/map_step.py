@@ -72,9 +72,10 @@ class MapStep:
         self._bring_rows(space_id, component.rows, component.keys, component.fused, policy, before_write)
         return component.keys
 
-    def bring_all(self, space_id: str, policy: Policy, before_write: Callable[[], None]) -> None:
-        """Bring a whole space to what `resolve` says: quicker than a walk from very many keys."""
-        self._bring_rows(space_id, read_all(self.client, space_id, policy), None, set(), policy, before_write)
+    def bring_all(self, space_id: str, touched: set[bytes], policy: Policy, before_write: Callable[[], None]) -> None:
+        """Bring a whole space to what `resolve` says: quicker than a walk from very many touched keys."""
+        rows = read_all(self.client, space_id, policy)
+        self._bring_rows(space_id, rows, touched, set(), policy, before_write, is_whole=True)
 
     def log(self) -> None:
         """Add to the logs what this step found: after the map, because nobody waits for them."""
@@ -87,28 +88,28 @@ class MapStep:
         self,
         space_id: str,
         rows: pa.Table,
-        keys: set[bytes] | None,
+        keys: set[bytes],
         fused: Iterable[bytes],
         policy: Policy,
         before_write: Callable[[], None],
+        *,
+        is_whole: bool = False,
     ) -> None:
-        """Resolve rows, and write what differs. `keys`: for which they are complete; None: for all of the space."""
+        """Resolve rows, and write what differs. `keys`: for which they are complete, where they are not all."""
         self.evidence += rows.num_rows
         resolution = resolve_columns(rows, policy, map(to_key_text, fused))
         changes: list[TableChange] = []
         for form in FORMS:
             wanted = pick(form, resolution)
             found = (
-                read_table(self.client, form, space_id)
-                if keys is None
-                else read_rows(self.client, form, space_id, keys)
+                read_table(self.client, form, space_id) if is_whole else read_rows(self.client, form, space_id, keys)
             )
             change = compare_table(form, wanted, found)
             if change.size:
                 self.are_intervals_changed |= form is INTERVALS_FORM
                 self.is_map_changed |= form in (INTERVALS_FORM, MAP_FORM)
             if self.is_again:
-                change = write_all_again(change, wanted, set() if keys is None else keys)
+                change = write_all_again(change, wanted, keys)
             changes.append(change)
         before_write()
         for change in changes:

@@ -100,14 +100,14 @@ def read_rows(client: StoreClient, form: Form, space_id: str, keys: Iterable[byt
 
 
 def write_all_again(change: TableChange, wanted: pa.Table, keys: Iterable[bytes]) -> TableChange:
-    """Return all rows of these keys, changed or not, and a sign for each key that has none.
+    """Return all rows of these keys, changed or not, and a sign for each key that has none, or whose row is gone.
 
     For positions that another stitcher may have seen half of: whatever it writes late has a lower version than this.
     """
     if change.form is INTERVALS_FORM:
         return TableChange(change.form, wanted, change.gone)
     name = change.form.names[0]
-    every = pa.array(sorted(keys), KEY)
+    every = pa.array(sorted({*keys, *change.gone[name].to_pylist()}), KEY)
     none = every.filter(pc.invert(pc.is_in(every, value_set=wanted[name])))
     return TableChange(change.form, wanted, pa.table({name: none}))
 

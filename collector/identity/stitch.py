@@ -192,7 +192,7 @@ class Stitcher:
         for space_id, keys in sorted(touched.items()):
             policy = self.read_policy(space_id)
             if len(keys) > WALK_KEYS and count_rows(self._client, space_id) <= WHOLE_SPACE_ROWS:
-                step.bring_all(space_id, policy, self._before_write)
+                step.bring_all(space_id, keys, policy, self._before_write)
                 continue
             left = set(keys)
             while left:

@@ -35,6 +35,7 @@ from tests.identity.story import (
     key,
     minutes,
     name_value,
+    rekey,
     reset,
     sign_in,
     take_back,
@@ -298,14 +299,16 @@ def _random_log(chance: random.Random) -> list[list[Evidence]]:
         batch: list[Evidence] = []
         for _ in range(chance.randrange(0, 4)):
             visitor, at = chance.choice("ABCDFGH"), minutes(chance.randrange(60) * 97)
-            names = chance.sample(("K1", "K2", "K3", "L1", "E1", "E2"), chance.randrange(1, 3))
+            names = chance.sample(("K1", "K2", "K3", "K4", "L1", "E1", "E2", "E3", "E4"), chance.randrange(1, 3))
+            token = chance.choice(("t", f"t{at}"))
             batch += chance.choice(
                 (
                     sign_in(visitor, *names, at=at, level=chance.choice((1, 3, 3, 4))),
-                    sign_in(visitor, *names, at=at, proof="script"),
-                    click(visitor, chance.choice(("K1", "K2")), at, token="t"),
+                    sign_in(visitor, *names, at=at, proof=chance.choice(("script", "fresh"))),
+                    click(visitor, chance.choice(("K1", "K2")), at, token=token, human=chance.choice(("key", ""))),
                     alias(*chance.sample(("K1", "K2", "K3", "E2"), 2), at),
-                    reset(visitor, chance.choice("ABCDFGH"), at),
+                    reset(visitor, chance.choice("ABCDFGH"), at, proof=chance.choice(("cookie", "script"))),
+                    rekey(*chance.choice((("E1", "E3"), ("E3", "E4"), ("K1", "K4"))), at),
                     [tie(visitor, chance.choice("ABC"), at, 2, kind="link", human="key", token="u")],
                 )
             )
