@@ -139,23 +139,14 @@ def find_hard(crowd: Crowd, attached: Attached, stretches: Stretches) -> Array:
     is_mixed[attached.stretch[(place < first) & (first < len(first)) & signed]] = True
     mixed = is_mixed[attached.stretch]
     if mixed.any():
-        # As one person's, who was proved later: that is plain.
-        leader = np.full(len(is_mixed), -1, dtype=np.int64)
-        leader[attached.stretch[mixed][::-1]] = attached.person[mixed][::-1]
         is_signed = np.zeros(len(is_mixed), dtype=bool)
         is_signed[attached.stretch[mixed & signed & attached.is_proved]] = True
-        other = mixed & (
-            (attached.person != leader[attached.stretch])
-            | (attached.is_link & (place < first))
-            | ~is_signed[attached.stretch]
-        )
-        hard[attached.visitor[other]] = True
+        hard[attached.visitor[mixed & ((attached.is_link & (place < first)) | ~is_signed[attached.stretch])]] = True
     return hard
 
 
 def lay_out(crowd: Crowd, attached: Attached, stretches: Stretches) -> Spans:
     """Return the intervals of visitors that are plain, and note what they refuse. `attached`: without the hard ones."""
-    rows = crowd.evidences.rows
     place = np.arange(len(attached.row))
     first = _find_first_proved(attached, len(stretches.begin_ms))[attached.stretch]
     signed = ~attached.is_link
@@ -163,7 +154,28 @@ def lay_out(crowd: Crowd, attached: Attached, stretches: Stretches) -> Spans:
     stale = signed & ~attached.is_proved & (place > first)
     _note_unproved(crowd, attached, np.flatnonzero(stale), first)
 
-    chosen = np.flatnonzero(signed & ~stale & ~before)
+    spans, begun = _lay_runs(crowd, attached, stretches, np.flatnonzero(signed & ~stale & ~before))
+    leading = np.flatnonzero(np.append(True, spans.stretch[1:] != spans.stretch[:-1])[: len(begun)])
+    first_span = np.full(len(stretches.begin_ms), -1, dtype=np.int64)
+    first_span[spans.stretch[leading]] = leading
+    links = np.flatnonzero(attached.is_link)
+    alone = links[first_span[attached.stretch[links]] < 0]
+    links = links[first_span[attached.stretch[links]] >= 0]
+    _judge_links(crowd, attached, stretches, links, spans, begun, first_span)
+    parts = [spans]
+    if before.any():
+        earlier, _ = _lay_runs(crowd, attached, stretches, np.flatnonzero(before))
+        parts = [*_add_earlier(attached, spans, first_span, earlier), spans]
+    if len(alone):
+        parts.append(_lay_links(crowd, attached, stretches, alone))
+    if len(parts) > 1:
+        both = Spans(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Spans)))
+        spans = both.keep(np.argsort(both.stretch, kind="stable"))
+    return _merge_adjacent(spans.keep(np.flatnonzero(spans.from_ms < spans.to_ms)))
+
+
+def _lay_runs(crowd: Crowd, attached: Attached, stretches: Stretches, chosen: Array) -> tuple[Spans, Array]:
+    """Return an interval for each run of sign-ins of one person in a stretch, and the place of each run's first."""
     stretch, person = attached.stretch[chosen], attached.person[chosen]
     is_first = np.ones(len(chosen), dtype=bool)
     is_first[1:] = stretch[1:] != stretch[:-1]
@@ -174,14 +186,13 @@ def lay_out(crowd: Crowd, attached: Attached, stretches: Stretches) -> Spans:
     end_ms = stretches.end_ms[attached.stretch[begun]]
     is_followed = np.flatnonzero(~is_first[starts[1:]])
     end_ms[is_followed] = attached.time_ms[begun[is_followed + 1]]
+    from_ms = attached.time_ms[begun].copy()
+    level, proved = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.uint8)
     if len(starts):
-        level = np.maximum.reduceat(rows.level[attached.row[chosen]], starts)
+        level = np.maximum.reduceat(crowd.evidences.rows.level[attached.row[chosen]], starts)
         proved = np.maximum.reduceat(attached.is_sure[chosen].astype(np.uint8), starts)
-        from_ms = attached.time_ms[begun].copy()
-        back_ms = _look_back(crowd, attached, stretches, chosen)
-        np.minimum(from_ms, np.minimum.reduceat(back_ms, starts), out=from_ms, where=is_first[starts])
-    else:
-        level, proved, from_ms = np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.int64)
+        back_ms = np.minimum.reduceat(_look_back(crowd, attached, stretches, chosen), starts)
+        np.minimum(from_ms, back_ms, out=from_ms, where=is_first[starts])
     spans = Spans(
         visitor=attached.visitor[begun],
         person=attached.person[begun],
@@ -192,20 +203,33 @@ def lay_out(crowd: Crowd, attached: Attached, stretches: Stretches) -> Spans:
         proved=proved,
         stretch=attached.stretch[begun],
     )
-    first_span = np.full(len(stretches.begin_ms), -1, dtype=np.int64)
-    firsts = np.flatnonzero(is_first[starts])
-    first_span[spans.stretch[firsts]] = firsts
-    early = np.flatnonzero(before)
-    np.minimum.at(spans.from_ms, first_span[attached.stretch[early]], _look_back(crowd, attached, stretches, early))
-    links = np.flatnonzero(attached.is_link)
-    if len(links):
-        has_sign_in = first_span[attached.stretch[links]] >= 0
-        _judge_links(crowd, attached, stretches, links[has_sign_in], spans, begun, first_span)
-        alone = _lay_links(crowd, attached, stretches, links[~has_sign_in])
-        both = Spans(*(np.concatenate([getattr(part, f.name) for part in (spans, alone)]) for f in fields(Spans)))
-        spans = both.keep(np.argsort(both.stretch, kind="stable"))
-    spans = spans.keep(np.flatnonzero(spans.from_ms < spans.to_ms))
-    return _merge_adjacent(spans)
+    return spans, begun
+
+
+def _add_earlier(attached: Attached, spans: Spans, first_span: Array, earlier: Spans) -> tuple[Spans, Spans]:
+    """Return what comes before the first proved evidence of a stretch: the history of whoever is proved first, and the
+    intervals that nothing proves. What these leave is given to the first of `spans`. See `_Judge.lay_own`."""
+    mixed = np.unique(earlier.stretch)
+    first = first_span[mixed]
+    solid_ms = np.full(len(first_span), FOR_EVER_MS)
+    proved = np.flatnonzero(attached.is_proved & np.isin(attached.stretch, mixed))
+    proved = proved[attached.person[proved] == spans.person[first_span[attached.stretch[proved]]]]
+    np.minimum.at(solid_ms, attached.stretch[proved], attached.time_ms[proved])
+    earlier.to_ms = np.minimum(earlier.to_ms, solid_ms[earlier.stretch])
+    earlier = earlier.keep(np.flatnonzero(earlier.from_ms < earlier.to_ms))
+    while True:
+        is_last = np.append(earlier.stretch[1:] != earlier.stretch[:-1], True)[: len(earlier.stretch)]
+        joins = is_last & (earlier.person == spans.person[first_span[earlier.stretch]])
+        if not joins.any():
+            break
+        solid_ms[earlier.stretch[joins]] = earlier.from_ms[joins]
+        earlier = earlier.keep(np.flatnonzero(~joins))
+    left, leading = np.unique(earlier.stretch, return_index=True)
+    history = spans.keep(first_span[left])
+    history.to_ms = earlier.from_ms[leading]
+    spans.from_ms[first] = np.minimum(spans.from_ms[first], solid_ms[mixed])
+    spans.from_ms[first_span[left]] = solid_ms[left]
+    return history, earlier
 
 
 def find_switches(crowd: Crowd, attached: Attached, spans: Spans) -> list[Merges]:
@@ -261,6 +285,8 @@ def _judge_links(
 ) -> None:
     """Judge links where somebody signs in: those before give history to the same person, others count for nothing."""
     first = first_span[attached.stretch[links]]
+    if not len(links):
+        return
     is_before = links < begun[first]
     there = spans.person[np.where(is_before, first, np.searchsorted(begun, links, side="right") - 1)]
     agrees = attached.person[links] == there
