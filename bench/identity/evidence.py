@@ -3,7 +3,7 @@
 A population of customers, each with one to four devices whose visitor ids change every four months or so. Of 100
 requests that say who somebody is:
 
-    84  sign-ins with a customer number, a third of them with an e-mail as well; a tenth proved by the script alone
+    84  sign-ins with a customer number, of every third customer with an e-mail as well; a tenth without proof
      3  sign-ins on a browser of the neighbour in the same household
      5  tagged links: one in 20 without a human signal, one in 50 on a stranger's browser
      4  sign-outs, half of them with a new visitor id
@@ -115,7 +115,7 @@ class Population:
             "chance": other,
             "is_email": np.zeros(count, dtype=bool),
         }
-        with_email = (what <= _SWITCH) & (chance.random(count) < 1 / 3)
+        with_email = (what <= _SWITCH) & (_mix(who, 98) % np.uint64(3) == 0)
         order = np.argsort(np.concatenate([request * 2, request[with_email] * 2 + 1]), kind="stable")[:rows]
         drawn = {name: np.concatenate([values, values[with_email]])[order] for name, values in columns.items()}
         drawn["is_email"] = np.concatenate([columns["is_email"], np.ones(int(with_email.sum()), dtype=bool)])[order]

@@ -1,7 +1,7 @@
 """How soon evidence is readable: stitch, the loads of the dictionary and readers, on the same cores, for a minute.
 
 A map of two million visitors stands. Evidence lands as the loader puts it there, one batch a second; seven of ten rows
-are sign-ins on a browser on which the same customer signed in before, the others mostly new browsers. Of each batch some
+are sign-ins on a browser on which the same customer did so before, the others mostly new browsers. Of each batch some
 visitors that were never seen before are looked for in the dictionary, through which v_events reads, until they are
 there. Meanwhile a reader asks a stitched question every second.
 """
