@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 from instance_process import RunningInstance, running_instance
-from known_sites import wait_for_site
+from known_sites import PATIENCE_S, wait_for_site
 
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.identity.rebuild import rebuild
@@ -53,6 +53,7 @@ KINDS = (
 )
 FAST = ("segment_age_s=0.05", "load_interval_s=0.02", "stitch_interval_s=0.05", "settings_interval_s=0.3")
 _NUMBERS = itertools.count(1)
+_WHOSE = "SELECT customer_id FROM v_events WHERE visitor_id = {visitor:UUID} ORDER BY time"
 
 
 def make_uuid(at_ms: int) -> str:
@@ -242,10 +243,10 @@ class Space:
         mark = self.browser()
         for name, ago_h in zip(names, (1.0, 0.0), strict=True):
             assert not mark.sign_in(customer=name, ago_h=ago_h).rejected
-        self.world.instance.until(
-            f"SELECT customer_id FROM v_events WHERE visitor_id = '{mark.visitor}' ORDER BY time",
-            lambda rows: [row["customer_id"] for row in rows] == [names[0], *names],
-        )
+        deadline = time.monotonic() + PATIENCE_S
+        while (seen := [row["customer_id"] for row in self.query(_WHOSE, visitor=mark.visitor)]) != [names[0], *names]:
+            assert time.monotonic() < deadline, f"still {seen}\n{self.world.instance.log[-3000:]}"
+            time.sleep(0.05)
 
     def who(self, browser: Browser | str, site: str = "") -> list[str]:
         """Return whose each event of a visitor is, in order of time; the first visit of `browser` is left out.
@@ -297,7 +298,7 @@ class Space:
 
     def query(self, statement: str, **values: Any) -> list[dict[str, Any]]:
         """Ask as the reader; `{space:String}` is this space."""
-        return self.world.instance.sql(statement, {"space": self.name, **values})
+        return self.world.reader.query_rows(statement, {"space": self.name, **values})
 
 
 FULL = tuple(sorted({"track", "identify-server", "merge"} & set(SCOPES)))
@@ -310,6 +311,7 @@ class World:
     """A running instance with spaces that nobody has touched yet, and one moment that is now for all its people."""
 
     instance: RunningInstance
+    reader: StoreClient
     now_ms: int
     fresh: list[Space] = field(default_factory=list)
     named: dict[str, Space] = field(default_factory=dict)
@@ -361,8 +363,10 @@ def running_world(
     `special`: their settings; space, origin and signing secret are filled in.
     """
     given = [word for setting in (*FAST, *options) for word in ("--set", setting)]
-    with running_instance(folder, *given) as instance:
-        world = World(instance, time.time_ns() // 1_000_000)
+    with running_instance(folder, *given) as instance, contextlib.ExitStack() as stack:
+        reader = open_client(instance.config, instance.keyring, "reader")
+        stack.enter_context(contextlib.closing(reader))
+        world = World(instance, reader, time.time_ns() // 1_000_000)
         with contextlib.closing(open_client(instance.config, instance.keyring, "writer")) as writer:
             for number in range(spaces):
                 sites = [Site(f"s{number}{part}", kinds=KINDS) for part in ("", "m")]
