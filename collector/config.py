@@ -127,6 +127,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     # Stitch and settings
     stitch_interval_s: Annotated[float, Meta(description="How often stitch looks for new batches.", gt=0)] = 0.2
+    merges_per_minute: Annotated[
+        int,
+        Meta(description="Merges of two customers within a minute after which stitch waits and says so.", ge=1),
+    ] = 60_000
     settings_interval_s: Annotated[float, Meta(description="How often web asks for changed sites and keys.", gt=0)] = (
         5.0
     )

@@ -1,7 +1,8 @@
 """The condition of an instance in Prometheus' text format: every metric with its name, unit and sentence, once.
 
 Labels are closed sets, site ids or names of processes. Counters of web are the sum of all its processes and do not go
-back over a restart; those of the loader are of its life, as it says itself, so that they begin anew when it does.
+back over a restart; those of loader and stitch are of their life, as they say themselves, so that they begin anew when
+these do.
 """
 
 from __future__ import annotations
@@ -40,6 +41,17 @@ LOAD_COUNTERS = {
 }
 
 
+STITCH_COUNTERS = {
+    "steps": "Steps of stitch that had evidence.",
+    "touched": "Identifiers that new evidence named.",
+    "settled": "Identifiers among them that a first look left as they are.",
+    "evidence": "Rows of evidence resolved, old ones beside new ones included.",
+    "written": "Rows written: map, intervals, customers, logs.",
+    "merges": "Pairs of customers that became one.",
+    "delays": "Times that merges_per_minute held stitch up.",
+}
+
+
 def expose(condition: Condition) -> bytes:
     """Return the text."""
     registry = CollectorRegistry(auto_describe=False)
@@ -58,6 +70,7 @@ class _Families:
         yield from _show_counts(condition)
         yield from _show_spool(condition)
         yield from _show_load(condition)
+        yield from _show_stitch(condition)
         yield from _show_processes(condition)
 
 
@@ -104,6 +117,20 @@ def _show_load(condition: Condition) -> Iterator[Metric]:
         if len(buckets) == len(bounds) + 1:
             size = name.removeprefix("batch_").capitalize()
             yield _make_histogram(f"load_{name}", f"{size} of one batch.", bounds, Histogram(buckets, total))
+
+
+def _show_stitch(condition: Condition) -> Iterator[Metric]:
+    status = condition.stitch
+    if status is None:
+        return
+    lag_s = status.find_lag_s(condition.at_ms)
+    yield _gauge("stitch_lag_seconds", "Age of the oldest loaded batch with evidence that is not in the map.", lag_s)
+    for name, sentence in STITCH_COUNTERS.items():
+        yield CounterMetricFamily(f"{PREFIX}stitch_{name}", sentence, value=getattr(status.counts, name))
+    refusals = CounterMetricFamily(f"{PREFIX}stitch_refusals", "Evidence that a guard refused.", labels=["reason"])
+    for reason, count in sorted(status.counts.refusals.items()):
+        refusals.add_metric([reason], count)
+    yield refusals
 
 
 def _show_processes(condition: Condition) -> Iterator[Metric]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from collector.identity.bulk import resolve_columns
 from collector.identity.columns import ResolutionColumns, to_bytes
@@ -63,7 +62,8 @@ class MapStep:
     are_intervals_changed: bool = False
     evidence: int = 0
     written: int = 0
-    refusals: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)  # new ones, by reason
+    merges: int = 0  # new ones of two customers
     _entries: list[tuple[str, ResolutionColumns]] = field(default_factory=list)
 
     def bring(self, space_id: str, touched: set[bytes], policy: Policy, before_write: Callable[[], None]) -> set[bytes]:
@@ -80,8 +80,12 @@ class MapStep:
     def log(self) -> None:
         """Add to the logs what this step found: after the map, because nobody waits for them."""
         for space_id, resolution in self._entries:
-            for table, entries in ((GUARD_LOG, resolution.guards), (MERGE_LOG, resolution.merges)):
-                self.written += write_log(self.client, table, space_id, entries, self.version)
+            refused = write_log(self.client, GUARD_LOG, space_id, resolution.guards, self.version)
+            for reason, count in refused.items():
+                self.refusals[reason] = self.refusals.get(reason, 0) + count
+            tied = write_log(self.client, MERGE_LOG, space_id, resolution.merges, self.version)
+            self.merges += tied.get("merge", 0)
+            self.written += sum(refused.values()) + sum(tied.values())
         self._entries = []
 
     def _bring_rows(
@@ -115,8 +119,6 @@ class MapStep:
         for change in changes:
             write_table(self.client, space_id, change, self.version)
             self.written += change.size
-        for item in pc.value_counts(resolution.guards["reason"].cast(pa.string())).to_pylist():
-            self.refusals[item["values"]] = self.refusals.get(item["values"], 0) + item["counts"]
         self._entries.append((space_id, resolution))
 
     def _read(self, space_id: str, touched: set[bytes], policy: Policy) -> ComponentColumns:

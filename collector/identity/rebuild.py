@@ -114,4 +114,4 @@ def _rebuild_space(
     for change in changes:
         write_table(client, space_id, change, rebuilt.version, count)
     for table, entries in ((GUARD_LOG, resolution.guards), (MERGE_LOG, resolution.merges)):
-        rebuilt.logged += write_log(client, table, space_id, entries, rebuilt.version)
+        rebuilt.logged += sum(write_log(client, table, space_id, entries, rebuilt.version).values())

@@ -139,10 +139,11 @@ def write_table(
             tell(part.num_rows)
 
 
-def write_log(client: StoreClient, table: str, space_id: str, entries: pa.Table, version: int) -> int:
-    """Add those entries of `guard_log` or `merge_log` that are not there yet. Returns how many. Raises StoreError."""
+def write_log(client: StoreClient, table: str, space_id: str, entries: pa.Table, version: int) -> dict[str, int]:
+    """Add those entries of `guard_log` or `merge_log` that are not there yet. Returns how many, by their reason.
+    Raises StoreError."""
     if not entries.num_rows:
-        return 0
+        return {}
     first, second = ("person_id", "other_person_id") if table == GUARD_LOG else ("other_person_id", "person_id")
     entries = entries.rename_columns({first: "from_person_id", second: "to_person_id", "at_ms": "at"})
     entries = entries.set_column(entries.schema.get_field_index("at"), "at", entries["at"].cast(_MOMENT))
@@ -152,7 +153,8 @@ def write_log(client: StoreClient, table: str, space_id: str, entries: pa.Table,
     for start in range(0, entries.num_rows, ROWS_PER_INSERT):
         part = _head(entries.slice(start, ROWS_PER_INSERT), space_id, version)
         client.insert_columns(f"{client.database}.{table}", part, SETTINGS)
-    return int(entries.num_rows)
+    counts = pc.value_counts(entries["reason"].cast(pa.string())).to_pylist()
+    return {item["values"]: item["counts"] for item in counts}
 
 
 def _read_known(client: StoreClient, table: str, space_id: str, entries: pa.Table) -> pa.Table:

@@ -26,6 +26,7 @@ from collector.identity.blocks import read_blocked
 from collector.identity.component_columns import count_rows
 from collector.identity.map_step import MapStep
 from collector.identity.policy import Policy, make_policy
+from collector.identity.stitch_status import MergeFuse, StitchCounts, StitchStatusFile
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.sites.book import Site
@@ -70,11 +71,17 @@ class Stitcher:
         now_s: Callable[[], float] = time.monotonic,
         reload_share: float = 1.0,
         before_write: Callable[[], None] = lambda: None,
+        tell: Callable[[StitchCounts, int], None] = lambda _, __: None,
     ) -> None:
         """`now_s`: a clock that never goes back. `reload_share`: part of the time that shall go into loading the map
-        into its dictionaries, 1: at once, each time. `before_write`: called between reading and writing; for tests."""
+        into its dictionaries, 1: at once, each time. `before_write`: called between reading and writing; for tests.
+        `tell`: hears before and after each step how it is going, and since when something waits (see `_look`)."""
         self._client = client
         self._config = config
+        self.counts = StitchCounts()
+        self._tell = tell
+        self._fuse = MergeFuse(config.merges_per_minute, now_s)
+        self._is_held = False
         self._now_s = now_s
         self._before_write = before_write
         self._done: Position | None = None
@@ -95,7 +102,11 @@ class Stitcher:
         if self._done is None:
             self._done = self._written = read_progress(self._client)
             self._written_at_s = self._now_s()
-        position, evidence = self._look(self._done)
+        if self._is_held_up():
+            self._make_visible()
+            return False
+        position, evidence, oldest_ms = self._look(self._done)
+        self._tell(self.counts, oldest_ms)
         touched = self._find_touched(self._done, position) if evidence else defaultdict[str, set[bytes]](set)
         for space_id, keys in self._again.items():
             touched[space_id] |= keys
@@ -109,6 +120,9 @@ class Stitcher:
         self._make_visible()
         found = position != self._done
         self._done = position
+        if touched:
+            self.counts.steps += 1
+        self._tell(self.counts, 0)
         if position != self._written and (touched or self._now_s() - self._written_at_s >= IDLE_PROGRESS_S):
             self.write_progress()
         return found
@@ -148,27 +162,43 @@ class Stitcher:
         # What is blocked is read each time: the evidence that brings a key here comes after its row, see `blocks`.
         return make_policy(self._config, self._sites.get(space_id, ()), read_blocked(self._client, space_id))
 
-    def _look(self, done: Position) -> tuple[Position, int]:
-        """Return how far the list goes now, and how many of its new batches have evidence."""
+    def _is_held_up(self) -> bool:
+        """Whether too many customers have become one within a minute: then say so, and wait."""
+        was_held, self._is_held = self._is_held, self._fuse.is_blown()
+        if self._is_held and not was_held:
+            self.counts.delays += 1
+            get_logger().warning(
+                "very many customers became one within a minute, stitch waits: look at v_identity_evidence for what"
+                " merged them; `tagstitch identity undo` or retract takes it back",
+                most=self._config.merges_per_minute,
+            )
+        return self._is_held
+
+    def _look(self, done: Position) -> tuple[Position, int, int]:
+        """Return how far the list goes now, how many of its new batches have evidence, and when the oldest of those
+        was loaded (milliseconds since 1970; 0: none)."""
         params: dict[str, object] = {"hosts": sorted(done.hosts) or [""]}
         terms = ["host NOT IN {hosts:Array(String)}"]
         for place, (host, seq) in enumerate(sorted(done.hosts.items())):
             params |= {f"host{place}": host, f"seq{place}": seq}
             terms.append(f"(host = {{host{place}:String}} AND seq > {{seq{place}:UInt64}})")
         rows = self._client.query_rows(
-            f"SELECT host, seq, max(evidence) AS pieces FROM batches WHERE {' OR '.join(terms)}"  # noqa: S608  our words
+            "SELECT host, seq, max(evidence) AS pieces, toUnixTimestamp64Milli(min(loaded_at)) AS loaded_at_ms"  # noqa: S608
+            f" FROM batches WHERE {' OR '.join(terms)}"
             " GROUP BY host, seq ORDER BY host, seq",
             params,
         )
         hosts = dict(done.hosts)
-        with_evidence = 0
+        with_evidence = oldest_ms = 0
         for row in rows:
             if row["seq"] == hosts.get(row["host"], 0) + 1:
                 hosts[row["host"]] = row["seq"]
-                with_evidence += bool(row["pieces"])
+                if row["pieces"]:
+                    with_evidence += 1
+                    oldest_ms = min(oldest_ms or row["loaded_at_ms"], row["loaded_at_ms"])
             else:
                 self._note_gap(row["host"], hosts.get(row["host"], 0) + 1)
-        return Position(hosts), with_evidence
+        return Position(hosts), with_evidence, oldest_ms
 
     def _note_gap(self, host: str, seq: int) -> None:
         if (host, seq) not in self._gaps:
@@ -181,8 +211,11 @@ class Stitcher:
         for space_id, news in first_look.read_news(self._client, done.hosts, position.hosts).items():
             self.read_policy(space_id)
             keys = first_look.find_touched(news)
+            self.counts.touched += len(keys)
             if len(keys) >= first_look.LEAST_KEYS and space_id not in self._moved:
-                keys = first_look.leave_settled(self._client, space_id, news, done.hosts, position.hosts)
+                left = first_look.leave_settled(self._client, space_id, news, done.hosts, position.hosts)
+                self.counts.settled += len(keys) - len(left)
+                keys = left
             touched[space_id] |= keys
         return touched
 
@@ -198,8 +231,18 @@ class Stitcher:
             while left:
                 left -= step.bring(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy, self._before_write)
         step.log()
+        self._count(step)
         self._is_stale |= step.is_map_changed
         self._are_intervals_stale |= step.are_intervals_changed
+
+    def _count(self, step: MapStep) -> None:
+        counts = self.counts
+        counts.evidence += step.evidence
+        counts.written += step.written
+        counts.merges += step.merges
+        for reason, count in step.refusals.items():
+            counts.refusals[reason] = counts.refusals.get(reason, 0) + count
+        self._fuse.count(step.merges)
 
     def _make_visible(self) -> None:
         """Load the map into its dictionaries where it has changed, at once or when that has its share of the time."""
@@ -220,7 +263,8 @@ def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
     pause_s = FIRST_PAUSE_S
     away = False
     with open_client(config, keyring, "writer") as client:
-        stitcher = Stitcher(client, config, reload_share=RELOAD_SHARE)
+        status = StitchStatusFile(config.data_path)
+        stitcher = Stitcher(client, config, reload_share=RELOAD_SHARE, tell=status.write)
         while not stop.is_set():
             try:
                 found = stitcher.step()

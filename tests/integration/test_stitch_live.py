@@ -479,3 +479,56 @@ def test_the_map_in_the_store_is_what_resolve_returns(loaded: Loaded) -> None:
     wanted = index(resolve(log, stitcher.read_policy("main")))
     assert len(wanted.map_rows) >= 5
     assert compare(wanted, read_all_standing(loaded.store.writer, "main")).size == 0
+
+
+def test_evidence_hours_late_and_backwards_ends_in_the_same_map(loaded: Loaded) -> None:
+    """One history, stitched as it happened, then from spools that waited: the last hour first, each beacon a batch."""
+    history = [row for batch in _random_log(random.Random(77)) for row in batch]
+    history.sort(key=lambda row: row.time_ms)
+    loaded.load(*history)
+    loaded.stitch()
+    in_order = read_all_standing(loaded.store.writer, "main")
+    assert len(in_order.map_rows) > 5
+    loaded.store.clear()
+    add_site(loaded.store.writer, SITE)
+    loaded.seqs.clear()
+    stitcher = Stitcher(loaded.store.writer, loaded.store.config)
+    for place, row in enumerate(reversed(history)):
+        loaded.load(row, host=f"host-{place % 3}")
+        if place % 2:
+            stitcher.step()
+    loaded.stitch()
+    assert read_all_standing(loaded.store.writer, "main") == in_order
+    assert loaded.differs() == 0
+
+
+def test_a_fuse_holds_stitch_up_and_changes_nothing(loaded: Loaded) -> None:
+    """More merges within a minute than expected: what comes next waits until it is over, and then is as it would be."""
+    clock_s = [100.0]
+    told: list[int] = []
+    config = msgspec.structs.replace(loaded.store.config, merges_per_minute=1)
+    stitcher = Stitcher(
+        loaded.store.writer, config, now_s=lambda: clock_s[0], tell=lambda _, oldest_ms: told.append(oldest_ms)
+    )
+    loaded.load(*alias("K1", "K2", hours(1)), *alias("K3", "K4", hours(1)))
+    assert stitcher.step()
+    loaded.load(*sign_in("A", "K2", at=hours(2)), events=[("A", hours(3))])
+    assert not stitcher.step()
+    assert (stitcher.counts.merges, stitcher.counts.delays, loaded.who("A")) == (2, 1, [""])
+    clock_s[0] += 61
+    assert stitcher.step()
+    assert loaded.who("A") != [""]
+    assert loaded.differs() == 0
+    assert told[-1] == 0
+
+
+def test_what_stitch_did_is_counted(loaded: Loaded) -> None:
+    """Touched identifiers, rows written, refusals by reason: each once, however often it is looked at."""
+    stitcher = Stitcher(loaded.store.writer, loaded.store.config)
+    loaded.load(*sign_in("A", "K1", at=hours(1)), *click("A", "K2", hours(2)))
+    stitcher.step()
+    loaded.load(*sign_in("A", "K1", at=hours(3)))
+    stitcher.step()
+    counts = stitcher.counts
+    assert (counts.steps, counts.touched, counts.refusals) == (2, 5, {"other_customer": 1})
+    assert counts.written >= 4
