@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from collector.identity.bulk_guards import (
     find_admitted,
+    find_blocked_keys,
     find_busy,
     find_contested,
     find_fused,
@@ -28,7 +29,7 @@ from collector.identity.bulk_guards import (
 )
 from collector.identity.bulk_hard import Judged, judge_components, judge_visitors
 from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers, write_texts
-from collector.identity.bulk_intervals import FOR_EVER_MS, Spans, find_switches, lay_out
+from collector.identity.bulk_intervals import FOR_EVER_MS, Spans, find_switches, join_spans, lay_out
 from collector.identity.bulk_pairs import Tied, tie_visitors
 from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
 from collector.identity.bulk_renames import name_again, rename
@@ -80,7 +81,8 @@ def resolve_columns(
     joins, blocked = find_joins(evidences)
     evidences.notes.append(note(blocked, GuardReason.BLOCKED))
     contested = find_contested(evidences, joins)
-    joins = find_admitted(evidences, joins, known | find_fused(evidences, joins, contested))
+    known |= find_fused(evidences, joins, contested)
+    joins = find_admitted(evidences, joins, known)
     admitted = leave_out_replays(evidences, joins, contested)
     timeline, odd = make_timeline(evidences, admitted)
     odd = np.union1d(odd, joins[evidences.rows.is_odd[joins]])
@@ -97,12 +99,13 @@ def resolve_columns(
     tied = tie_visitors(crowd, admitted, timeline)
     judged = judge_visitors(crowd, admitted, timeline, tied.hard)
     effort.hard_visitors += int(tied.hard.sum())
-    attached = tied.attached.keep(np.flatnonzero(~tied.hard[tied.attached.visitor]))
-    spans = lay_out(crowd, attached, tied.stretches)
-    merges = [*list_merges(crowd), *find_switches(crowd, attached, spans)]
+    laid = [(attached, lay_out(crowd, attached, stretches)) for attached, stretches in tied.parts]
+    spans = join_spans([spans for _, spans in laid])
+    merges = [*list_merges(crowd), *(each for part in laid for each in find_switches(crowd, *part))]
     found = _put_together(crowd, spans, tied, judged, merges, make_columns(apart))
     if renamed is not None:
-        found.map_rows = pa.concat_tables([found.map_rows, name_again(evidences, renamed, found.map_rows)])
+        again = name_again(evidences, renamed, found.map_rows, known | find_blocked_keys(evidences))
+        found.map_rows = pa.concat_tables([found.map_rows, again])
     return found
 
 

@@ -173,11 +173,17 @@ def _mark_crowded(fused: Array, keys: Array, others: Array, most: Array) -> None
     fused |= np.bincount(pairs >> 32, minlength=len(fused)) > most
 
 
+def find_blocked_keys(evidences: Evidences) -> Array:
+    """Return for each key whether the space has blocked it, by any of its names."""
+    blocked = np.zeros(len(evidences.keys.kind), dtype=bool)
+    blocked[evidences.first_name[find_places(evidences.keys.id, _read_texts(evidences.policy.blocked_keys))]] = True
+    return blocked
+
+
 def _find_blocked(evidences: Evidences) -> Array:
     """Return for each key whether it names nobody: `guards.names_nobody`."""
     keys, policy = evidences.keys, evidences.policy
-    blocked = keys.id.is_nil.copy()
-    blocked[evidences.first_name[find_places(keys.id, _read_texts(policy.blocked_keys))]] = True
+    blocked = keys.id.is_nil | find_blocked_keys(evidences)
     values = evidences.read_values(np.arange(len(keys.kind)))
     if policy.blocked:
         blocked |= read_bools(

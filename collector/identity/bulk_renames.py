@@ -56,10 +56,10 @@ def rename(evidences: Evidences) -> Renamed:
     return Renamed(names, first[label])
 
 
-def name_again(evidences: Evidences, renamed: Renamed, map_rows: pa.Table) -> pa.Table:
+def name_again(evidences: Evidences, renamed: Renamed, map_rows: pa.Table, is_taken_out: Array) -> pa.Table:
     """Return the map's rows of identifiers by their other names. One of which nothing else is known is its first
-    name's."""
-    others = np.flatnonzero(renamed.name != renamed.first)
+    name's. `is_taken_out`: for each key; those have no rows."""
+    others = np.flatnonzero((renamed.name != renamed.first) & ~is_taken_out[renamed.first])
     first = renamed.first[others]
     ids = evidences.keys.id.take(first)
     number, _ = number_ids(join_ids(ids, read_ids(map_rows["key"])))

@@ -43,6 +43,11 @@ class Renames(NamedTuple):
         """Return the keys, by first names."""
         return frozenset(self.by_name[key].first if key in self.by_name else key for key in keys)
 
+    def leave_out(self, keys: frozenset[str]) -> Renames:
+        """Return the renames without identifiers of these first names: whoever is taken out has no rows, because a
+        component need not reach beyond them."""
+        return self._replace(identifiers=tuple(one for one in self.identifiers if one.first not in keys))
+
     def rewrite_policy(self, policy: Policy) -> Policy:
         """Return the policy; whoever is blocked by one name is by all."""
         return replace(policy, blocked_keys=self.find_first(policy.blocked_keys))

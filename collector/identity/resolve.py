@@ -101,7 +101,10 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
         standing, policy = renames.rewrite(standing), renames.rewrite_policy(policy)
         known_fused = renames.find_first(known_fused)
     joins = take_out_blocked(standing, policy, notes)
-    admitted = keep_admitted(joins, policy, find_fused(joins, policy) | known_fused, notes)
+    all_fused = find_fused(joins, policy) | known_fused
+    admitted = keep_admitted(joins, policy, all_fused, notes)
+    if renames is not None:
+        renames = renames.leave_out(all_fused | policy.blocked_keys)
 
     boundaries = _find_boundaries(standing, admitted, notes)
     requests = gather_requests(admitted, policy)

@@ -778,6 +778,11 @@ def test_two_names_of_an_identifier_count_once() -> None:
     assert set(People(renamed, crowd, policy=policy).refused) == {"fused"}
     blocking = Policy(blocked_keys=frozenset({key("E0")}))
     assert People(renamed, sign_in("A", "E9", at=days(2)), policy=blocking).refused == ["blocked"]
+    assert (
+        People(renamed, policy=blocking).resolution
+        == People(renamed, fused={key("E9")}).resolution
+        == People().resolution
+    )
 
 
 def test_an_identifier_of_which_nothing_else_is_known_is_its_first_names() -> None:
