@@ -325,6 +325,15 @@ def test_an_explanation_names_every_tie_and_every_refusal(desk: Desk) -> None:
     assert desk.repairs.explain(called("K1"), most=2).left_out == len(said.evidence) - 2
 
 
+def test_a_visitor_of_whom_nothing_is_known_is_explained_too(desk: Desk) -> None:
+    """Pages were seen, nobody signed in: the visitor is its own person, and there is no evidence."""
+    desk.load(events=[("Z", hours(1))])
+    said = desk.repairs.explain(name_value("Z"))
+    assert (said.person_id, said.customer_id, said.evidence, said.left_out) == (key("Z"), "", (), 0)
+    assert [(tied.kind, tied.value) for tied in said.identifiers] == [("visitor", name_value("Z"))]
+    assert desk.repairs.explain(f"person={key('Z')}").person_id == key("Z")
+
+
 def test_an_explanation_of_a_shared_browser_says_when_it_was_whose(desk: Desk) -> None:
     """Two people in turn: each one's explanation has the browser for their time only."""
     desk.load(*sign_in("A", "K1", at=hours(1)), *reset("A", "A", at=hours(2)), *sign_in("A", "K2", at=hours(3)))
