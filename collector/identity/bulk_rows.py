@@ -205,7 +205,7 @@ def _find_standing(table: pa.Table, id: Ids) -> Array:
     op = read_numbers(table["op"], np.int8)
     first = find_first(id)
     own = np.arange(len(first))
-    stands = first == own
+    stands: Array = first == own
     taken_back = np.zeros(len(first), dtype=bool)
     taken_back[first[op < 0]] = True
     stands &= ~taken_back
