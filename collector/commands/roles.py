@@ -11,6 +11,7 @@ import typer
 
 from collector import disk
 from collector.commands.options import ConfigOption, DataOption, SetOption, read_options, read_running
+from collector.config import Config
 from collector.errors import InstanceError
 from collector.instance import read_state
 from collector.keyring import open_keyring, read_keyring
@@ -134,11 +135,7 @@ def stitch(
     if not rebuild:
         play_stitch(read.config)
         return
-    from collector.identity.rebuild import rebuild as rebuild_map
-
-    done = rebuild_map(read.config, start_role("stitch", read.config), dry_run=dry_run)
-    differ = "would change" if dry_run else "changed"
-    typer.echo(f"{done.evidence} pieces of evidence, {done.map_rows} rows of the map, {done.differences} {differ}")
+    _rebuild(read.config, dry_run)
 
 
 def engine(
@@ -160,6 +157,29 @@ def engine(
     os.set_inheritable(sender, True)  # stays open: the end of it would tell the engine that we are gone
     disk.allow_open_files()
     os.execve(role.argv[0], list(role.argv), dict(role.env))  # noqa: S606  our own program
+
+
+def _rebuild(config: Config, dry_run: bool) -> None:
+    """Rebuild the map with a bar on a terminal, and print what differed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    from collector.identity.rebuild import rebuild
+
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("read", total=None)
+
+        def show(step: str, done: int, total: int) -> None:
+            progress.update(task, description=step, completed=done, total=total if done else None)
+
+        found = rebuild(config, start_role("stitch", config), dry_run=dry_run, tell=show)
+    differ = "would change" if dry_run else "changed"
+    typer.echo(f"{found.evidence} pieces of evidence, {found.map_rows} rows of the map, {found.differences} {differ}")
+    for table, count in found.differing.items():
+        if count:
+            typer.echo(f"  {table}: {count}")
 
 
 def _decline_reload(*_: object) -> None:
