@@ -169,9 +169,16 @@ def lay_out(crowd: Crowd, attached: Attached, stretches: Stretches) -> Spans:
     if len(alone):
         parts.append(_lay_links(crowd, attached, stretches, alone))
     if len(parts) > 1:
-        both = Spans(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Spans)))
-        spans = both.keep(np.argsort(both.stretch, kind="stable"))
+        spans = join_spans(parts)
+        spans = spans.keep(np.argsort(spans.stretch, kind="stable"))
     return _merge_adjacent(spans.keep(np.flatnonzero(spans.from_ms < spans.to_ms)))
+
+
+def join_spans(parts: list[Spans]) -> Spans:
+    """Return all intervals of some parts, one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Spans(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Spans)))
 
 
 def _lay_runs(crowd: Crowd, attached: Attached, stretches: Stretches, chosen: Array) -> tuple[Spans, Array]:

@@ -22,13 +22,13 @@ _OF_TIE = 2  # after links and sign-ins, see `Attached.turn`
 
 @dataclass(slots=True)
 class Tied:
-    """What attaches visitors, ties included. `hard`: for each key whether it is a visitor that columns cannot judge.
+    """What attaches visitors, ties included: in parts, each about other visitors, without the hard ones.
 
-    `younger`, `older`: visitors that are one though nobody knows who; the older one gives its id.
+    `hard`: for each key whether it is a visitor that columns cannot judge. `younger`, `older`: visitors that are one
+    though nobody knows who; the older one gives its id.
     """
 
-    attached: Attached
-    stretches: Stretches
+    parts: list[tuple[Attached, Stretches]]
     hard: Array
     younger: Array
     older: Array
@@ -43,7 +43,7 @@ def tie_visitors(crowd: Crowd, admitted: Array, timeline: Timeline) -> Tied:
     pairs = admitted[(rows.a_kind[admitted] == visitor) & (rows.b_kind[admitted] == visitor)]
     nobody = np.zeros(0, dtype=np.int64)
     if not len(pairs):
-        return Tied(alone, stretches, hard, nobody, nobody)
+        return Tied([(_without(hard, alone), stretches)], hard, nobody, nobody)
     a, b = rows.a[pairs], rows.b[pairs]
     hard |= np.bincount(np.concatenate([a, b]), minlength=len(hard)) > 1
     _spread(hard, a, b)
@@ -53,12 +53,14 @@ def tie_visitors(crowd: Crowd, admitted: Array, timeline: Timeline) -> Tied:
     spans, first, second = _find_holders(crowd, alone, stretches, pairs)
     is_one, is_none = (first < 0) != (second < 0), (first < 0) & (second < 0)
     given = _give_customers(crowd, timeline, pairs[is_one], spans, first[is_one], second[is_one])
-    attached = _insert(alone, given)
-    stretches = find_stretches(crowd, timeline, attached)
-    hard |= find_hard(crowd, attached, stretches)
+    is_given = np.zeros(len(hard), dtype=bool)
+    is_given[given.visitor] = True
+    attached = _insert(alone.keep(np.flatnonzero(is_given[alone.visitor])), given)
+    changed = find_stretches(crowd, timeline, attached)
+    hard |= find_hard(crowd, attached, changed)
     younger, older = _find_ages(crowd, admitted, a[is_none], b[is_none])
-    has_history = np.zeros(len(hard), dtype=bool)
-    has_history[attached.visitor] = True
+    has_history = is_given.copy()
+    has_history[alone.visitor] = True
     hard[younger[has_history[younger]]] = True
     _spread(hard, rows.a[pairs], rows.b[pairs])
 
@@ -67,7 +69,13 @@ def tie_visitors(crowd: Crowd, admitted: Array, timeline: Timeline) -> Tied:
     others = others[spans.person[first[others]] != spans.person[second[others]]]
     people = spans.person[second[others]], spans.person[first[others]]
     crowd.evidences.notes.append(note(pairs[others], GuardReason.OTHER_CUSTOMER, *people))
-    return Tied(attached, stretches, hard, younger[is_grouped], older[is_grouped])
+    parts = [(_without(hard | is_given, alone), stretches), (_without(hard, attached), changed)]
+    return Tied(parts, hard, younger[is_grouped], older[is_grouped])
+
+
+def _without(left_out: Array, attached: Attached) -> Attached:
+    """Return what attaches the other visitors."""
+    return attached.keep(np.flatnonzero(~left_out[attached.visitor]))
 
 
 def _spread(hard: Array, a: Array, b: Array) -> None:
@@ -131,8 +139,6 @@ def _give_customers(
 
 
 def _insert(attached: Attached, given: Attached) -> Attached:
-    if not len(given.row):
-        return attached
     names = [each.name for each in fields(Attached)]
     both = Attached(*(np.concatenate([getattr(attached, name), getattr(given, name)]) for name in names))
     return both.keep(np.argsort(both.place, kind="stable"))
