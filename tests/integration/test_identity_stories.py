@@ -32,7 +32,7 @@ NAMES_OF_NOBODY = (
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("stories"), spaces=26, special=[Site("few", kinds=FEW)]) as running:
+    with running_world(tmp_path_factory.mktemp("stories"), spaces=28, special=[Site("few", kinds=FEW)]) as running:
         yield running
 
 
@@ -85,6 +85,32 @@ def test_a_household_laptop_with_sign_outs_mixes_nothing(space: Space) -> None:
     assert space.who(annas) == ["anna", "anna"]
     assert space.who(laptop) == ["ben"] * 4
     assert sorted(space.customers()) == ["anna", "ben"]
+
+
+def test_a_sign_in_in_the_very_first_beacon_is_the_browsers_own(space: Space) -> None:
+    """No cookie was there yet, the answer set it: what the browser does with it is Anna's."""
+    browser = Browser(space)
+    browser.sign_in(customer="anna", ago_h=0.2)
+    browser.view(ago_h=0.1)
+    space.settle()
+    assert space.who(browser) == ["anna", "anna"]
+    proofs = space.query(
+        "SELECT visitor_proof FROM v_events WHERE visitor_id = {visitor:UUID} ORDER BY time", visitor=browser.visitor
+    )
+    assert [row["visitor_proof"] for row in proofs] == ["script", "cookie"]
+
+
+def test_a_browser_that_takes_no_cookies_goes_from_hand_to_hand(space: Space) -> None:
+    """An old visitor id that nothing ever proves: each has it from their sign-in on, and nothing of before."""
+    old = make_uuid(space.world.at(48))
+    browser = Browser(space, keeps_cookies=False, visitors={space.site_id: old})
+    browser.view(ago_h=0.08)
+    browser.sign_in(customer="anna", ago_h=0.06)
+    browser.view(ago_h=0.05)
+    browser.sign_in(customer="ben", ago_h=0.03)
+    browser.view(ago_h=0.02)
+    space.settle()
+    assert space.who(browser) == ["", "anna", "anna", "ben", "ben"]
 
 
 def test_a_forwarded_mail_is_withdrawn_when_the_friend_signs_in(space: Space) -> None:
