@@ -19,7 +19,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bench.identity.evidence import BATCH_ROWS, HOST, Population
+from bench.identity.evidence import BATCH_ROWS, CHUNK_ROWS, HOST, Population
 from bench.identity.reading import fill_events
 from bench.identity.rebuilding import SEED, run_rebuild
 from bench.identity.store import Bench, fill_evidence, list_batches, merge, running_store
@@ -30,10 +30,9 @@ from collector.store.dictionaries import reload_dictionaries
 from collector.store.writer import insert_batch, insert_rows
 
 ROWS_PER_S = 5_000
-MAP_ROWS = 4_200_000
-"""Evidence that leaves about two million visitors in the map."""
+MAP_ROWS = 4_000_000
+"""Evidence that leaves about two million visitors in the map: whole chunks, so that the last can be made once more."""
 RETURNING = 0.7
-EARLIER_ROWS = 1_000_000
 EVENTS = 1_000_000
 SAMPLES = 25
 POLL_S = 0.02
@@ -91,7 +90,7 @@ def measure_following(bench: Bench, seconds: int) -> None:
 def _make_batches(store: StoreClient, population: Population, seconds: int) -> list[Batch]:
     """Make what lands, a second each, in order of time after what is in the map: of all rows RETURNING are sign-ins on
     a browser that did the same before, the others are as what made the map, most of them on new browsers."""
-    earlier = pa.concat_tables(list(population.make(EARLIER_ROWS, first=MAP_ROWS - EARLIER_ROWS)))
+    earlier = pa.concat_tables(list(population.make(CHUNK_ROWS, first=MAP_ROWS - CHUNK_ROWS)))
     back = round(ROWS_PER_S * RETURNING)
     batches = []
     for number in range(seconds):
