@@ -186,9 +186,8 @@ def _find_blocked(evidences: Evidences) -> Array:
     blocked = keys.id.is_nil | find_blocked_keys(evidences)
     values = evidences.read_values(np.arange(len(keys.kind)))
     if policy.blocked:
-        blocked |= read_bools(
-            pc.fill_null(pc.is_in(values, pa.array(sorted(policy.blocked), pa.large_string())), False)
-        )
+        is_listed = pc.is_in(values, pa.array(sorted(policy.blocked), pa.large_string()))
+        blocked |= read_bools(pa.chunked_array([pc.fill_null(is_listed, False)]))
     doubtful = _find_doubtful(values)
     judged = [is_blocked(value) for value in values.take(write_numbers(doubtful)).to_pylist()]
     blocked[doubtful[np.array(judged, dtype=bool)]] = True
