@@ -36,7 +36,7 @@ RETURNING = 0.7
 EVENTS = 1_000_000
 SAMPLES = 25
 POLL_S = 0.02
-PATIENCE_S = 30.0
+PATIENCE_S = 180.0
 _NAMES = tuple(name for name in EvidenceRow.__struct_fields__ if name not in ("time_ms", "session_started_ms"))
 _QUESTION = "SELECT uniqExact(person_id) AS people, uniqExact(customer_id) AS customers FROM v_events"
 
