@@ -1,0 +1,60 @@
+"""Stitch against a real engine: what reviewers found, each a story after which the map was not what a rebuild makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from collector.identity import stitch as stitch_module
+from collector.identity.standing import read_all_standing
+from tests.identity.repair_desk import Desk
+from tests.identity.story import hand_over, key, minutes
+from tests.running_store import RunningStore, running_store
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
+    """One engine for this file."""
+    with running_store(tmp_path_factory.mktemp("found")) as store:
+        yield store
+
+
+@pytest.fixture
+def desk(shared_store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An empty store, in which an identifier is shared from the fifth visitor or customer on."""
+
+    def with_small_caps(make: Any) -> Any:
+        def make_policy(*args: Any, **more: Any) -> Any:
+            policy = make(*args, **more)
+            kinds = tuple(msgspec.structs.replace(kind, max_visitors=4) for kind in policy.kinds)
+            return replace(policy, kinds=kinds, max_visitors=4, max_customers_per_visitor=4)
+
+        return make_policy
+
+    for module in ("stitch", "blocks"):
+        name = f"collector.identity.{module}.make_policy"
+        monkeypatch.setattr(name, with_small_caps(stitch_module.make_policy))
+    return Desk(shared_store)
+
+
+def _count_hung(desk: Desk, person: str) -> int:
+    """Return how many identifiers are in the map as this person's."""
+    rows = read_all_standing(desk.store.writer, "main").map_rows.values()
+    return sum(row.person_id == key(person) for row in rows)
+
+
+def test_the_first_of_an_anonymous_group_is_let_go(desk: Desk) -> None:
+    """H has no row of its own: four visitors that came from it are its, until the fifth shows that it is shared."""
+    for number in range(4):
+        desk.load(*hand_over(f"W{number}", "H", minutes(number)))
+    assert _count_hung(desk, "H") == 4
+    assert desk.differs() == 0
+    desk.load(*hand_over("W4", "H", minutes(9)))
+    assert _count_hung(desk, "H") == 0
+    assert desk.differs() == 0
