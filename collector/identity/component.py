@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from collector.event import NIL_ID
 from collector.identity.evidence import Evidence, keep_standing
 from collector.identity.guards import find_busy, names_nobody
 from collector.identity.identifiers import VISITOR_KIND
@@ -42,14 +43,17 @@ _AROUND = (
     f"{_SELECT} AND evidence.a_key IN {{keys:Array(UUID)}}"
     f" UNION ALL {_SELECT} AND evidence.a_key IN ({_BACK}) AND evidence.b_key IN {{keys:Array(UUID)}}"
 )
+# Of rows that share an id and differ the one that `keep_standing` keeps: all that may differ, in its order.
 _NAMED = f"""
-    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(token_id) AS token,
-        if(any(kind) = 'link', '', any(site_id)) AS site, min(time) AS seen, any(event_id) AS event
+    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(kind) AS word, any(event_id) AS event,
+        min((proof, time, toString(session_id), session_started, token_id, human, site_id)) AS said,
+        said.2 AS seen, said.5 AS token, if(word = 'link', '', said.7) AS site
     FROM identity_evidence
     WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
-        AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset' AND (kind != 'link' OR human != '')
+        AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
+        AND a_key NOT IN {{blocked:Array(UUID)}} AND a_value NOT IN {{listed:Array(String)}}
     GROUP BY b_key, a_key, evidence_id
-    HAVING min(op) > 0
+    HAVING min(op) > 0 AND (word != 'link' OR said.6 != '')
 """  # noqa: S608  our own words
 _COUNT = f"""
     SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors, uniqExactIf(a_key, token = '') AS bare
@@ -74,6 +78,8 @@ _COUNT_TOKENS = f"""
     )
     GROUP BY key
 """  # noqa: S608  our own words
+
+_NOBODIES = (NIL_ID, NIL_ID.replace("0", "f"))  # of visitor ids those that `is_blocked` finds
 
 _decode = msgspec.json.Decoder(Evidence, strict=False).decode
 
@@ -122,16 +128,22 @@ def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: P
     """
     caps = [policy.max_visitors, *(kind.max_visitors for kind in policy.kinds)]
     fused: set[str] = set()
+    # A visitor that names nobody counts for nothing, see `guards.names_nobody`.
+    said = {
+        "space": space_id,
+        "blocked": sorted({*policy.blocked_keys, NIL_ID}),
+        "listed": sorted({*policy.blocked, *_NOBODIES}),
+    }
     for part in _cut(keys):
         unsure: dict[str, int] = {}
-        for row in client.query_rows(_COUNT, {"space": space_id, "keys": part, "least": min(caps)}):
+        for row in client.query_rows(_COUNT, {**said, "keys": part, "least": min(caps)}):
             most = policy.count_visitors_allowed(row["named"])
             if row["bare"] > most or (row["visitors"] > most and row["named"] == VISITOR_KIND):
                 fused.add(str(row["key"]))
             elif row["visitors"] > most:
                 unsure[str(row["key"])] = most
         if unsure:
-            params = {"space": space_id, "keys": sorted(unsure), "most": policy.link_visitors}
+            params = {**said, "keys": sorted(unsure), "most": policy.link_visitors}
             rows = client.query_rows(_COUNT_TOKENS, params)
             fused |= {str(row["key"]) for row in rows if row["visitors"] > unsure[str(row["key"])]}
     return fused

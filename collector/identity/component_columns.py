@@ -61,6 +61,12 @@ _BACK = f"""
     SELECT b_key, a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
     LIMIT {{most:UInt32}} BY b_key
 """  # noqa: S608  our own words
+BESIDE = f"""
+    SELECT a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
+    UNION ALL
+    SELECT b_key FROM identity_evidence WHERE space_id = {{space:String}} AND a_key IN {FIELDS_OF_KEYS} AND level >= 2
+"""  # noqa: S608  our own words
+"""Whom evidence names together with keys, whether it stands or not."""
 
 
 class _Join(NamedTuple):

@@ -12,8 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.component_columns import FIELDS_OF_KEYS, read_parts
+from collector.identity.columns import to_bytes
+from collector.identity.component_columns import BESIDE, FIELDS_OF_KEYS, read_parts, to_key_text
 from collector.identity.identifiers import VISITOR_KIND
+from collector.identity.names import expand_names
 from collector.identity.settled import Held, Seen, find_settled
 from collector.store.client import StoreClient
 
@@ -21,7 +23,7 @@ LEAST_KEYS = 100
 """With fewer, three questions more cost as much as resolving all of them."""
 
 _NEWS = """
-    SELECT DISTINCT space_id, a_kind, a_key, b_key
+    SELECT DISTINCT space_id, a_kind, a_key, b_key, kind = 'block' AS is_block
     FROM identity_evidence
     WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
         AND (level >= 2 OR kind = 'reset' OR op < 0)
@@ -47,7 +49,8 @@ _HELD = f"""
 
 
 def read_news(client: StoreClient, done: Mapping[str, int], position: Mapping[str, int]) -> dict[str, pa.Table]:
-    """Return which identifiers the evidence of new batches names together, by space: `a_kind`, `a_key`, `b_key`.
+    """Return which identifiers the evidence of new batches names together, by space: `a_kind`, `a_key`, `b_key`;
+    `is_block`: 1 where an identifier was blocked or let go.
 
     `done`, `position`: the last number by host, before and now.
     """
@@ -66,6 +69,18 @@ def read_news(client: StoreClient, done: Mapping[str, int], position: Mapping[st
 def find_touched(news: pa.Table) -> set[bytes]:
     """Return all keys that news name."""
     return {*news["a_key"].to_pylist(), *news["b_key"].to_pylist()}
+
+
+def find_beside_blocked(client: StoreClient, space_id: str, news: pa.Table) -> set[bytes]:
+    """Return whom evidence names together with identifiers that were blocked or let go.
+
+    Who was shared by too many may not be without these. It has no rows then by which it would be found.
+    """
+    keys = news.filter(pc.equal(news["is_block"], 1))["a_key"].to_pylist()
+    if not keys:
+        return set()
+    names = expand_names(client, space_id, map(to_key_text, keys))
+    return set(read_parts(client, BESIDE, map(to_bytes, names), {"space": space_id})["a_key"].to_pylist())
 
 
 def leave_settled(

@@ -16,6 +16,7 @@ import pyarrow as pa
 from collector.identity.bulk import resolve_columns
 from collector.identity.columns import ResolutionColumns, to_bytes
 from collector.identity.component_columns import (
+    BESIDE,
     FIELDS_OF_KEYS,
     ComponentColumns,
     cut_keys,
@@ -49,19 +50,14 @@ _HUNG = f"""
     SELECT DISTINCT b_key FROM identity_evidence
     WHERE space_id = {{space:String}} AND a_key IN {FIELDS_OF_KEYS} AND level >= 2 AND kind != 'reset'
 """  # noqa: S608  our own words
-_AROUND = f"""
-    SELECT a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
-    UNION ALL
-    SELECT b_key FROM identity_evidence WHERE space_id = {{space:String}} AND a_key IN {FIELDS_OF_KEYS} AND level >= 2
-"""  # noqa: S608  our own words
 # The first of an anonymous group has no row: it shows in those of the visitors next to it. By key, because a look for
 # people reads the whole table.
 _HEADS = f"""
     SELECT DISTINCT person_id FROM identity_map FINAL
-    WHERE space_id = {{space:String}} AND key IN ({_AROUND}) AND person_id IN {FIELDS_OF_KEYS}
+    WHERE space_id = {{space:String}} AND key IN ({BESIDE}) AND person_id IN {FIELDS_OF_KEYS}
     UNION DISTINCT
     SELECT DISTINCT person_id FROM identity_intervals FINAL
-    WHERE space_id = {{space:String}} AND key IN ({_AROUND}) AND person_id IN {FIELDS_OF_KEYS}
+    WHERE space_id = {{space:String}} AND key IN ({BESIDE}) AND person_id IN {FIELDS_OF_KEYS}
 """  # noqa: S608  our own words
 
 

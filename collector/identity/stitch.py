@@ -7,8 +7,8 @@ written last; after a crash at any point the same work is done again and gives t
 position in the list (the sum of all hosts' numbers), and each step takes the whole list there is, so the positions
 of two stitchers are stages of one history, and the later stage wins. Where a step spans several batches, another
 stitcher may have stopped half way: then all touched rows are written, changed or not. A stitcher that finds itself
-overtaken looks at what it wrote once more. Readers see a change once the dictionaries are loaded anew: at once, or a
-little later where that took long and has just been done; a stitcher that starts begins with it.
+overtaken looks at what it wrote once more. Readers see a change once the dictionaries are loaded anew: in the role
+beside the next steps, see `reloading`; a stitcher that starts begins with it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from collector.identity.blocks import read_blocked
 from collector.identity.component_columns import count_rows
 from collector.identity.map_step import MapStep
 from collector.identity.policy import Policy, make_policy
+from collector.identity.reloading import Reloader
 from collector.identity.stitch_status import MergeFuse, StitchCounts, StitchStatusFile
 from collector.keyring import Keyring
 from collector.logs import get_logger
@@ -39,12 +40,6 @@ KEYS_PER_ROUND = 20_000
 WALK_KEYS = 60_000  # beyond, after a long absence, the whole space is read at once
 WHOLE_SPACE_ROWS = 20_000_000
 IDLE_PROGRESS_S = 5.0
-RELOAD_SHARE = 0.1
-MOST_RELOAD_WAIT_S = 1.0
-LEAST_RELOAD_REST = 0.5
-"""A map of two million identifiers loads in half a second: where somebody signs in all the time, a good part of a
-core would go into that. So loads begin a second apart, and rest half as long as they took. Small maps load in
-milliseconds, and nobody sees their pause."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 
@@ -69,13 +64,13 @@ class Stitcher:
         config: Config,
         *,
         now_s: Callable[[], float] = time.monotonic,
-        reload_share: float = 1.0,
+        reload: Callable[[bool], None] | None = None,
         before_write: Callable[[], None] = lambda: None,
         tell: Callable[[StitchCounts, int], None] = lambda _, __: None,
     ) -> None:
-        """`now_s`: a clock that never goes back. `reload_share`: part of the time that shall go into loading the map
-        into its dictionaries, 1: at once, each time. `before_write`: called between reading and writing; for tests.
-        `tell`: hears before and after each step how it is going, and since when something waits (see `_look`)."""
+        """`now_s`: a clock that never goes back. `reload`: asked to make visible what was written, with the intervals
+        where its argument says so; without one it is done at once. `before_write`: called between reading and writing;
+        for tests. `tell`: hears before and after each step how it is going, and since when something waits."""
         self._client = client
         self._config = config
         self.counts = StitchCounts()
@@ -92,8 +87,7 @@ class Stitcher:
         self._again: defaultdict[str, set[bytes]] = defaultdict(set)
         self._gaps: set[tuple[str, int]] = set()
         self._moved: set[str] = set()  # spaces whose policy has changed: everybody who is seen is resolved again
-        self._reload_share = reload_share
-        self._reload_at_s = 0.0  # not before
+        self._reload = reload or (lambda intervals: reload_dictionaries(self._client, intervals=intervals))
         # What readers do not see yet. Whoever wrote last may have died before it made that visible.
         self._is_stale = self._are_intervals_stale = True
 
@@ -216,7 +210,7 @@ class Stitcher:
                 left = first_look.leave_settled(self._client, space_id, news, done.hosts, position.hosts)
                 self.counts.settled += len(keys) - len(left)
                 keys = left
-            touched[space_id] |= keys
+            touched[space_id] |= keys | first_look.find_beside_blocked(self._client, space_id, news)
         return touched
 
     def _work(self, touched: dict[str, set[bytes]], position: Position, batches: int) -> None:
@@ -245,26 +239,25 @@ class Stitcher:
         self._fuse.count(step.merges)
 
     def _make_visible(self) -> None:
-        """Load the map into its dictionaries where it has changed, at once or when that has its share of the time."""
-        began_s = self._now_s()
-        if not self._is_stale or began_s < self._reload_at_s:
-            return
-        reload_dictionaries(self._client, intervals=self._are_intervals_stale)
-        self._is_stale = self._are_intervals_stale = False
-        ended_s = self._now_s()
-        took_s = ended_s - began_s
-        wait_s = min(took_s / self._reload_share, MOST_RELOAD_WAIT_S)
-        rest_s = took_s * LEAST_RELOAD_REST if self._reload_share < 1 else 0.0
-        self._reload_at_s = max(began_s + wait_s, ended_s + rest_s)
+        """Have the map loaded into its dictionaries where it has changed."""
+        if self._is_stale:
+            self._reload(self._are_intervals_stale)
+            self._is_stale = self._are_intervals_stale = False
 
 
 def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
     """Stitch until told to stop. A store that does not answer is waited for, with one line in the log."""
     pause_s = FIRST_PAUSE_S
     away = False
-    with open_client(config, keyring, "writer") as client:
+    with (
+        open_client(config, keyring, "writer") as client,
+        open_client(config, keyring, "writer") as loading,
+        Reloader(lambda intervals: reload_dictionaries(loading, intervals=intervals)) as reloader,
+    ):
         status = StitchStatusFile(config.data_path)
-        stitcher = Stitcher(client, config, reload_share=RELOAD_SHARE, tell=status.write)
+        stitcher = Stitcher(
+            client, config, reload=lambda intervals: reloader.request(intervals=intervals), tell=status.write
+        )
         while not stop.is_set():
             try:
                 found = stitcher.step()

@@ -12,7 +12,7 @@ import pytest
 from collector.identity import stitch as stitch_module
 from collector.identity.standing import read_all_standing
 from tests.identity.repair_desk import Desk
-from tests.identity.story import hand_over, key, minutes
+from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine
@@ -57,4 +57,30 @@ def test_the_first_of_an_anonymous_group_is_let_go(desk: Desk) -> None:
     assert desk.differs() == 0
     desk.load(*hand_over("W4", "H", minutes(9)))
     assert _count_hung(desk, "H") == 0
+    assert desk.differs() == 0
+
+
+def test_a_blocked_visitor_counts_for_nobody(desk: Desk) -> None:
+    """The fifth visitor has made K1 a shared value. It is blocked, so four are left, and they are K1's again."""
+    for number, visitor in enumerate("ABCDX"):
+        desk.load(*sign_in(visitor, "K1", at=minutes(number)))
+    assert _count_hung(desk, "K1") == 0
+    blocked = desk.carry_out(desk.repairs.plan_block("visitor=" + name_value("X")))
+    assert _count_hung(desk, "K1") == 5
+    assert desk.differs() == 0
+    desk.load(*sign_in("A", "K1", at=hours(2)))
+    assert _count_hung(desk, "K1") == 5
+    assert desk.differs() == 0
+    desk.undo(blocked)
+    assert _count_hung(desk, "K1") == 0
+    assert desk.differs() == 0
+
+
+def test_a_visitor_with_one_customer_less_is_somebodys_again(desk: Desk) -> None:
+    """Five customers signed in on V, so it is nobody's; one is blocked, so that four are left: each has had V."""
+    for number in range(5):
+        desk.load(*sign_in("V", f"K{number}", at=hours(number)))
+    assert _count_hung(desk, "K4") == 0
+    desk.carry_out(desk.repairs.plan_block("customer=value-K1"))
+    assert _count_hung(desk, "K4") == 2
     assert desk.differs() == 0
