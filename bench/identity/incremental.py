@@ -25,7 +25,7 @@ def measure_incremental(bench: Bench, rows: int, further: int = FURTHER_ROWS) ->
         run_rebuild(collector.folder, collector.engine_port)
         done = rows // BATCH_ROWS
         insert_rows(store, "stitch_progress", [{"host": HOST, "seq": done, "version": done}])
-        stitcher = Stitcher(store, collector.config, reload_share=0.1)
+        stitcher = Stitcher(store, collector.config)
         stitcher.step()
         engine = collector.running["engine"]
         took_s = cpu_s = 0.0

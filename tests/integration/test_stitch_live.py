@@ -147,31 +147,6 @@ def test_the_main_story_as_readers_see_it(loaded: Loaded) -> None:
     assert loaded.differs() == 0
 
 
-def test_a_map_that_takes_long_to_load_is_loaded_now_and_then(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While sign-ins go on coming, changes become visible together, a second apart at most; none is forgotten."""
-    clock_s, loads = [100.0], []
-
-    def load_slowly(client: Any, **more: Any) -> None:
-        loads.append(clock_s[0])
-        clock_s[0] += 0.5
-        reload_dictionaries(client, **more)
-
-    monkeypatch.setattr(stitch_module, "reload_dictionaries", load_slowly)
-    stitcher = Stitcher(loaded.store.writer, loaded.store.config, now_s=lambda: clock_s[0], reload_share=0.1)
-    for minute in range(8):
-        name = f"A{minute}"
-        loaded.load(*sign_in(name, f"K{minute}", at=hours(1)), events=[(name, hours(1))])
-        stitcher.step()
-        clock_s[0] += 0.3
-    assert loads == pytest.approx([100.0, 101.1, 102.2, 103.3])
-    assert [loaded.who(name) for name in ("A4", "A7")] == [["K4"], [""]]
-    clock_s[0] += 1.0
-    stitcher.step()
-    assert loaded.who("A7") == ["K7"]
-    stitcher.step()
-    assert len(loads) == 5
-
-
 def test_a_walk_over_three_domains_is_followed_back(loaded: Loaded) -> None:
     """Each crossing is loaded by itself, the sign-in last: what was stitched on the way is what a rebuild makes."""
     loaded.load(events=[("A", hours(1)), ("B", hours(2)), ("C", hours(3)), ("D", hours(3))])
