@@ -21,7 +21,7 @@ from collector.identity.difference import Span, Spans, check_size
 from collector.identity.evidence import CLAIMED, Evidence, keep_standing
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND
-from collector.identity.names import Identifier
+from collector.identity.names import Identifier, expand_names
 from collector.identity.resolve import resolve
 from collector.identity.selection import Statement, read_around
 from collector.identity.standing import index
@@ -124,19 +124,24 @@ def explain(client: StoreClient, config: Config, space_id: str, named: Identifie
     if not 0 < most <= MAX_SHOWN:
         raise RepairError(RepairReason.ARGUMENT, f"between 1 and {MAX_SHOWN:,} pieces of evidence can be shown")
     policy = read_policy(client, config, space_id)
-    component = read_component(client, space_id, [named.key], policy)
+    names_of_it = expand_names(client, space_id, [named.key])
+    component = read_component(client, space_id, names_of_it, policy)
     check_size(len(component.rows))
     resolution = resolve(component.rows, policy, component.fused)
     standing = index(resolution)
     states = Spans(standing)
     spans = states.find(named.key)
     person_id = spans[-1].person_id
-    held = _find_held(states, component.keys | {named.key}, person_id)
+    # Who is blocked or shared by too many has no rows in the map: its other names are told by the one asked for.
+    held = dict.fromkeys(names_of_it, tuple(span for span in spans if span.person_id == person_id))
+    held |= _find_held(states, component.keys | {named.key}, person_id)
     rows = read_around(client, space_id, sorted(held), MAX_SHOWN)
     refusals = {note.evidence_id: note.reason for note in resolution.guards}
     # What hangs on a shared value is not read with the component.
+    is_shared = not names_of_it.isdisjoint(component.fused)
+    shared = component.fused | (names_of_it if is_shared else frozenset())
     for statement in rows:
-        if {statement.row.a_key, statement.row.b_key} & component.fused:
+        if {statement.row.a_key, statement.row.b_key} & shared:
             refusals.setdefault(statement.row.evidence_id, GuardReason.FUSED)
     witnesses = _list_witnesses(rows, refusals)
     counts: defaultdict[str, int] = defaultdict(int)
@@ -156,9 +161,9 @@ def explain(client: StoreClient, config: Config, space_id: str, named: Identifie
         level=customer.level if customer else 0,
         provisional=bool(customer and customer.provisional),
         since_ms=customer.since_ms if customer else 0,
-        is_blocked=named.key in policy.blocked_keys,
-        is_shared=named.key in component.fused,
-        others=tuple(sorted({span.person_id for span in spans} - {person_id, named.key})),
+        is_blocked=not names_of_it.isdisjoint(policy.blocked_keys),
+        is_shared=is_shared,
+        others=tuple(sorted({span.person_id for span in spans} - {person_id, *names_of_it})),
         identifiers=tuple(
             Tied(key, *names.get(key, ("", "")), held[key], counts[key])
             for key in sorted(held, key=lambda key: (_is_visitor(names, key), key != person_id, key))

@@ -145,9 +145,11 @@ class Repairs:
         return plan
 
     def plan_retract(self, selector: Selector, identifier: str = "", expected: int = 0) -> Plan:
-        """Take evidence back. `identifier`: only what names it. `expected`: up to so many, where there are many."""
+        """Take evidence back. `identifier`: only what names it, under whichever of its names. `expected`: up to so
+        many, where there are many."""
         if identifier:
-            selector = msgspec.structs.replace(selector, key=self._find(identifier).key)
+            names = expand_names(self.client, self.space_id, [self._find(identifier).key])
+            selector = msgspec.structs.replace(selector, keys=tuple(sorted(names)))
         count = selection.count_selected(self.client, self.space_id, selector)
         if not count:
             raise RepairError(RepairReason.NOTHING, "no evidence that stands is of this kind: nothing to take back")
@@ -200,6 +202,8 @@ class Repairs:
         if entry.action == audit.FAILED:
             raise RepairError(RepairReason.CONFLICT, "this entry says that another one failed: it changed nothing")
         undoing = audit.find_undoing(self.client, self.space_id, audit_id)
+        if undoing is not None and undoing.action == audit.FAILED:
+            raise RepairError(RepairReason.CONFLICT, "the spool did not take this: it changed nothing, do it again")
         if undoing is not None:
             raise RepairError(
                 RepairReason.CONFLICT, f"this was undone already, by {undoing.audit_id}: to have it again undo that one"

@@ -65,7 +65,7 @@ class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str = ""  # id of a tagged link's, a hand-over's or a sign-in's token
     actor: str = ""
     site: str = ""
-    key: str = ""  # own person id of either identifier
+    keys: tuple[str, ...] = ()  # own person ids of either identifier: one identifier under all its names
     from_ms: int = 0
     to_ms: int = 0
 
@@ -194,9 +194,9 @@ def _render(space_id: str, selector: Selector) -> tuple[str, dict[str, Any]]:
     if selector.actor:  # a key also stands for the agents behind it: `key:1a2b/agent-17`
         terms.append("(actor = {actor:String} OR startsWith(actor, {agents:String}))")
         params |= {"actor": selector.actor, "agents": f"{selector.actor}/"}
-    if selector.key:
+    if selector.keys:
         terms.append(f"({_FIRST} OR ({_SECOND}))")
-        params["keys"] = [selector.key]
+        params["keys"] = list(selector.keys)
     if selector.from_ms:
         terms.append("received_at >= fromUnixTimestamp64Milli({from_ms:Int64})")
         params["from_ms"] = selector.from_ms

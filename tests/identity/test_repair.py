@@ -383,14 +383,19 @@ def test_waiting_says_where_a_change_is(desk: Desk) -> None:
 
 
 def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None:
-    """Nothing has changed, the log says so, and there is nothing to undo."""
+    """Nothing has changed, no block is left behind, the log says so, and there is nothing to undo."""
     two_customers(desk)
-    entry = desk.repairs.begin(desk.repairs.plan_merge(called("K1"), called("K2")))
-    desk.repairs.note_failure(entry)
-    assert sorted(each.action for each in desk.repairs.list_entries()) == ["failed", "merge"]
-    with pytest.raises(RepairError) as caught:
-        desk.repairs.plan_undo(entry.audit_id)
-    assert caught.value.reason == RepairReason.CONFLICT
+    before = desk.stand()
+    for plan in (desk.repairs.plan_merge(called("K1"), called("K2")), desk.repairs.plan_block(called("K1"))):
+        entry = desk.repairs.begin(plan)
+        desk.repairs.note_failure(entry)
+        with pytest.raises(RepairError, match="changed nothing") as caught:
+            desk.repairs.plan_undo(entry.audit_id)
+        assert caught.value.reason == RepairReason.CONFLICT
+    assert sorted(each.action for each in desk.repairs.list_entries()) == ["block", "failed", "failed", "merge"]
+    assert desk.repairs.list_blocks() == []
+    desk.load(*sign_in("A", "K1", at=hours(5)))
+    assert desk.stand() == before
 
 
 def test_a_block_and_a_split_follow_an_identifier_to_its_new_name(desk: Desk) -> None:
@@ -416,3 +421,28 @@ def test_two_names_are_taken_back_by_their_id_alone(desk: Desk) -> None:
     desk.load(*names, *sign_in("A", "E1", at=hours(3)))
     assert len(desk.repairs.plan_retract(Selector(from_ms=hours(1))).taken_back) == 1
     assert desk.repairs.plan_retract(Selector(ids=(names[0].evidence_id,))).taken_back == (names[0].evidence_id,)
+
+
+def test_evidence_is_taken_back_under_all_names_of_an_identifier(desk: Desk) -> None:
+    """A personal key has rotated: whichever name is said, the sign-ins under both are meant, and the names stay."""
+    first, second = sign_in("A", "E1", at=hours(1)), sign_in("B", "E2", at=hours(4))
+    desk.load(*first, *rekey("E1", "E2", at=hours(3)), *second)
+    both = {row.evidence_id for row in (*first, *second)}
+    for name in ("E1", "E2"):
+        assert {each.evidence_id for each in desk.repairs.explain(called(name)).evidence} >= both
+        assert set(desk.repairs.plan_retract(Selector(), called(name)).taken_back) == both
+    do(desk, desk.repairs.plan_retract(Selector(), called("E1")))
+    assert not {key("A"), key("B")} & desk.people().keys()
+
+
+def test_a_blocked_identifier_is_explained_under_all_its_names(desk: Desk) -> None:
+    """It has no rows in the map, but what was seen of it by its other name is told, and as refused."""
+    first, second = sign_in("A", "E1", at=hours(1)), sign_in("B", "E2", at=hours(4))
+    desk.load(*first, *rekey("E1", "E2", at=hours(3)), *second)
+    desk.carry_out(desk.repairs.plan_block(called("E1")))
+    for name in ("E1", "E2"):
+        said = desk.repairs.explain(called(name))
+        assert said.is_blocked
+        states = {each.evidence_id: (each.state, each.reason) for each in said.evidence if each.kind != "rekey"}
+        assert states == {row.evidence_id: ("refused", "blocked") for row in (*first, *second)}
+        assert {each.person_id for each in said.identifiers} == {key("E1"), key("E2")}
