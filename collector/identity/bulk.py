@@ -287,7 +287,12 @@ def _write_keys(evidences: Evidences, numbers: Array) -> pa.Array:
 
 
 def _write_evidence(evidences: Evidences, rows: Array) -> pa.Array:
-    return write_texts(evidences.rows.id.take(rows))
+    found = write_texts(evidences.rows.id.take(rows))
+    if evidences.rows.is_odd[rows].any():
+        # Of an id of another form, as restored evidence has it, the bytes are a digest: the text is the id.
+        texts = evidences.table["evidence_text"].take(write_numbers(rows)).combine_chunks()
+        found = pc.coalesce(texts, found)
+    return found
 
 
 def _write_kinds(evidences: Evidences, keys: Array) -> pa.Array:

@@ -243,3 +243,19 @@ def test_a_web_process_knows_nothing_of_it() -> None:
         check=True,
     )
     assert told.stdout.strip() == "[]"
+
+
+def test_the_logs_name_restored_evidence_by_its_own_id() -> None:
+    """What was restored has an id that is no UUID: a refusal and a merge name it as it is stored, not by a digest."""
+    refused = [
+        *sign_in("A", "K1", at=days(1)),
+        *reset("N", "A", days(2), proof="script"),
+        *sign_in("B", "K7", at=days(3)),
+    ]
+    tied = [*sign_in("C", "L1", at=days(1)), *sign_in("D", "L2", at=days(1)), *alias("L1", "L2", days(2), level=4)]
+    restored = [msgspec.structs.replace(row, evidence_id=f"{row.evidence_id}+1") for row in refused + tied]
+    resolution = check(restored, EVERYTHING)
+    ids = {row.evidence_id for row in restored}
+    named = {entry.evidence_id for entry in (*resolution.guards, *resolution.merges)}
+    assert {entry.reason for entry in resolution.guards} == {"unproved", "blocked"}
+    assert resolution.merges and named <= ids
