@@ -3,13 +3,14 @@
     table ─► what stands, guards ─► timeline of each visitor ─► people ─► intervals ─► tables
                                           └► what is odd or hard: `resolve` and `lay_out` themselves
 
-Invariants: `resolve` is the definition; a test compares the two on random evidence. Memory: the table and about 250
+Invariants: `resolve` is the definition; a test compares the two on random evidence. Memory: the table and about 400
 bytes a row. Imports numpy, scipy and pyarrow: only stitch and rebuild may import this module, and late.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,9 +98,11 @@ def resolve_columns(
     crowd = gather_crowd(evidences, admitted, policy)
     form_people(crowd, admitted, timeline)
     tied = tie_visitors(crowd, admitted, timeline)
-    judged = judge_visitors(crowd, admitted, timeline, tied.hard)
     effort.hard_visitors += int(tied.hard.sum())
-    laid = [(attached, lay_out(crowd, attached, stretches)) for attached, stretches in tied.parts]
+    with ThreadPoolExecutor(max_workers=1) as beside:  # numpy lets go of the interpreter
+        judging = beside.submit(judge_visitors, crowd, admitted, timeline, tied.hard)
+        laid = [(attached, lay_out(crowd, attached, stretches)) for attached, stretches in tied.parts]
+        judged = judging.result()
     spans = join_spans([spans for _, spans in laid])
     merges = [*list_merges(crowd), *(each for part in laid for each in find_switches(crowd, *part))]
     found = _put_together(crowd, spans, tied, judged, merges, make_columns(apart))
@@ -115,14 +118,17 @@ def _put_together(
     """Make the tables."""
     evidences = crowd.evidences
     hard = make_columns(judged.resolution)
-    visitors, several = _map_visitors(crowd, spans)
-    own = ResolutionColumns(
-        map_rows=pa.concat_tables([visitors, _map_groups(evidences, tied), _map_keys(crowd)]),
-        intervals=_list_intervals(crowd, several),
-        customers=_list_customers(crowd, spans, judged),
-        guards=_list_guards(evidences),
-        merges=_list_merges(evidences, merges),
-    )
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        mapping = beside.submit(_map_keys, crowd)
+        listing = beside.submit(_list_customers, crowd, spans, judged)
+        visitors, several = _map_visitors(crowd, spans)
+        own = ResolutionColumns(
+            map_rows=pa.concat_tables([visitors, _map_groups(evidences, tied), mapping.result()]),
+            intervals=_list_intervals(crowd, several),
+            customers=listing.result(),
+            guards=_list_guards(evidences),
+            merges=_list_merges(evidences, merges),
+        )
     parts = {name: [getattr(each, name) for each in (own, hard, apart)] for name in _PARTS}
     return ResolutionColumns(
         **{

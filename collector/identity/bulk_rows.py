@@ -6,6 +6,7 @@ in the order of their strength. Rows keep the order of the table; where order in
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,13 +142,16 @@ def read_rows(table: pa.Table, policy: Policy) -> Evidences:
     human_codes, humans = read_words(table["human"])
     rows_read = len(id.high)
 
-    keys = join_ids(read_ids(table["a_key"]), read_ids(table["b_key"]))
-    numbers, first = number_ids(keys)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        finding = beside.submit(_find_standing, table, id)
+        keys = join_ids(read_ids(table["a_key"]), read_ids(table["b_key"]))
+        numbers, first = number_ids(keys)
+        stands = finding.result()
     kind = np.concatenate(
         [_translate(a_codes, [number_of[w] for w in a_words]), _translate(b_codes, [number_of[w] for w in b_words])]
     )
     rows = Rows(
-        stands=_find_standing(table, id),
+        stands=stands,
         id=id,
         word=_translate(word_codes, [_WORDS.get(word, OTHER_WORD) for word in words]),
         level=read_numbers(table["level"], np.uint8),
