@@ -14,12 +14,11 @@ PIECE = 2_000_000
 DAYS = 30
 START = "2026-06-01 00:00:00"
 STITCHED = """
-    SELECT toDate(time) AS day, uniq(person_id) AS people, uniqIf(customer_id, customer_id != '') AS customers,
-        count() AS events
+    SELECT toDate(time) AS day, uniq(person_id) AS people, count() AS events
     FROM v_events WHERE site_id = 'shop' GROUP BY day ORDER BY day
 """
 PLAIN = """
-    SELECT toDate(time) AS day, uniq(visitor_id) AS people, uniqIf(url, url != '') AS customers, count() AS events
+    SELECT toDate(time) AS day, uniq(own_person_id) AS people, count() AS events
     FROM events FINAL WHERE site_id = 'shop' GROUP BY day ORDER BY day
 """
 
