@@ -259,3 +259,15 @@ def test_the_logs_name_restored_evidence_by_its_own_id() -> None:
     named = {entry.evidence_id for entry in (*resolution.guards, *resolution.merges)}
     assert {entry.reason for entry in resolution.guards} == {"unproved", "blocked"}
     assert resolution.merges and named <= ids
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_restored_sign_out_stands_in_its_order(number: int) -> None:
+    """In the same millisecond as a sign-in: its text says which was first, as the digest of the text would not."""
+    rows = [*sign_in("A", "K1", at=days(1)), *reset("A", "A", days(1)), *sign_in("A", "K2", at=days(1))]
+    ids = [f"{start}0000000-0000-4000-8000-{number:012x}" for start in "468"]
+    ids[1] += "+1"
+    nil = "00000000-0000-0000-0000-000000000000"
+    check(
+        [msgspec.structs.replace(row, evidence_id=id, event_id=nil) for row, id in zip(rows, ids, strict=True)], POLICY
+    )
