@@ -17,13 +17,15 @@ from typing import Any
 import msgspec
 
 from collector.event import NIL_ID
-from collector.identity.evidence import Evidence, keep_standing
+from collector.identity.evidence import Evidence, keep_standing, name_row
 from collector.identity.guards import find_busy, names_nobody
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
 
 KEYS_PER_QUESTION = 2_500  # 39 bytes each; a server takes 128 KiB in one field of a form
+FIELDS = 8
+_BLOCKED = "arrayConcat(" + ", ".join(f"{{blocked{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 
 _SELECT = """
     SELECT
@@ -45,15 +47,15 @@ _AROUND = (
 )
 # Of rows that share an id and differ the one that `keep_standing` keeps: all that may differ, in its order.
 _NAMED = f"""
-    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(kind) AS word, any(event_id) AS event,
-        min((proof, time, toString(session_id), session_started, token_id, human, site_id)) AS said,
-        said.2 AS seen, said.5 AS token, if(word = 'link', '', said.7) AS site
+    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(kind) AS word,
+        min((proof, time, toString(session_id), session_started, toString(event_id), token_id, human, site_id)) AS said,
+        said.2 AS seen, said.5 AS event, said.6 AS token, if(word = 'link', '', said.8) AS site
     FROM identity_evidence
     WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
         AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
-        AND a_key NOT IN {{blocked:Array(UUID)}} AND a_value NOT IN {{listed:Array(String)}}
+        AND a_key NOT IN {_BLOCKED} AND a_value NOT IN {{listed:Array(String)}}
     GROUP BY b_key, a_key, evidence_id
-    HAVING min(op) > 0 AND (word != 'link' OR said.6 != '')
+    HAVING min(op) > 0 AND (word != 'link' OR said.7 != '')
 """  # noqa: S608  our own words
 _COUNT = f"""
     SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors, uniqExactIf(a_key, token = '') AS bare
@@ -70,7 +72,7 @@ _COUNT_TOKENS = f"""
             arraySort(groupArray((place, a_key))), 1, if(token = '', 4294967295, {{most:UInt32}}))) AS first
         FROM
         (
-            SELECT b_key, a_key, token, site, min((seen, toString(event), evidence_id)) AS place
+            SELECT b_key, a_key, token, site, min((seen, event, evidence_id)) AS place
             FROM ({_NAMED})
             GROUP BY b_key, a_key, token, site
         )
@@ -78,6 +80,11 @@ _COUNT_TOKENS = f"""
     )
     GROUP BY key
 """  # noqa: S608  our own words
+
+_BLOCKED_BESIDE = """
+    SELECT DISTINCT toString(a_key) AS key FROM identity_pairs
+    WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)} AND a_key IN {blocked:Array(UUID)}
+"""
 
 _NOBODIES = (NIL_ID, NIL_ID.replace("0", "f"))  # of visitor ids those that `is_blocked` finds
 
@@ -96,13 +103,13 @@ class Component:
 def read_component(client: StoreClient, space_id: str, touched: Iterable[str], policy: Policy) -> Component:
     """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
     component = Component()
-    rows: dict[tuple[str, int, int], Evidence] = {}
+    rows: dict[tuple[object, ...], Evidence] = {}
     frontier = set(touched)
     while frontier:
         component.keys |= frontier
         component.fused |= ask_fused(client, space_id, frontier, policy)
         for row in _ask_rows(client, space_id, frontier - component.fused):
-            rows[(row.evidence_id, row.op, row.received_at_ms)] = row
+            rows[name_row(row)] = row
         joins = [
             row
             for row in keep_standing(rows.values())
@@ -128,15 +135,16 @@ def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: P
     """
     caps = [policy.max_visitors, *(kind.max_visitors for kind in policy.kinds)]
     fused: set[str] = set()
-    # A visitor that names nobody counts for nothing, see `guards.names_nobody`.
-    said = {
-        "space": space_id,
-        "blocked": sorted({*policy.blocked_keys, NIL_ID}),
-        "listed": sorted({*policy.blocked, *_NOBODIES}),
-    }
     for part in _cut(keys):
+        # Blocked visitors make them fewer: only who has too many with them is counted again without.
+        said = _say_nobodies(space_id, policy, ())
+        rows = client.query_rows(_COUNT, {**said, "keys": part, "least": min(caps)})
+        if rows and policy.blocked_keys:
+            many = [row["key"] for row in rows]
+            said = _say_nobodies(space_id, policy, _ask_blocked_beside(client, space_id, many, policy))
+            rows = client.query_rows(_COUNT, {**said, "keys": many, "least": min(caps)})
         unsure: dict[str, int] = {}
-        for row in client.query_rows(_COUNT, {**said, "keys": part, "least": min(caps)}):
+        for row in rows:
             most = policy.count_visitors_allowed(row["named"])
             if row["bare"] > most or (row["visitors"] > most and row["named"] == VISITOR_KIND):
                 fused.add(str(row["key"]))
@@ -147,6 +155,23 @@ def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: P
             rows = client.query_rows(_COUNT_TOKENS, params)
             fused |= {str(row["key"]) for row in rows if row["visitors"] > unsure[str(row["key"])]}
     return fused
+
+
+def _ask_blocked_beside(client: StoreClient, space_id: str, keys: list[str], policy: Policy) -> set[str]:
+    """Return the blocked identifiers that were seen with these: a space may have blocked more than a question takes."""
+    found: set[str] = set()
+    for part in _cut(policy.blocked_keys):
+        rows = client.query_rows(_BLOCKED_BESIDE, {"space": space_id, "keys": keys, "blocked": part})
+        found |= {row["key"] for row in rows}
+    return found
+
+
+def _say_nobodies(space_id: str, policy: Policy, blocked: Iterable[str]) -> dict[str, Any]:
+    """Return what the counts leave out: visitors that name nobody, see `guards.names_nobody`. Of `blocked` no more
+    than fit, 20,000 beside a few keys: then the others count."""
+    parts = [*_cut({*blocked, NIL_ID}), *([[]] * FIELDS)][:FIELDS]
+    listed = sorted({*policy.blocked, *_NOBODIES})
+    return {"space": space_id, "listed": listed, **{f"blocked{n}": part for n, part in enumerate(parts)}}
 
 
 def _ask_rows(client: StoreClient, space_id: str, keys: Iterable[str]) -> list[Evidence]:

@@ -154,7 +154,12 @@ class _Walk:
         names = ("evidence_id", "kind", "level", *named, "proof", "op")
         cells = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
         taken_back = {row[0] for row in cells if row[-1] < 0}
-        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, proof, _ in cells:
+        # Rows that share an id may differ in proof: the one counts that `keep_standing` keeps.
+        proofs: dict[bytes, str] = {}
+        for row in cells:
+            proofs[row[0]] = min(row[-2], proofs.get(row[0], row[-2]))
+        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, _, _ in cells:
+            proof = proofs[id_]
             if level < LINKED or kind == RESET or id_ in taken_back:
                 continue
             if self._names_nobody(a_key, a_value) or self._names_nobody(b_key, b_value):

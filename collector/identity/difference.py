@@ -18,7 +18,7 @@ import msgspec
 from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID
 from collector.identity.component import read_component
-from collector.identity.evidence import Evidence
+from collector.identity.evidence import Evidence, name_row
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS
 from collector.identity.policy import Policy
@@ -102,6 +102,7 @@ def foresee(
     start = set(touched) - {NIL_ID}
     for statement in statements:
         start |= {statement.row.a_key, statement.row.b_key} - {NIL_ID}
+    start |= _find_beside(client, space_id, policy.blocked_keys ^ later.blocked_keys)
     rows, keys, fused = _read_around(client, space_id, start, {policy, later} if later != policy else {policy})
     change = [statement.make_evidence() for statement in statements]
     before = resolve(rows, policy, fused)
@@ -311,6 +312,14 @@ def _count_reasons(notes: Mapping[str, str], others: Mapping[str, str]) -> dict[
     return dict(sorted(counts.items()))
 
 
+def _find_beside(client: StoreClient, space_id: str, keys: Iterable[str]) -> set[str]:
+    """Return whom evidence names together with these: without them somebody may not be shared by too many."""
+    around = read_around(client, space_id, sorted(keys), MAX_EVIDENCE + 1)
+    check_size(len(around))
+    joins = [row for row in (statement.make_evidence() for statement in around) if row.is_join]
+    return {key for row in joins for key in (row.a_key, row.b_key)} - {NIL_ID}
+
+
 def _read_around(
     client: StoreClient, space_id: str, start: set[str], policies: Iterable[Policy]
 ) -> tuple[list[Evidence], set[str], set[str]]:
@@ -319,7 +328,7 @@ def _read_around(
     Under every policy that is asked for: what one of them parts, another may join. Through an identifier that is shared
     by too many as well, where the change touches it: it may not be, after.
     """
-    rows: dict[tuple[str, int, int], Evidence] = {}
+    rows: dict[tuple[object, ...], Evidence] = {}
     keys, fused = set(start), set[str]()
     opened: set[str] = set()
     while True:
@@ -329,7 +338,7 @@ def _read_around(
             keys |= component.keys
             fused |= component.fused
             for row in component.rows:
-                rows[(row.evidence_id, row.op, row.received_at_ms)] = row
+                rows[name_row(row)] = row
             check_size(len(rows))
         closed = sorted((fused & start) - opened)
         opened |= set(closed)
@@ -339,7 +348,7 @@ def _read_around(
             for statement in around:
                 row = statement.make_evidence()
                 if row.is_join or row.op < 0:
-                    rows[(row.evidence_id, row.op, row.received_at_ms)] = row
+                    rows[name_row(row)] = row
                     keys |= {row.a_key, row.b_key} - {NIL_ID}
         if len(keys) == size:
             return list(rows.values()), keys, fused

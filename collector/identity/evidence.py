@@ -83,11 +83,17 @@ def read_content(row: Evidence) -> tuple[object, ...]:
     return tuple(getattr(row, name) for name in _CONTENT)
 
 
+def name_row(row: Evidence) -> tuple[object, ...]:
+    """Return what two rows share only where one of them may be left out."""
+    return (row.evidence_id, row.op, *read_content(row))
+
+
 def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
     """Return what stands of the rows, each piece of evidence once, in order of time.
 
     Where two rows share an id and differ (which no honest writer does), the smaller content stands. Only content
-    counts that `resolve` looks at, so that whoever reads no more of the evidence comes to the same.
+    counts that `resolve` looks at, so that whoever reads no more of the evidence comes to the same. The table keeps
+    both: all content is in its order, so that it replaces only what says the same.
     """
     taken_back: set[str] = set()
     standing: dict[str, Evidence] = {}

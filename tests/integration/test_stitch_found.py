@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from collector.identity import stitch as stitch_module
+from collector.identity.difference import see_what_came
 from collector.identity.standing import read_all_standing
 from tests.identity.repair_desk import Desk
-from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in
+from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in, tie
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine
@@ -65,7 +66,10 @@ def test_a_blocked_visitor_counts_for_nobody(desk: Desk) -> None:
     for number, visitor in enumerate("ABCDX"):
         desk.load(*sign_in(visitor, "K1", at=minutes(number)))
     assert _count_hung(desk, "K1") == 0
-    blocked = desk.carry_out(desk.repairs.plan_block("visitor=" + name_value("X")))
+    plan = desk.repairs.plan_block("visitor=" + name_value("X"))
+    blocked = desk.carry_out(plan)
+    assert len(plan.difference.moved) == 5
+    assert see_what_came(desk.store.writer, "main", plan.prospect).moved == plan.difference.moved
     assert _count_hung(desk, "K1") == 5
     assert desk.differs() == 0
     desk.load(*sign_in("A", "K1", at=hours(2)))
@@ -81,6 +85,24 @@ def test_a_visitor_with_one_customer_less_is_somebodys_again(desk: Desk) -> None
     for number in range(5):
         desk.load(*sign_in("V", f"K{number}", at=hours(number)))
     assert _count_hung(desk, "K4") == 0
-    desk.carry_out(desk.repairs.plan_block("customer=value-K1"))
+    plan = desk.repairs.plan_block("customer=value-K1")
+    desk.carry_out(plan)
+    assert see_what_came(desk.store.writer, "main", plan.prospect).moved == plan.difference.moved
     assert _count_hung(desk, "K4") == 2
+    assert desk.differs() == 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_shares_an_id_and_differs_stands_alike_before_and_after_a_merge(desk: Desk, turned: bool) -> None:
+    """One id under two moments and proofs, received in either order: the engine's merges change nobody."""
+    told = [tie("A", "K2", hours(10), id="told", proof="server"), tie("A", "K2", hours(20), id="told")]
+    desk.load(*sign_in("A", "K1", at=hours(1)), events=[("A", hours(2)), ("A", hours(12)), ("A", hours(22))])
+    for row in reversed(told) if turned else told:
+        desk.load(row)
+    assert desk.who("A") == ["K1", "K1", "K2"]
+    assert desk.differs() == 0
+    desk.store.writer.command("OPTIMIZE TABLE identity_evidence FINAL")
+    assert desk.differs() == 0
+    desk.load(*sign_in("A", "K2", at=hours(30)))
+    assert desk.who("A") == ["K1", "K1", "K2"]
     assert desk.differs() == 0

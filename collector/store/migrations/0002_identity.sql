@@ -37,12 +37,13 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     op Int8 COMMENT '1: stands; -1: takes back what has the same evidence_id',
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
-    precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one evidence the one with the higher value stays: what was received first',
+    precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one evidence that say the same the one with the higher value stays: what was received first',
     INDEX batch_index batch_seq TYPE minmax GRANULARITY 8
 )
 ENGINE = @engine(identity_evidence, ReplacingMergeTree, precedence)
 PRIMARY KEY (space_id, a_key)
-ORDER BY (space_id, a_key, b_key, evidence_id, op)
+ORDER BY (space_id, a_key, b_key, evidence_id, op, kind, level, proof, time, session_id, session_started, event_id,
+    token_id, human, site_id)
 SETTINGS @deduplication, index_granularity = 128, min_compress_block_size = 4096, max_compress_block_size = 16384,
     default_compression_codec = 'ZSTD(1)'
 COMMENT 'Every observation that two identifiers belong together; append-only, retractions included';
