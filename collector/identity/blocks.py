@@ -14,7 +14,7 @@ import msgspec
 
 from collector.config import Config
 from collector.event import NIL_ID, EvidenceRow
-from collector.identity.names import Identifier, expand_names
+from collector.identity.names import Identifier, expand_blocked
 from collector.identity.policy import Policy, make_policy
 from collector.identity.selection import BLOCK, Statement
 from collector.sites.rows import read_sites
@@ -50,7 +50,7 @@ def read_blocked(client: StoreClient, space_id: str) -> frozenset[str]:
         " WHERE space_id = {space:String} AND blocked = 1",
         {"space": space_id},
     )
-    return expand_names(client, space_id, (row["key"] for row in rows))
+    return expand_blocked(client, space_id, (row["key"] for row in rows))
 
 
 def list_blocks(client: StoreClient, space_id: str) -> list[Block]:

@@ -10,7 +10,7 @@ person id. A name that could stand for two identifiers is refused, never guessed
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
@@ -43,13 +43,19 @@ _KNOWN = """
 """
 
 
+# `{keys}`: a bound list, or a question that gives keys.
 _RENAMED = """
     SELECT toString(evidence.a_key) AS a, toString(evidence.b_key) AS b
     FROM identity_evidence AS evidence
-    WHERE space_id = {space:String} AND kind = {kind:String} AND (evidence.a_key IN {keys:Array(UUID)} OR
-        evidence.b_key IN {keys:Array(UUID)} AND evidence.a_key GLOBAL IN
-            (SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}))
+    WHERE space_id = {{space:String}} AND kind = {{kind:String}} AND (evidence.a_key GLOBAL IN ({keys}) OR
+        evidence.b_key GLOBAL IN ({keys}) AND evidence.a_key GLOBAL IN
+            (SELECT a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key GLOBAL IN ({keys})))
 """
+_OF_KEYS = _RENAMED.format(keys="SELECT arrayJoin({keys:Array(UUID)})")
+_OF_BLOCKED = _RENAMED.format(
+    keys="SELECT key FROM identity_blocks FINAL WHERE space_id = {space:String} AND blocked = 1"
+)
+KEYS_PER_QUESTION = 2_500  # 39 bytes each; a server takes 128 KiB in one field of a form
 
 
 class Identifier(NamedTuple):
@@ -188,6 +194,24 @@ def expand_names(client: StoreClient, space_id: str, keys: Iterable[str]) -> fro
     fresh = set(keys)
     while fresh:
         closed |= fresh
-        rows = client.query_rows(_RENAMED, {"space": space_id, "keys": sorted(fresh), "kind": REKEY})
-        fresh = {key for row in rows for key in (row["a"], row["b"])} - closed
+        ordered = sorted(fresh)
+        fresh = set()
+        for start in range(0, len(ordered), KEYS_PER_QUESTION):
+            part = {"keys": ordered[start : start + KEYS_PER_QUESTION]}
+            fresh |= _ask_renamed(client, _OF_KEYS, space_id, part)
+        fresh -= closed
     return frozenset(closed)
+
+
+def expand_blocked(client: StoreClient, space_id: str, keys: Iterable[str]) -> frozenset[str]:
+    """As `expand_names` for all that a space has blocked: `keys`. There may be many, and stitch asks at every step; so
+    the store looks up itself which of them have other names."""
+    closed = frozenset(keys)
+    if not closed:
+        return closed
+    return closed | expand_names(client, space_id, _ask_renamed(client, _OF_BLOCKED, space_id, {}))
+
+
+def _ask_renamed(client: StoreClient, sql: str, space_id: str, params: Mapping[str, object]) -> set[str]:
+    rows = client.query_rows(sql, {"space": space_id, "kind": REKEY, **params})
+    return {key for row in rows for key in (row["a"], row["b"])}
