@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from collector.event import NIL_ID
-from collector.identity.evidence import Evidence, keep_standing
+from collector.identity.evidence import Evidence, keep_standing, name_row
 from collector.identity.guards import find_busy, names_nobody
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
@@ -47,15 +47,15 @@ _AROUND = (
 )
 # Of rows that share an id and differ the one that `keep_standing` keeps: all that may differ, in its order.
 _NAMED = f"""
-    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(kind) AS word, any(event_id) AS event,
-        min((proof, time, toString(session_id), session_started, token_id, human, site_id)) AS said,
-        said.2 AS seen, said.5 AS token, if(word = 'link', '', said.7) AS site
+    SELECT evidence_id, a_key, b_key, any(b_kind) AS named, any(kind) AS word,
+        min((proof, time, toString(session_id), session_started, toString(event_id), token_id, human, site_id)) AS said,
+        said.2 AS seen, said.5 AS event, said.6 AS token, if(word = 'link', '', said.8) AS site
     FROM identity_evidence
     WHERE space_id = {{space:String}} AND b_key IN {{keys:Array(UUID)}} AND a_key IN ({_BACK})
         AND a_kind = 'visitor' AND level >= 2 AND kind != 'reset'
         AND a_key NOT IN {_BLOCKED} AND a_value NOT IN {{listed:Array(String)}}
     GROUP BY b_key, a_key, evidence_id
-    HAVING min(op) > 0 AND (word != 'link' OR said.6 != '')
+    HAVING min(op) > 0 AND (word != 'link' OR said.7 != '')
 """  # noqa: S608  our own words
 _COUNT = f"""
     SELECT toString(b_key) AS key, named, uniqExact(a_key) AS visitors, uniqExactIf(a_key, token = '') AS bare
@@ -72,7 +72,7 @@ _COUNT_TOKENS = f"""
             arraySort(groupArray((place, a_key))), 1, if(token = '', 4294967295, {{most:UInt32}}))) AS first
         FROM
         (
-            SELECT b_key, a_key, token, site, min((seen, toString(event), evidence_id)) AS place
+            SELECT b_key, a_key, token, site, min((seen, event, evidence_id)) AS place
             FROM ({_NAMED})
             GROUP BY b_key, a_key, token, site
         )
@@ -103,13 +103,13 @@ class Component:
 def read_component(client: StoreClient, space_id: str, touched: Iterable[str], policy: Policy) -> Component:
     """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
     component = Component()
-    rows: dict[tuple[str, int, int], Evidence] = {}
+    rows: dict[tuple[object, ...], Evidence] = {}
     frontier = set(touched)
     while frontier:
         component.keys |= frontier
         component.fused |= ask_fused(client, space_id, frontier, policy)
         for row in _ask_rows(client, space_id, frontier - component.fused):
-            rows[(row.evidence_id, row.op, row.received_at_ms)] = row
+            rows[name_row(row)] = row
         joins = [
             row
             for row in keep_standing(rows.values())
