@@ -83,6 +83,7 @@ class IdentityApi:
         self._pace = Pace(clock=clock)
         self._threads = asyncio.Semaphore(AT_ONCE)
         self._asked = 0  # requests that are carried out, or wait for it
+        self._begun: set[asyncio.Task[Carried]] = set()  # the loop itself holds tasks weakly
 
     def make_endpoint(self, read: Callable[[Scope, bytes], Request]) -> PlainEndpoint:
         """Return the endpoint for one kind of requests. `read`: makes the request of query and body."""
@@ -152,10 +153,8 @@ class IdentityApi:
         if self._asked >= MAX_ASKED:
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
             return
-        self._asked += 1
         try:
-            async with self._threads:
-                done = await self._carry_out(key, request)
+            done = await self._finish(key, request)
         except RepairError as error:
             await _refuse(send, STATUS[error.reason], error.reason, str(error))
             return
@@ -163,9 +162,22 @@ class IdentityApi:
             get_logger().warning("a request about identity waits", reason=str(error))
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
             return
-        finally:
-            self._asked -= 1
         await send_answer(send, 202 if done.entry is not None else 200, _BASE, _ENCODE(done.answer))
+
+    async def _finish(self, key: ApiKey, request: Request) -> Carried:
+        """Carry the request out to its end, even where whoever asked is gone: the audit log must not announce what is
+        then not spooled. Raises as `_carry_out`."""
+        task = asyncio.create_task(self._carry_out(key, request))
+        self._asked += 1
+        self._begun.add(task)
+        task.add_done_callback(self._end)
+        return await asyncio.shield(task)
+
+    def _end(self, task: asyncio.Task[Carried]) -> None:
+        self._asked -= 1
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # asked for, or asyncio complains where nobody waits any more
 
     async def _carry_out(self, key: ApiKey, request: Request) -> Carried:
         """Carry the request out in a thread, and spool what must be on disk.
@@ -173,13 +185,14 @@ class IdentityApi:
         Raises RepairError, StoreError; SpoolError, which then stands in the audit log as failed.
         """
         edge, actor = self._edge, f"key:{key.key_id}"
-        done = await asyncio.to_thread(carry_out, edge.config, edge.keyring, key.space_id, actor, request)
-        if done.entry is not None:
-            try:
-                await edge.spool.append_all(done.lines)
-            except SpoolError:
-                await asyncio.to_thread(note_failure, edge.config, edge.keyring, key.space_id, actor, done.entry)
-                raise
+        async with self._threads:
+            done = await asyncio.to_thread(carry_out, edge.config, edge.keyring, key.space_id, actor, request)
+            if done.entry is not None:
+                try:
+                    await edge.spool.append_all(done.lines)
+                except SpoolError:
+                    await asyncio.to_thread(note_failure, edge.config, edge.keyring, key.space_id, actor, done.entry)
+                    raise
         return done
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,39 @@ def test_a_full_spool_is_noted_as_failed(monkeypatch: pytest.MonkeyPatch) -> Non
     office.spool.error = SpoolFull("full")
     assert office.ask("merge", MERGE).status_code == 503
     assert office.failed == [ENTRY]
+
+
+def test_what_was_begun_is_spooled_though_whoever_asked_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry in the audit log announces it: a connection that breaks in between must not make that untrue."""
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def act(request: Request) -> Carried:
+        begun.set()
+        assert may_go_on.wait(30)
+        return Carried(CHANGED, (b"{}",), ENTRY)
+
+    office = Office(monkeypatch, act)
+
+    async def leave() -> None:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(office.app), base_url="https://c.example"
+        ) as session:
+            asked = asyncio.create_task(
+                session.post(f"{PATH}/merge", json=MERGE, headers={"Authorization": f"Bearer {REPAIRER}"})
+            )
+            await asyncio.to_thread(begun.wait, 30)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            assert office.spool.lines == []
+            may_go_on.set()
+            # What goes on by itself, whoever it belongs to.
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait_for(asyncio.gather(*rest), 30)
+
+    asyncio.run(leave())
+    assert office.spool.lines == [b"{}"]
+    assert office.failed == []
 
 
 def test_a_key_that_asks_too_often_waits(monkeypatch: pytest.MonkeyPatch) -> None:
