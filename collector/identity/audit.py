@@ -27,6 +27,11 @@ _COLUMNS = """
     FROM audit_log AS log FINAL
     WHERE space_id = {space:String}
 """
+_UNDOING = f"""{_COLUMNS}
+    AND log.undoes = {{audit:UUID}} AND action != {{failed:String}} AND log.audit_id GLOBAL NOT IN
+        (SELECT undoes FROM audit_log WHERE space_id = {{space:String}} AND action = {{failed:String}})
+    LIMIT 1
+"""  # noqa: S608  our own words
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -73,10 +78,8 @@ def read_entry(client: StoreClient, space_id: str, audit_id: str) -> AuditEntry 
 
 
 def find_undoing(client: StoreClient, space_id: str, audit_id: str) -> AuditEntry | None:
-    """Return the entry that has undone another, or None. Raises StoreError."""
-    rows = client.query_rows(
-        _COLUMNS + " AND log.undoes = {audit:UUID} LIMIT 1", {"space": space_id, "audit": audit_id}
-    )
+    """Return the entry that has undone another, or None: no failure, and no undoing that failed. Raises StoreError."""
+    rows = client.query_rows(_UNDOING, {"space": space_id, "audit": audit_id, "failed": FAILED})
     return _read(rows[0]) if rows else None
 
 

@@ -202,8 +202,6 @@ class Repairs:
         if entry.action == audit.FAILED:
             raise RepairError(RepairReason.CONFLICT, "this entry says that another one failed: it changed nothing")
         undoing = audit.find_undoing(self.client, self.space_id, audit_id)
-        if undoing is not None and undoing.action == audit.FAILED:
-            raise RepairError(RepairReason.CONFLICT, "the spool did not take this: it changed nothing, do it again")
         if undoing is not None:
             raise RepairError(
                 RepairReason.CONFLICT, f"this was undone already, by {undoing.audit_id}: to have it again undo that one"
@@ -212,10 +210,11 @@ class Repairs:
         gone = selection.restore(self.client, self.space_id, entry.taken_back) if entry.taken_back else []
         changed = blocks.read_blocks(self.client, self.space_id, [*entry.blocked, *entry.unblocked])
         turned = [self._turn(block, int(block.key in entry.unblocked), block.reason) for block in changed]
+        turned = [new for new, old in zip(turned, changed, strict=True) if new.blocked != old.blocked]
         if not added and not gone and not turned:
             raise RepairError(
                 RepairReason.NOTHING,
-                "nothing of what this entry did stands any more, or it is not loaded yet: nothing to undo",
+                "nothing of what this entry did stands, or it is not loaded yet: nothing to undo",
             )
         statements = [*selection.take_back(added, self.actor), *gone]
         return self._plan(UNDO, {"audit_id": audit_id, "action": entry.action}, statements, turned, audit_id)

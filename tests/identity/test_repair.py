@@ -389,13 +389,29 @@ def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None
     for plan in (desk.repairs.plan_merge(called("K1"), called("K2")), desk.repairs.plan_block(called("K1"))):
         entry = desk.repairs.begin(plan)
         desk.repairs.note_failure(entry)
-        with pytest.raises(RepairError, match="changed nothing") as caught:
+        with pytest.raises(RepairError, match="nothing to undo") as caught:
             desk.repairs.plan_undo(entry.audit_id)
-        assert caught.value.reason == RepairReason.CONFLICT
+        assert caught.value.reason == RepairReason.NOTHING
     assert sorted(each.action for each in desk.repairs.list_entries()) == ["block", "failed", "failed", "merge"]
     assert desk.repairs.list_blocks() == []
     desk.load(*sign_in("A", "K1", at=hours(5)))
     assert desk.stand() == before
+
+
+def test_what_came_though_the_spool_said_no_is_undone(desk: Desk) -> None:
+    """A failure may leave open what is on disk: a merge that came all the same is undone, and an undoing that failed
+    does not stand in the way of another."""
+    two_customers(desk)
+    before = desk.stand()
+    merged = desk.carry_out(desk.repairs.plan_merge(called("K1"), called("K2")))
+    desk.repairs.note_failure(merged)
+    failed = desk.repairs.begin(desk.repairs.plan_undo(merged.audit_id))
+    desk.repairs.note_failure(failed)
+    assert desk.stand() != before
+    undone = desk.carry_out(desk.repairs.plan_undo(merged.audit_id))
+    assert desk.stand() == before
+    with pytest.raises(RepairError, match=undone.audit_id):
+        desk.repairs.plan_undo(merged.audit_id)
 
 
 def test_a_block_and_a_split_follow_an_identifier_to_its_new_name(desk: Desk) -> None:
