@@ -91,9 +91,10 @@ def name_row(row: Evidence) -> tuple[object, ...]:
 def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
     """Return what stands of the rows, each piece of evidence once, in order of time.
 
-    Where two rows share an id and differ (which no honest writer does), the smaller content stands. Only content
-    counts that `resolve` looks at, so that whoever reads no more of the evidence comes to the same. The table keeps
-    both: all content is in its order, so that it replaces only what says the same.
+    Where two rows share an id and differ (of honest writers a retry does, in what its arrival gave it: its proof, or
+    the time that unproved evidence begins), the smaller content stands. Only content counts that `resolve` looks at,
+    so that whoever reads no more of the evidence comes to the same. The table keeps both: all content is in its order,
+    so that it replaces only what says the same.
     """
     taken_back: set[str] = set()
     standing: dict[str, Evidence] = {}

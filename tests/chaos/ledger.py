@@ -78,7 +78,7 @@ class Ledger:
 
     def _compare_evidence(self, ask: Ask, stored: set[str]) -> None:
         wanted = Counter(event for event in stored if self.sent[event][1] == "identify")
-        rows = ask("SELECT event_id AS id FROM identity_evidence FINAL WHERE kind = 'identify'")
+        rows = ask("SELECT DISTINCT event_id AS id, evidence_id FROM identity_evidence WHERE kind = 'identify'")
         found = Counter(str(row["id"]) for row in rows if str(row["id"]) in self.sent)
         assert found == wanted, (
             f"{(wanted - found).total()} pieces of evidence are lost, {(found - wanted).total()} more"

@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
 (
     space_id LowCardinality(String) COMMENT 'Identity space',
     site_id LowCardinality(String) COMMENT 'Site on which it was seen',
-    evidence_id String COMMENT 'Id of the evidence; a retraction carries the same',
+    evidence_id String COMMENT 'Id of the evidence; a retraction carries the same, and a retry that says it otherwise',
     kind LowCardinality(String) COMMENT 'identify, link, handover, reset, group, server, alias, block, or rekey: two pseudonyms of one value',
     level UInt8 COMMENT 'Assurance: 1 claimed, 2 linked, 3 signed, 4 server',
     a_kind LowCardinality(String) COMMENT 'Kind of the first identifier, visitor where there is one',

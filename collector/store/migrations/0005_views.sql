@@ -297,7 +297,7 @@ COMMENT 'Every refusal of the last 90 days with its reason, without what was ref
 
 CREATE OR REPLACE VIEW @name(v_identity_evidence) @on_cluster
 (
-    evidence_id String COMMENT 'Id of the evidence; a retraction carries the same',
+    evidence_id String COMMENT 'Id of the evidence; a retraction carries the same, and a retry that says it otherwise',
     space_id LowCardinality(String) COMMENT 'Identity space',
     site_id LowCardinality(String) COMMENT 'Site on which it was seen',
     time DateTime64(3, 'UTC') COMMENT 'When it was seen',
