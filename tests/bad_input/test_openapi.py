@@ -32,7 +32,7 @@ from tests.edge_examples import SITE, make_body, make_event
 # With `make chaos`: half a thousand requests to a real process take longer than a change should wait for.
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "8"))
 CONFIG = Config(inspect=True)
 DESCRIPTION = describe(CONFIG)
 OPERATIONS = {

@@ -87,6 +87,7 @@ def test_a_small_rebuild(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_further_evidence_ends_in_the_map_of_a_rebuild(tmp_path: Path) -> None:
     """Ten batches at once on a map that stands, through the first look and the walk: a rebuild changes nothing."""
     bench = Bench(tmp_path, lambda _: None)

@@ -23,7 +23,7 @@ from starlette.routing import Route
 from collector.snippet import make_snippet
 from tests.id_tokens.openid_provider import CLIENT, OpenIdProvider, running_provider
 
-pytestmark = [pytest.mark.browser, pytest.mark.engine]
+pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.long]
 
 PAGE = """<!doctype html><html lang=en><head><title>Shop</title>@snippet</head><body><button>Sign in</button><script>
 const issuer = "@issuer", client = "@client", back = `${location.origin}/signed-in`;

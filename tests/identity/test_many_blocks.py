@@ -12,7 +12,7 @@ from tests.identity.repair_desk import Desk
 from tests.identity.story import hours, key, name_value, rekey, sign_in
 from tests.running_store import RunningStore, running_store
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 BLOCKS = 40_000
 

@@ -31,7 +31,7 @@ from tests.identity.story import (
     tie,
 )
 
-EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "100"))
 POLICY = Policy(
     kinds=tuple(msgspec.structs.replace(kind, max_visitors=4, max_per_person=2) for kind in KINDS),
     look_back_ms=2 * DAY_MS,

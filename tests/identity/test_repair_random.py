@@ -16,7 +16,7 @@ from tests.identity.repair_desk import Desk, check_prospect, compare_with
 from tests.identity.story import click, hand_over, hours, key, name_value, reset, sign_in
 from tests.running_store import RunningStore, running_store
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 ROUNDS = max(1, int(os.environ.get("TAGSTITCH_TEST_EXAMPLES", "12")) // 8)
 VISITORS, CUSTOMERS, EMAILS = ("A", "B", "C", "D"), ("K1", "K2", "K3"), ("E1", "E2")
 REFUSALS = {RepairReason.NOTHING, RepairReason.CONFLICT, RepairReason.UNKNOWN}

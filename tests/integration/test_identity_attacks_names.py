@@ -30,7 +30,7 @@ from tests.identity_drive import (
     running_world,
 )
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 FEW = Site("few", kinds=tuple(msgspec.structs.replace(kind, max_visitors=4) for kind in KINDS))
 
 

@@ -13,7 +13,7 @@ import pytest
 from collector.sites.book import Site
 from tests.identity_drive import KINDS, Browser, Space, World, make_uuid, name_origin, running_world
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 FEW = tuple(msgspec.structs.replace(kind, max_visitors=4) for kind in KINDS)
 NAMES_OF_NOBODY = (
     "null",

@@ -20,7 +20,7 @@ from collector.keyring import PersonalKey, read_keyring
 from collector.sites.book import IdentifierKind, Site
 from collector.store.client import open_client
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(180)]
 
 ADDRESS = "{}.canary@shop.example"
 CUSTOMERS = (KINDS[0], IdentifierKind("email", unique=True, personal=True, normaliser="email", priority=10))

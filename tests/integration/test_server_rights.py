@@ -14,7 +14,7 @@ from instance_process import RunningInstance
 from collector.store.client import open_client
 from tests.identity_drive import CALL_CENTRE, FULL, TRACK, Answer, Browser, Space, World, running_world
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
