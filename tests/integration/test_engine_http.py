@@ -25,6 +25,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 from collector.engine.config import Limits
 from tests.engine_process import RunningEngine, running_engine
 from tests.native_frames import read_frames
+from tests.open_files import list_open_files
 
 pytestmark = pytest.mark.engine
 
@@ -622,8 +623,7 @@ def test_no_descriptor_is_left_behind(engine: RunningEngine) -> None:
     """After hundreds of statements of all endings the process has as many files open as after the first ones."""
 
     def open_files() -> int:
-        names = [str(f.readlink()) for f in (Path("/proc") / str(engine.process.pid) / "fd").iterdir()]
-        return sum(not name.startswith("/proc") for name in names)
+        return sum(not name.startswith("/proc") for name in list_open_files(engine.process.pid))
 
     def work(number: int) -> None:
         sql = ("SELECT 1", "SELECT nope", "SELECT * FROM events", "SHOW TABLES", "SELECT number FROM numbers(100000)")

@@ -28,6 +28,7 @@ from collector.role_board import read_roles
 from collector.store.client import open_client
 from tests.chaos.ledger import Ledger, ask_patiently, wait_until_loaded
 from tests.chaos.senders import Senders, make_beacon
+from tests.open_files import list_open_files
 
 pytestmark = pytest.mark.engine
 
@@ -48,8 +49,7 @@ def list_webs(data: Path) -> dict[str, int]:
 
 def spool_of(pid: int) -> Path:
     """Return the folder of the spool that a web process has locked: after a replacement it is the next free one."""
-    opened = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()]
-    [lock] = [Path(name) for name in opened if "/spool/" in name and name.endswith("/lock")]
+    [lock] = [Path(name) for name in list_open_files(pid) if "/spool/" in name and name.endswith("/lock")]
     return lock.parent
 
 
