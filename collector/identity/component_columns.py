@@ -24,6 +24,7 @@ from collector.identity.component import ask_fused
 from collector.identity.evidence import LINKED, RESET
 from collector.identity.guards import find_busy
 from collector.identity.identifiers import VISITOR_KIND, is_blocked
+from collector.identity.packed import ask_packed, unpack
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
 
@@ -35,28 +36,6 @@ FIELDS = 8
 _NIL = to_bytes(NIL_ID)
 FIELDS_OF_KEYS = "arrayConcat(" + ", ".join(f"{{keys{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 """What a question has for the keys that `cut_keys` gives it."""
-# The table's columns are named with the table, because a bare name would mean what the question makes of the column.
-_SELECT = """
-    WITH
-        toUUIDOrZero(evidence.evidence_id) AS id, toString(id) = evidence.evidence_id AS is_id,
-        toUUIDOrZero(evidence.a_value) AS a_id, toUUIDOrZero(evidence.b_value) AS b_id,
-        (toUUID('ffffffff-ffff-ffff-ffff-ffffffffffff'), toUUID('00000000-0000-0000-0000-000000000000')) AS nobodies
-    SELECT
-        if(is_id, id, reinterpretAsUUID(MD5(evidence.evidence_id))) AS evidence_id,
-        if(is_id, NULL, evidence.evidence_id) AS evidence_text,
-        kind, level, a_kind,
-        if(a_kind = 'visitor' AND toString(a_id) = evidence.a_value AND a_id NOT IN nobodies
-            AND evidence.a_value NOT IN {blocked:Array(String)}, NULL, evidence.a_value) AS a_value,
-        a_key, b_kind,
-        if(b_kind = 'visitor' AND toString(b_id) = evidence.b_value AND b_id NOT IN nobodies
-            AND evidence.b_value NOT IN {blocked:Array(String)}, NULL, evidence.b_value) AS b_value,
-        b_key, proof, toUnixTimestamp64Milli(time) AS time_ms, session_id,
-        toUnixTimestamp64Milli(session_started) AS session_started_ms, event_id, token_id, human, site_id, op
-    FROM identity_evidence AS evidence
-    WHERE space_id = {space:String} AND (evidence.level >= 2 OR evidence.kind = 'reset' OR evidence.op < 0)
-"""
-"""Evidence that resolve looks at, as `columns.EVIDENCE` has it."""
-_THERE = f"{_SELECT} AND evidence.a_key IN {FIELDS_OF_KEYS}"
 _BACK = f"""
     SELECT b_key, a_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
     LIMIT {{most:UInt32}} BY b_key
@@ -147,8 +126,8 @@ class _Walk:
     def _look_ahead(self, keys: set[bytes]) -> None:
         """Read the evidence in which these keys come first."""
         self.read |= keys
-        params = {"space": self.space_id, "blocked": sorted(self.policy.blocked)}
-        rows = read_parts(self.client, _THERE, keys, params).select(EVIDENCE.names).cast(EVIDENCE)
+        question, params = ask_packed(self.space_id, self.policy)
+        rows = unpack(read_parts(self.client, f"{question} AND evidence.a_key IN {FIELDS_OF_KEYS}", keys, params))
         self.parts.append(rows)
         named = ("a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key")
         names = ("evidence_id", "kind", "level", *named, "proof", "op")
@@ -190,9 +169,8 @@ def read_all(
     client: StoreClient, space_id: str, policy: Policy, tell: Callable[[int], None] = lambda _: None
 ) -> pa.Table:
     """Read all evidence of a space that may join, part or be taken back. `tell` hears how many rows came."""
-    params = {"space": space_id, "blocked": sorted(policy.blocked)}
-    rows = client.read_columns(_SELECT, params, tell=tell)
-    return rows.select(EVIDENCE.names).cast(EVIDENCE)
+    question, params = ask_packed(space_id, policy)
+    return unpack(client.read_columns(question, params, tell=tell))
 
 
 def count_rows(client: StoreClient, space_id: str) -> int:

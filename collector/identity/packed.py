@@ -1,0 +1,151 @@
+"""Packed evidence: the three columns of `identity_evidence` from which all that `resolve` looks at is read at once.
+
+A look by key costs by the column, not by the row. So a row's ids, moments and numbers stand in one piece of
+PACKED_BYTES bytes, its words in one text, and values that the piece does not say in one list. The table makes all
+three by itself (0002_identity.sql), in the layout that stands here. Imports numpy and pyarrow: only stitch and rebuild
+import this module, and late.
+
+Invariant: what is unpacked is what the columns of the table say, as `columns.EVIDENCE` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.identity.bulk_ids import Array, write_numbers
+from collector.identity.bulk_rows import read_words
+from collector.identity.columns import EVIDENCE, KEY
+from collector.identity.identifiers import UUID
+from collector.identity.policy import Policy
+
+LAYOUT = np.dtype(
+    [
+        ("evidence_id", "<u8", 2),
+        ("a_key", "<u8", 2),
+        ("b_key", "<u8", 2),
+        ("session_id", "<u8", 2),
+        ("event_id", "<u8", 2),
+        ("time_ms", "<i8"),
+        ("session_started_ms", "<i8"),
+        ("batch_seq", "<u8"),
+        ("level", "u1"),
+        ("op", "i1"),
+        ("flags", "u1"),
+    ]
+)
+"""One row. An id is its two halves, the one first that is written first: so ClickHouse keeps it."""
+PACKED_BYTES = LAYOUT.itemsize
+A_IS_PLAIN, B_IS_PLAIN, HAS_TOKEN, HAS_PLAIN_ID = 1, 2, 4, 8
+"""Flags. Plain: the value of a visitor is an id as the tag makes them, the id of the evidence is a UUID."""
+WORDS = ("kind", "a_kind", "b_kind", "proof", "human", "site_id", "batch_host")
+TEXTS = ("a_value", "b_value", "token_id", "evidence_text")
+COUNTS = "(level >= 2 OR kind = 'reset' OR op < 0)"
+"""Evidence that `resolve` looks at, as a condition on `identity_evidence`."""
+
+_LEFT_OUT = {"a_value": A_IS_PLAIN, "b_value": B_IS_PLAIN, "evidence_text": HAS_PLAIN_ID}
+_IDS = ("evidence_id", "a_key", "b_key", "session_id", "event_id")
+_NUMBERS = ("time_ms", "session_started_ms", "level", "op")
+_SELECT = f"""
+    SELECT packed, words, texts FROM identity_evidence AS evidence
+    WHERE space_id = {{space:String}} AND {COUNTS}
+"""  # noqa: S608  our own words
+# Values of visitors that stand on the space's own list: the table does not know the list.
+_SELECT_LISTED = f"""
+    SELECT packed, words, [
+            if(a_kind = 'visitor' AND a_value IN {{listed:Array(String)}}, a_value, evidence.texts[1]),
+            if(b_kind = 'visitor' AND b_value IN {{listed:Array(String)}}, b_value, evidence.texts[2]),
+            evidence.texts[3], evidence.texts[4]
+        ] AS texts
+    FROM identity_evidence AS evidence
+    WHERE space_id = {{space:String}} AND {COUNTS}
+"""  # noqa: S608  our own words
+
+
+def ask_packed(space_id: str, policy: Policy) -> tuple[str, dict[str, Any]]:
+    """Return the question for all evidence of a space that counts, and its parameters: its answer is for `unpack`.
+
+    Further conditions may be added to the question's end.
+    """
+    listed = sorted(value for value in policy.blocked if UUID.fullmatch(value))
+    if listed:
+        return _SELECT_LISTED, {"space": space_id, "listed": listed}
+    return _SELECT, {"space": space_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Packed rows. `heads`: of LAYOUT; `codes`: which of `words` a row has; `texts`: by name of TEXTS."""
+
+    heads: Array
+    codes: Array
+    words: list[str]
+    texts: Mapping[str, pa.Array]
+
+    def take(self, places: Array) -> Packed:
+        """Return the rows at some places."""
+        chosen = write_numbers(places)
+        texts = {name: column.take(chosen) for name, column in self.texts.items()}
+        return Packed(self.heads[places], self.codes[places], self.words, texts)
+
+    def unpack(self) -> pa.Table:
+        """Return the rows as a table of schema `columns.EVIDENCE`."""
+        columns: dict[str, pa.Array] = {name: _write_ids(self.heads[name]) for name in _IDS}
+        columns |= {name: write_numbers(self.heads[name]) for name in _NUMBERS}
+        columns |= self._write_words()
+        columns |= self.texts
+        for name, flag in _LEFT_OUT.items():
+            # What is on the space's list is there, plain or not.
+            is_empty = pc.equal(pc.binary_length(columns[name]), 0)
+            left_out = pc.and_(write_numbers((self.heads["flags"] & flag) > 0).cast(pa.bool_()), is_empty)
+            columns[name] = pc.replace_with_mask(columns[name], left_out, pa.scalar(None, columns[name].type))
+        return pa.Table.from_arrays([columns[each.name].cast(each.type) for each in EVIDENCE], schema=EVIDENCE)
+
+    def _write_words(self) -> dict[str, pa.Array]:
+        # A dictionary of ClickHouse's begins with an empty text that no row has.
+        split = [(words or "\0" * (len(WORDS) - 1)).split("\0") for words in self.words]
+        found = {}
+        for place, name in enumerate(WORDS):
+            known = sorted({words[place] for words in split})
+            number = {word: code for code, word in enumerate(known)}
+            table = np.array([number[words[place]] for words in split] or [0], dtype=np.int32)
+            found[name] = pa.DictionaryArray.from_arrays(write_numbers(table[self.codes]), pa.array(known, pa.string()))
+        return found
+
+
+def read_packed(table: pa.Table) -> Packed:
+    """Read what `ask_packed`'s question gives."""
+    codes, words = read_words(table["words"])
+    # A row has always as many texts, so a row's are found by their place among all.
+    flat = [chunk.flatten().cast(pa.large_string()) for chunk in table["texts"].chunks]
+    every = pa.concat_arrays(flat) if flat else pa.array([], pa.large_string())
+    places = np.arange(table.num_rows, dtype=np.int64) * len(TEXTS)
+    texts = {name: every.take(write_numbers(places + number)) for number, name in enumerate(TEXTS)}
+    return Packed(_read_heads(table["packed"]), codes, words, texts)
+
+
+def unpack(table: pa.Table) -> pa.Table:
+    """Return what `ask_packed`'s question gives as a table of schema `columns.EVIDENCE`."""
+    return read_packed(table).unpack()
+
+
+def _read_heads(column: pa.ChunkedArray) -> Array:
+    parts = [
+        np.frombuffer(chunk.buffers()[1], LAYOUT, len(chunk), chunk.offset * PACKED_BYTES)
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=LAYOUT)
+
+
+def _write_ids(halves: Array) -> pa.Array:
+    """Return ids as 16 bytes in the order of their text."""
+    turned = np.ascontiguousarray(halves.astype(">u8"))
+    return pa.FixedSizeBinaryArray.from_buffers(KEY, len(turned), [None, pa.py_buffer(turned)])
