@@ -99,7 +99,7 @@ class Answer:
         self._early: EarlyHead | None = None
         self._started = False
         self._progress_interval_s = asked.number("http_headers_progress_interval_ms", 100) / 1000
-        self._progress_at = 0.0
+        self._progress_at = self._loop.time()
 
     async def run(self, body: Body, session: Session | None, on_ended: Callable[[], None]) -> None:
         """Run the statement and answer. Raises `QueryFailed` only as long as nothing was sent.
@@ -183,6 +183,8 @@ class Answer:
         except QueryFailed as error:
             if self._early is None or not self._early.is_open:
                 raise
+            # Status 200 has gone out. Who inserts looks at the head alone, so the head says it, as the server's does.
+            self._early.add(b"X-ClickHouse-Exception-Code", str(error.code).encode())
             await self._start(None)
             await self._write(self._exception_block(error))
             return None

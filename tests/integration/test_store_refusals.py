@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from collector.errors import StoreError
+from collector.store.client import encode_rows
 from collector.store.writer import insert_batch
 from tests.running_store import RunningStore, encode_batch, make_event, make_row, running_store
 
 pytestmark = pytest.mark.engine
+THROWN = 395  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,32 @@ def test_a_batch_that_a_view_cannot_take_is_refused(store: RunningStore, failing
     with pytest.raises(StoreError):
         store.load(make_row(1, site_id="bad", events=[make_event(2)]))
     assert store.value("SELECT count() FROM fragile") == 1
+
+
+@pytest.fixture
+def slow_landing(store: RunningStore) -> Iterator[str]:
+    """A table behind which a view takes 10 ms for each row, and refuses the one that is 59."""
+    store.writer.command("CREATE TABLE slow_landing (a UInt8) ENGINE = Null")
+    store.writer.command("CREATE TABLE slow (a UInt8) ENGINE = MergeTree ORDER BY a")
+    store.writer.command(
+        "CREATE MATERIALIZED VIEW landing_to_slow TO slow AS"
+        " SELECT throwIf(sleepEachRow(0.01) = 0 AND a = 59) AS a FROM slow_landing"
+    )
+    yield "slow_landing"
+    for name in ("landing_to_slow", "slow", "slow_landing"):
+        store.writer.command(f"DROP TABLE {name} SYNC")
+
+
+@pytest.mark.parametrize("interval_ms", [10, 115_000])
+def test_a_batch_that_a_view_refuses_late_is_refused(store: RunningStore, slow_landing: str, interval_ms: int) -> None:
+    """The same where progress is told before: the head of the answer has begun then, with status 200."""
+    # Blocks of 0.2 s, so that the engine tells how far it is between two of them; the third one is refused.
+    blocks = {"max_block_size": 20, "max_insert_block_size": 20, "min_insert_block_size_rows": 1}
+    told = {"http_headers_progress_interval_ms": interval_ms, "input_format_parallel_parsing": 0}
+    lines = encode_rows([{"a": number} for number in range(60)])
+    with pytest.raises(StoreError) as refused:
+        store.writer.insert_lines(slow_landing, lines, {**blocks, **told})
+    assert refused.value.code == THROWN
 
 
 def test_a_row_that_breaks_a_constraint_is_refused(store: RunningStore) -> None:
