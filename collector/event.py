@@ -265,6 +265,8 @@ class Context(msgspec.Struct, frozen=True):
     is_heard: bool = True  # the sender hears the answer; not where a browser sends what a page leaves behind
     pixel: bool = False  # no script: GET with query parameters
     may_set_visitor: bool = True  # whether a visitor id that only the request names may be signed into a cookie
+    # Whether this sender may have made the visitor id: (site, visitor, address, user agent, seconds). See first_sight.
+    claim_visitor: Callable[[str, str, str, str, int], bool] = lambda *named: True
     max_events: int = 500
     assurance_hours: float = 12.0  # how long a signed identify stays in force
     issuer_keys: KeyBook | None = None  # the public keys of those who issue ID tokens

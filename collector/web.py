@@ -29,6 +29,7 @@ from collector.country import open_country_lookup
 from collector.endpoints.beacon import Beacons
 from collector.endpoints.edge import Edge
 from collector.errors import InstanceBusy
+from collector.first_sight import FirstSight
 from collector.http_whole import make_whole_protocol
 from collector.id_tokens.poll import KeyPoller
 from collector.instance import open_instance
@@ -67,6 +68,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             find_country=open_country_lookup(config.country_database),
             find_day_salt=poller.day_salts.find,
             issuer_keys=key_poller.keys,
+            claim_visitor=FirstSight(config.data_path, keyring.pseudonym_key).claim,
             kept_bodies=KeptBodies(
                 config.data_path,
                 spool.writer,

@@ -23,6 +23,7 @@ LAYERS = (
     ),
     (
         "collector.keyring",
+        "collector.first_sight",
         "collector.instance",
         "collector.listener",
         "collector.role_board",

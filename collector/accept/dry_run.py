@@ -69,6 +69,8 @@ def try_out(body: bytes, context: Context) -> DryRun:
         row=LandingRow(received_at_ms=context.received_at_ms, site_id="", space_id=""),
         site=_NO_SITE,
     )
+    # Who is only looking is nobody's first sender.
+    context = msgspec.structs.replace(context, claim_visitor=lambda *named: True)
     names: dict[str, str] = {}
     removed: list[Removal] = []
     for step in STEPS:

@@ -3,7 +3,7 @@
 The tag proposes an id (`d`); the cookie, signed by us and out of every script's reach, decides:
 
     cookie              tag                          visitor   proof    the answer
-    none, not valid     proposes X                   X         script   cookie for X, if X is fresh
+    none, not valid     proposes X                   X         script   cookie for X, if X is fresh and nobody else's
     X                   proposes X, or nothing       X         cookie
     X                   proposes Y, reset from X     Y         script   cookie for Y
     X                   proposes Y, events are older Y         script   the cookie was not there yet when they happened
@@ -12,8 +12,9 @@ The tag proposes an id (`d`); the cookie, signed by us and out of every script's
     cookieless          whatever                     of today  cookieless
 
 The last rule but one is how a visitor survives a browser that clears what scripts wrote. The rule above it keeps
-late events, sent again after a reset, with the visitor they happened to. Where the visitor after a reset is not fresh
-enough to be signed, the cookie goes, or it would bring the earlier one back.
+late events, sent again after a reset, with the visitor they happened to. Where the visitor after a reset may not
+be signed, the cookie goes, or it would bring the earlier one back. Nobody else's: whoever named a fresh id first made
+it, and another network or browser that names it is refused the cookie (collector.first_sight).
 
 Two values under one name: only a cookie with a domain can have a twin, and any host below that domain can plant one (a
 valid one too: its own). What is not signed does not count; of several valid ones the one that the tag proposes is
@@ -59,6 +60,9 @@ def settle_cookie(
     """
     if not context.origin or beacon.is_cookieless or wish.visitor_id == NIL_ID or not beacon.row.events:
         return
+    is_signable = may_sign(wish.visitor_id, context.received_at_ms) and context.claim_visitor(
+        beacon.site.site_id, wish.visitor_id, context.address, context.user_agent, context.received_at_ms // 1000
+    )
     if wish.until_s <= wish.signed_s:
         wish = VisitorCookie(wish.visitor_id, wish.signed_s)
     if cookie is not None:
@@ -66,10 +70,10 @@ def settle_cookie(
             wish = wish._replace(signed_s=cookie.signed_s)
         is_wanted = wish != cookie or bool(beacon.stale_cookies)
     elif sent is None:
-        is_wanted = context.may_set_visitor and may_sign(wish.visitor_id, context.received_at_ms)
+        is_wanted = context.may_set_visitor and is_signable
     elif not is_reset_from(beacon, sent):
         return  # late events of an earlier visitor: the cookie in the browser is right
-    elif may_sign(wish.visitor_id, context.received_at_ms):
+    elif is_signable:
         is_wanted = True
     else:
         beacon.set_cookie = DROP_COOKIE

@@ -6,7 +6,8 @@ Signed with the instance's cookie keys, bound to the site, so that a cookie carr
 there. `level`, `until_s` and `customer_key` are 0, 0 and empty where nobody is signed in.
 
 Who knows a visitor id must not get a cookie for it, or would inherit that visitor's history. So an id is signed only
-within a day of its making, which a UUIDv7 tells; see `may_sign`. An older one stays a claim of the script.
+within a day of its making, which a UUIDv7 tells (see `may_sign`), and only for the network and browser that named it
+first (see `first_sight`). Any other stays a claim of the script.
 """
 
 from __future__ import annotations

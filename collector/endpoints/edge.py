@@ -44,6 +44,7 @@ class Edge:
     find_country: Callable[[str], str] = field(default=lambda address: "")
     find_day_salt: Callable[[int], bytes] = field(default=lambda now_ms: b"")
     issuer_keys: KeyBook = field(default_factory=KeyBook)
+    claim_visitor: Callable[[str, str, str, str, int], bool] = field(default=lambda *named: True)
     kept_bodies: KeptBodies | None = None  # where refused bodies are kept for replay
 
     @cached_property
@@ -172,6 +173,7 @@ def read_head(
         prefetch=_is_prefetch(headers, named),
         is_heard=find(b"sec-fetch-mode") != b"no-cors",
         pixel=pixel,
+        claim_visitor=edge.claim_visitor,
         max_events=edge.config.max_events,
         assurance_hours=edge.config.assurance_hours,
         issuer_keys=edge.issuer_keys,

@@ -23,6 +23,7 @@ from tests.identity_drive import (
 )
 
 pytestmark = pytest.mark.engine
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,24 @@ def test_a_sign_in_on_a_known_visitor_id_takes_no_future(space: Space) -> None:
     victim.view(ago_h=-0.03)
     space.settle()
     assert ask_proved(space, victim) == ["anna", "anna", "", "anna", "anna"]
+
+
+def test_a_visitor_id_learnt_within_its_first_day_gets_nobody_else_a_cookie(space: Space, mallory: Browser) -> None:
+    """Mallory knows the id of a visitor who has only just come, and names it from his browser: in a first beacon, with a
+    sign-in, after a reset of his own. No answer makes a cookie for it, so he neither inherits nor becomes it."""
+    victim = space.browser()
+    victim.view(ago_h=30)
+    impostor = Browser(space, visitors=dict(victim.visitors), user_agent=FIREFOX)
+    assert impostor.view().headers["Set-Cookie"] is None
+    assert impostor.sign_in(customer="mallory", ago_h=40).headers["Set-Cookie"] is None
+    mallory.user_agent = FIREFOX
+    own = mallory.visitor
+    mallory.visitors = dict(victim.visitors)
+    given = mallory.send(mallory.make_event("reset", 0.0), rf=own).headers["Set-Cookie"] or ""
+    assert victim.visitor not in given
+    victim.view(ago_h=-0.01)
+    space.settle()
+    assert set(ask_proved(space, victim)) == {""}
 
 
 def test_a_sign_in_on_a_known_customers_visitor_id_does_not_switch(space: Space, anna: Browser) -> None:
