@@ -88,7 +88,7 @@ def test_a_sign_in_on_a_known_visitor_id_takes_no_future(space: Space) -> None:
 
 
 def test_a_visitor_id_learnt_within_its_first_day_gets_nobody_else_a_cookie(space: Space, mallory: Browser) -> None:
-    """Mallory knows the id of a visitor who has only just come, and names it from his browser: in a first beacon, with a
+    """Mallory knows the id of a visitor who has only just come, and names it from his browser: at once, with a
     sign-in, after a reset of his own. No answer makes a cookie for it, so he neither inherits nor becomes it."""
     victim = space.browser()
     victim.view(ago_h=30)
