@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from collector.commands.options import open_secrets
+from collector.commands.options import find_operator, open_secrets
 from collector.config import Config, Settings
 from collector.errors import InstanceError, RepairError, RepairReason, SpoolError
 from collector.store.client import open_client
@@ -117,14 +116,10 @@ def open_desk(read: Settings, space: str, actor: str) -> Iterator[tuple[Config, 
 
     keyring = open_secrets(read)
     with open_client(read.config, keyring, "writer") as client:
-        yield read.config, Repairs(client, read.config, keyring, space, f"operator:{actor or _find_user()}")
-
-
-def _find_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+        yield (
+            read.config,
+            Repairs(client, read.config, keyring, space, f"operator:{actor}" if actor else find_operator()),
+        )
 
 
 def read_name(name: str) -> str:

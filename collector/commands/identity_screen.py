@@ -20,6 +20,7 @@ from collector.identity.explain import Explanation, Tied
 
 LEVELS = ("device", "claimed", "linked", "signed", "server")
 STATES = {"ties": "green", "sign-out": "cyan", "hint": "dim", "refused": "yellow", "taken back": "red"}
+NOT_DONE = {"failed": " (failed)", "open": " (not in the store)"}
 MOST_SHOWN = 20
 
 
@@ -94,10 +95,9 @@ def draw_explanation(console: Console, said: Explanation) -> None:
 
 def draw_log(console: Console, entries: Sequence[AuditEntry]) -> None:
     """Draw entries of the audit log."""
-    undone = {entry.undoes for entry in entries}
     table = Table("when", "entry", "who", "what", "evidence", "moved", "events", "note", box=None, pad_edge=False)
     for entry in entries:
-        state = " (undone)" if entry.audit_id in undone else ""
+        state = " (undone)" if entry.is_undone else NOT_DONE.get(entry.state, "")
         of = f" {entry.undoes[:8]}" if entry.undoes != NIL_ID else ""
         table.add_row(
             _say_time(entry.at_ms),

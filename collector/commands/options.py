@@ -6,6 +6,7 @@ A command that talks to a running instance finds its ports in the data folder.
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -51,6 +52,14 @@ def read_running(data: str | None, config: Path | None, settings: list[str] | No
     """The same, with the ports of the instance that runs in the data folder."""
     read = read_options(data, config, settings, **flags)
     return Settings(follow_running(read.config, frozenset(read.sources)), read.sources)
+
+
+def find_operator() -> str:
+    """Return who gives this command, as the audit log names them."""
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "operator:unknown"
 
 
 def open_secrets(settings: Settings) -> Keyring:

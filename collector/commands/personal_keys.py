@@ -12,10 +12,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_secrets, read_running
+from collector.commands.options import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    SetOption,
+    find_operator,
+    open_secrets,
+    read_running,
+)
 from collector.config import Settings
 from collector.errors import KeyringError, StoreUnavailable
-from collector.identity.rotation import Rotation, clear_vault, read_rotation, rekey_vault, wait_for_vault
+from collector.identity.rotation import (
+    Rotation,
+    clear_vault,
+    note_begun,
+    note_finish,
+    read_rotation,
+    rekey_vault,
+    wait_for_vault,
+)
 from collector.keyring import FIRST_PERSONAL_ID, Keyring, add_personal_key, drop_personal_keys
 from collector.store.client import open_client
 from collector.store.rendering import find_target
@@ -46,9 +62,11 @@ def rotate_personal(data: DataOption = None, config: ConfigOption = None, settin
     keyring = add_personal_key(path, _now_ms())
     typer.echo(f"personal key {keyring.personal_keys[0].id} is in force beside {keyring.personal_keys[1].id}")
     try:
+        with open_client(read.config, keyring, "writer") as client:
+            note_begun(client, keyring, find_operator())
         _rekey_vault(read, keyring, is_final=False)
     except StoreUnavailable as error:
-        typer.echo(f"the vault is named anew when the rotation is finished: {error}", err=True)
+        typer.echo(f"audit log and vault are seen to when the rotation is finished: {error}", err=True)
     typer.echo(NEXT.format(path=path))
 
 
@@ -105,6 +123,9 @@ def finish_rotation(
     if not yes and not typer.confirm("destroy the old key? This cannot be undone"):
         typer.echo("nothing was changed")
         raise typer.Exit(1)
+    with open_client(read.config, keyring, "writer") as client:
+        note_begun(client, keyring, find_operator())
+        note_finish(client, rotations, find_operator(), _now_ms())
     _rekey_vault(read, keyring, is_final=True)
     path = read.config.secrets_path
     drop_personal_keys(path, keyring.personal_keys[0].id)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -11,7 +13,17 @@ from rich.console import Console
 from rich.table import Table
 
 from collector.commands.help import PanelCommand
-from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_writer, read_running
+from collector.commands.options import (
+    ConfigOption,
+    DataOption,
+    JsonOption,
+    SetOption,
+    find_operator,
+    open_writer,
+    read_running,
+)
+from collector.errors import TagstitchError
+from collector.identity import audit
 from collector.sites import rows as site_rows
 from collector.sites.book import Site
 from collector.sites.specs import read_capture_cookie, read_issuer, read_kind
@@ -255,10 +267,27 @@ def add_site(
     }
     with open_writer(read := read_running(data, config, settings)) as client:
         earlier = site_rows.find_site(client, site) if replace else default
-        made = site_rows.add_site(client, msgspec.structs.replace(earlier, **named), replace=replace)
+        with _note_vault(client, earlier, wanted := msgspec.structs.replace(earlier, **named)):
+            made = site_rows.add_site(client, wanted, replace=replace)
         typer.echo(f"site {made.site_id}, version {made.version}")
         _print_findings(client, made.site_id, read.config.public_url)
     typer.echo(f"next: tagstitch snippet --site {made.site_id}")
+
+
+@contextlib.contextmanager
+def _note_vault(client: StoreClient, earlier: Site, wanted: Site) -> Iterator[None]:
+    """Say in the audit log, before it is done, that a site begins or ends to keep clear values sealed."""
+    if earlier.vault == wanted.vault:
+        yield
+        return
+    said = {"site": wanted.site_id, "vault": wanted.vault}
+    space, now_ms = wanted.space_id, time.time_ns() // 1_000_000
+    entry = audit.write_setting(client, space, audit.VAULT, find_operator(), said, now_ms)
+    try:
+        yield
+    except TagstitchError:
+        audit.write_failure(client, space, entry, "the setting was refused")
+        raise
 
 
 @site_app.command("list")

@@ -64,6 +64,12 @@ class Plan:
         return tuple(each.row.evidence_id for each in self.statements if each.row.op > 0)
 
     @property
+    def last_row(self) -> str:
+        """The row that is spooled last, as the audit log names it."""
+        row = self.statements[-1].row if self.statements else None
+        return f"{row.a_key} {row.op} {row.evidence_id}" if row else ""
+
+    @property
     def taken_back(self) -> tuple[str, ...]:
         """The ids of evidence that it takes back."""
         rows = (each.row for each in self.statements if each.row.op < 0 and each.row.kind != selection.BLOCK)
@@ -201,6 +207,8 @@ class Repairs:
             raise RepairError(RepairReason.UNKNOWN, "the audit log of this space has no such entry")
         if entry.action == audit.FAILED:
             raise RepairError(RepairReason.CONFLICT, "this entry says that another one failed: it changed nothing")
+        if entry.action in audit.SETTINGS:
+            raise RepairError(RepairReason.CONFLICT, f"this cannot be undone: {audit.SETTINGS[entry.action]}")
         undoing = audit.find_undoing(self.client, self.space_id, audit_id)
         if undoing is not None:
             raise RepairError(
@@ -243,6 +251,7 @@ class Repairs:
             identifiers_moved=len(difference.moved),
             events_moved=difference.events,
             undoes=plan.undoes,
+            last_row=plan.last_row,
         )
         audit.write_entry(self.client, self.space_id, entry)
         blocks.write_blocks(self.client, self.space_id, list(plan.blocks))

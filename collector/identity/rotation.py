@@ -16,13 +16,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 import msgspec
 
 from collector.config import Config
 from collector.errors import KeyringError
 from collector.event import NIL_ID, LandingRow, VaultRow
+from collector.identity import audit
 from collector.identity.identifiers import Named, make_pseudonym, own_person_id
 from collector.identity.rekey import PROOF, make_rekey
 from collector.identity.vault import open_value, seal_value
@@ -114,6 +117,33 @@ def read_rotation(client: StoreClient, keyring: Keyring) -> list[Rotation]:
         [row] = client.query_rows(_COUNT, {**_bind(old, new), "length": len(old.id) + 33})
         found.append(Rotation(old, new, **{name: int(row[name]) for name in Rotation._fields[2:]}))
     return found
+
+
+def note_begun(client: StoreClient, keyring: Keyring, actor: str) -> None:
+    """Write into the audit log of every space that a rotation is under way, where it does not say so yet.
+
+    Beginning one needs no store, so whoever finishes it says it too. Raises StoreError.
+    """
+    new, *olds = keyring.personal_keys
+    for space_id in _list_spaces(client) if olds else ():
+        digest = blake2b(f"{space_id}|{new.id}".encode(), digest_size=16, person=b"tagstitch.rotate")
+        audit_id = str(UUID(bytes=digest.digest()))
+        if audit.read_entry(client, space_id, audit_id) is None:
+            arguments = {"old": [old.id for old in olds], "new": new.id}
+            audit.write_setting(client, space_id, audit.ROTATE, actor, arguments, new.made_at_ms, audit_id)
+
+
+def note_finish(client: StoreClient, rotations: Sequence[Rotation], actor: str, now_ms: int) -> None:
+    """Write into the audit log of every space that the old keys are about to be destroyed. Raises StoreError."""
+    for space_id in _list_spaces(client):
+        for rotation in rotations:
+            counts = {name: getattr(rotation, name) for name in ("known", "seen", "vaulted", "lost")}
+            arguments = {"old": rotation.old.id, "new": rotation.new.id, **counts}
+            audit.write_setting(client, space_id, audit.FINISH_ROTATION, actor, arguments, now_ms)
+
+
+def _list_spaces(client: StoreClient) -> list[str]:
+    return sorted({site.space_id for site in read_sites(client)})
 
 
 def rekey_vault(config: Config, keyring: Keyring, client: StoreClient, watcher: Watcher) -> int:

@@ -15,6 +15,7 @@ from collector.identity.arrival import wait_for_map
 from collector.identity.difference import see_what_came
 from collector.identity.explain import MEANINGS
 from collector.identity.guards import GuardReason
+from collector.identity.repair import Plan
 from collector.identity.selection import Selector
 from tests.identity.repair_desk import SITE, Desk, check_prospect, compare_with
 from tests.identity.story import alias, click, hours, key, name_value, rekey, reset, sign_in, tie
@@ -396,6 +397,45 @@ def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None
     assert desk.repairs.list_blocks() == []
     desk.load(*sign_in("A", "K1", at=hours(5)))
     assert desk.stand() == before
+
+
+def test_an_undoing_that_failed_has_undone_nothing(desk: Desk) -> None:
+    """Neither readers nor operators are told otherwise; the one that came about counts."""
+    two_customers(desk)
+    merged = desk.carry_out(desk.repairs.plan_merge(called("K1"), called("K2")))
+    failed = desk.repairs.begin(desk.repairs.plan_undo(merged.audit_id))
+    desk.repairs.note_failure(failed)
+    assert _read_states(desk) == {"merge": ("done", False), "undo": ("failed", False), "failed": ("done", False)}
+    desk.undo(merged)
+    assert _read_states(desk)["merge"] == ("done", True)
+
+
+@pytest.mark.parametrize("action", ["merge", "block", "retract"])
+def test_a_change_that_was_cut_off_before_the_spool_stays_open_in_the_log(desk: Desk, action: str) -> None:
+    """Whoever wrote the entry was killed: the log says that nothing of it is in the store. Done again, it is."""
+    two_customers(desk)
+
+    def plan() -> Plan:
+        repairs = desk.repairs
+        if action == "merge":
+            return repairs.plan_merge(called("K1"), called("K2"))
+        return repairs.plan_block(called("K1")) if action == "block" else repairs.plan_retract(Selector(source="tag"))
+
+    desk.repairs.begin(plan())
+    assert _read_states(desk) == {action: ("open", False)}
+    desk.carry_out(plan())
+    # What is taken back is taken back, whoever's word it was.
+    states = ["done", "done" if action == "retract" else "open"]
+    assert [entry.state for entry in desk.repairs.list_entries()] == states
+    assert desk.differs() == 0
+
+
+def _read_states(desk: Desk) -> dict[str, tuple[str, bool]]:
+    """Return state and whether it is undone of the newest entry of each action; the view says the same."""
+    found = {entry.action: (entry.state, entry.is_undone) for entry in reversed(desk.repairs.list_entries())}
+    rows = desk.store.query("SELECT action, state, is_undone FROM v_audit_log ORDER BY at, audit_id DESC")
+    assert {row["action"]: (row["state"], bool(row["is_undone"])) for row in rows} == found
+    return found
 
 
 def test_what_came_though_the_spool_said_no_is_undone(desk: Desk) -> None:

@@ -11,15 +11,19 @@ import msgspec
 import pytest
 
 from collector.config import Config
-from collector.errors import KeyringError, StoreError
+from collector.errors import KeyringError, RepairError, StoreError
 from collector.event import EvidenceRow, LandingRow, VaultRow
 from collector.identity import rotation
+from collector.identity.audit import list_entries
 from collector.identity.identifiers import Named, make_pseudonym, name_identifier
 from collector.identity.rekey import make_rekey
+from collector.identity.repair import Repairs
 from collector.identity.rotation import (
     LATE_MS,
     Rotation,
     clear_vault,
+    note_begun,
+    note_finish,
     read_rotation,
     rekey_vault,
     wait_for_vault,
@@ -35,7 +39,8 @@ from collector.keyring import (
     open_keyring,
     read_keyring,
 )
-from collector.sites.book import DEFAULT_KINDS
+from collector.sites.book import DEFAULT_KINDS, Site
+from collector.sites.rows import add_site
 from collector.spool.frames import scan_frames
 from collector.store.client import open_client
 from collector.store.rendering import find_target
@@ -277,3 +282,33 @@ def test_no_reader_has_the_vault(store: RunningStore) -> None:
                 with pytest.raises(StoreError):
                     client.query_rows(f"SELECT * FROM {source}")
     assert store.value("SELECT count() FROM system.columns WHERE name = 'sealed' AND startsWith(table, 'v_')") == 0
+
+
+# --- the audit log --------------------------------------------------------------------------------------------------
+
+
+def test_a_rotation_stands_in_the_audit_log_of_every_space(store: RunningStore) -> None:
+    """Its beginning once, whoever says it how often; its end with the counts that it was decided by. Neither names a
+    value, and neither is undone."""
+    add_site(store.writer, Site("shop"))
+    add_site(store.writer, Site("blog", space_id="other"))
+    keyring = make_ring(store, NEW, OLD)
+    for actor in ("operator:eve", "operator:adam"):
+        note_begun(store.writer, keyring, actor)
+    note_finish(store.writer, [Rotation(OLD, NEW, known=5, seen=3, vaulted=1, lost=1)], "operator:adam", NOON_MS + 9)
+    for space in ("main", "other"):
+        ended, begun = list_entries(store.writer, space, 10)
+        assert (begun.action, begun.actor, begun.at_ms) == ("rotate-personal", "operator:eve", NEW.made_at_ms)
+        assert (ended.action, ended.actor, ended.state) == ("finish-rotation", "operator:adam", "done")
+        assert json.loads(ended.arguments) == {"old": "p1", "new": "p2", "known": 5, "seen": 3, "vaulted": 1, "lost": 1}
+        repairs = Repairs(store.writer, store.config, keyring, space, "operator:eve")
+        for entry in (begun, ended):
+            with pytest.raises(RepairError, match="cannot be undone"):
+                repairs.plan_undo(entry.audit_id)
+
+
+def test_no_rotation_is_no_entry(store: RunningStore) -> None:
+    """One key is in force: nothing has begun."""
+    add_site(store.writer, Site("shop"))
+    note_begun(store.writer, make_ring(store, NEW), "operator:eve")
+    assert list_entries(store.writer, "main", 10) == []

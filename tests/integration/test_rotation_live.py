@@ -6,6 +6,7 @@ neither, and begins anew. Dora gives her address for the first time while both k
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -183,6 +184,17 @@ def test_the_commands_tell_how_it_stands(story: Story) -> None:
     for text in said.values():
         assert story.old.secret not in text
         assert story.new.secret not in text
+
+
+def test_the_audit_log_tells_of_it(story: Story) -> None:
+    """Whoever asks later who replaced the key, and when, is told; the vault of a site has its line too."""
+    instance = story.world.instance
+    run(instance, "site", "add", "vaulted", "--replace", "--no-vault")
+    said = [json.loads(line) for line in run(instance, "identity", "log", "--space", "vaulted", "--json").splitlines()]
+    assert [entry["action"] for entry in said] == ["vault", "finish-rotation", "rotate-personal"]
+    assert json.loads(said[0]["arguments"]) == {"site": "vaulted", "vault": False}
+    assert json.loads(said[1]["arguments"])["lost"] == 1
+    assert all(entry["actor"].startswith("operator:") for entry in said)
 
 
 def test_analysts_join_by_what_the_command_prints(story: Story) -> None:

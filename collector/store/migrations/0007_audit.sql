@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
     space_id LowCardinality(String) COMMENT 'Identity space',
     at DateTime64(3, 'UTC') COMMENT 'When it was asked for; written before anything is changed',
     audit_id UUID COMMENT 'Id of the entry; tagstitch identity undo takes it',
-    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo, or failed (what it undoes did not happen)',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; rotate-personal, finish-rotation, vault; or failed (what it undoes did not happen)',
     actor String COMMENT 'Who did it: operator:NAME for a command, key:ID for the API',
     via LowCardinality(String) COMMENT 'How: command or api',
     arguments String COMMENT 'What was asked for, as JSON; identifiers by their own person id, no clear value of a person',
@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
     people_after Array(UUID) COMMENT 'And as they were to be',
     identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
     events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted, there were too many visitors',
-    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none'
+    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none',
+    last_row String COMMENT 'Row of evidence that was spooled last: own person id, op and id; empty: it needed none'
 )
 ENGINE = @engine_everywhere(audit_log, ReplacingMergeTree)
 ORDER BY (space_id, at, audit_id)
@@ -50,7 +51,7 @@ CREATE OR REPLACE VIEW @name(v_audit_log) @on_cluster
     audit_id UUID COMMENT 'Id of the entry',
     space_id LowCardinality(String) COMMENT 'Identity space',
     at DateTime64(3, 'UTC') COMMENT 'When it was asked for',
-    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo, or failed (what it undoes did not happen)',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; rotate-personal, finish-rotation, vault; or failed (what it undoes did not happen)',
     via LowCardinality(String) COMMENT 'How: command or api',
     evidence_added UInt64 COMMENT 'Pieces of evidence that it added',
     evidence_taken_back UInt64 COMMENT 'Pieces of evidence that it took back',
@@ -59,14 +60,25 @@ CREATE OR REPLACE VIEW @name(v_audit_log) @on_cluster
     identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
     events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted',
     undoes UUID COMMENT 'Entry that this one undoes; all zeros: none',
-    is_undone UInt8 COMMENT '1: another entry has undone it'
+    state LowCardinality(String) COMMENT 'done: it is in the store; failed: the disk did not take it; open: on its way, or whoever asked for it ended before it was on disk',
+    is_undone UInt8 COMMENT '1: another entry has undone it, and has not failed'
 )
 @security AS
 SELECT
     audit_id, space_id, at, action, via,
     length(appended) AS evidence_added, length(taken_back) AS evidence_taken_back,
     people_before, people_after, identifiers_moved, events_moved, undoes,
-    audit_id IN (SELECT undoes FROM @name(audit_log)) AS is_undone
+    multiIf(
+        last_row = '' OR (space_id, last_row) GLOBAL IN (
+            SELECT space_id, concat(toString(a_key), ' ', toString(op), ' ', evidence_id) FROM @name(identity_evidence)
+            WHERE (space_id, a_key) GLOBAL IN (
+                SELECT space_id, toUUIDOrZero(splitByChar(' ', last_row)[1]) FROM @name(audit_log) WHERE last_row != '')),
+        'done',
+        audit_id GLOBAL IN (SELECT undoes FROM @name(audit_log) WHERE action = 'failed'), 'failed',
+        'open') AS state,
+    audit_id GLOBAL IN (
+        SELECT undoes FROM @name(audit_log) WHERE action != 'failed' AND audit_id GLOBAL NOT IN (
+            SELECT undoes FROM @name(audit_log) WHERE action = 'failed')) AS is_undone
 FROM @name(audit_log) FINAL
 COMMENT 'What operators changed in who is who, without their names and words: those are for tagstitch identity log';
 
