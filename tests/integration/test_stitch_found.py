@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from collector.identity import component
 from collector.identity import stitch as stitch_module
 from collector.identity.difference import see_what_came
 from collector.identity.standing import read_all_standing
 from tests.identity.repair_desk import Desk
-from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in, tie
+from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in, take_back, tie
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine
@@ -105,4 +106,22 @@ def test_what_shares_an_id_and_differs_stands_alike_before_and_after_a_merge(des
     assert desk.differs() == 0
     desk.load(*sign_in("A", "K2", at=hours(30)))
     assert desk.who("A") == ["K1", "K1", "K2"]
+    assert desk.differs() == 0
+
+
+@pytest.mark.parametrize(("gone", "hung"), [(8, 5), (7, 0)])
+def test_a_value_seen_with_very_many_is_counted_as_one_seen_with_few(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, gone: int, hung: int
+) -> None:
+    """Of twelve visitors some are taken back: whether those left are too many does not hang on which come first."""
+    monkeypatch.setattr(component, "SPARE_VISITORS", -3)  # so that five of a value's visitors are looked at first
+    rows = [row for number in range(12) for row in sign_in(f"V{number}", "K1", at=minutes(number))]
+    desk.load(*rows)
+    assert _count_hung(desk, "K1") == 0
+    ordered = sorted(rows, key=lambda row: row.a_key)
+    desk.load(*take_back(ordered[:gone]))
+    assert _count_hung(desk, "K1") == hung
+    assert desk.differs() == 0
+    desk.load(*sign_in("W", "K1", at=hours(1)))
+    assert _count_hung(desk, "K1") == 0
     assert desk.differs() == 0
