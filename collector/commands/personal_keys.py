@@ -33,6 +33,7 @@ from collector.identity.rotation import (
     wait_for_vault,
 )
 from collector.keyring import FIRST_PERSONAL_ID, Keyring, add_personal_key, drop_personal_keys
+from collector.load.drain import look_at_spool, wait_for_spool
 from collector.store.client import open_client
 from collector.store.rendering import find_target
 
@@ -103,17 +104,24 @@ def finish_rotation(
     """End a rotation: name the rest of the vault anew, then destroy the old key.
 
     Whoever was neither seen under the new key nor is in the vault loses their thread: when they come back they begin
-    a new person at that identifier. It cannot be undone. May be repeated where it was interrupted.
+    a new person at that identifier. What lies in this host's spool is waited for; other hosts must have emptied theirs
+    (`tagstitch status`). It cannot be undone. May be repeated where it was interrupted.
     """
     read = read_running(data, config, settings)
     keyring = open_secrets(read)
-    rotations = _read_rotations(read, keyring)
-    if not rotations:
+    if len(keyring.personal_keys) < 2:
         raise KeyringError("no rotation is under way: `tagstitch key rotate-personal` begins one")
-    _show(rotations)
     if dry_run:
+        _show(_read_rotations(read, keyring))
+        waiting = sum(look_at_spool(read.config.data_path).values())
+        typer.echo(f"{waiting:,} bytes of the spool are not counted yet" if waiting else "the spool is empty")
         typer.echo("nothing was changed")
         return
+    # What lies in the spool may be named by the old key alone: it must be in the store to be counted and re-keyed.
+    with _Progress() as progress:
+        wait_for_spool(read.config.data_path, progress.wait_for_spool)
+    rotations = _read_rotations(read, keyring)
+    _show(rotations)
     late = [seconds for rotation in rotations if (seconds := rotation.find_late_s(_now_ms())) is not None]
     if late and not force:
         raise KeyringError(
@@ -215,6 +223,12 @@ class _Progress:
         """See Watcher."""
         if self._task is not None:
             self._bar.update(self._task, completed=count)
+
+    def wait_for_spool(self, waiting_bytes: int) -> None:
+        """Hear how many bytes of the spool are not loaded yet."""
+        if self._task is None:
+            self._task = self._bar.add_task("", total=None)
+        self._bar.update(self._task, description=f"waiting for the loader: {waiting_bytes:,} bytes of the spool left")
 
     def wait(self, left: int) -> None:
         """See Watcher."""

@@ -60,6 +60,10 @@ def run(instance: RunningInstance, *words: str, status: int = 0, text: str = "")
     return printed
 
 
+def _read_load_status(instance: RunningInstance) -> str:
+    return (instance.data / "load" / "status.json").read_text()
+
+
 def reload(instance: RunningInstance) -> None:
     """Let the web processes read the secrets anew, and wait until they have."""
     told = instance.log.count("replaced processes")
@@ -106,6 +110,14 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         told.said["dry run"] = run(instance, "key", "finish-rotation", "--dry-run")
         assert len(read_keyring(secrets, {}).personal_keys) == 2
 
+        # Dora signs in where the loader stands still: what is in the spool is not forgotten.
+        run(instance, "maintenance", "on")
+        instance.until("SELECT 1", lambda _: '"paused":"maintenance"' in _read_load_status(instance))
+        told.come_back("dora")
+        told.said["not loaded"] = run(instance, "key", "finish-rotation", "--yes", status=1)
+        assert len(read_keyring(secrets, {}).personal_keys) == 2
+        run(instance, "maintenance", "off")
+        instance.until("SELECT 1", lambda _: '"paused":""' in _read_load_status(instance))
         told.said["finish"] = run(instance, "key", "finish-rotation", "--yes")
         reload(instance)
         told.come_back("anna", browser="anna's tablet")
@@ -179,6 +191,7 @@ def test_the_commands_tell_how_it_stands(story: Story) -> None:
     assert "3 personal identifiers that the old key named" in said["status"]
     assert f"rotation from {story.old.id} to {story.new.id} since" in said["status"]
     assert "nothing was changed" in said["dry run"]
+    assert "loading is paused (maintenance)" in said["not loaded"]
     assert "the old key is gone from" in said["finish"]
     assert "backups of it" in said["finish"]
     for text in said.values():
