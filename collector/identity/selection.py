@@ -16,7 +16,7 @@ import msgspec
 
 from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID, EvidenceRow
-from collector.identity.evidence import Evidence
+from collector.identity.evidence import Evidence, read_content
 from collector.identity.rekey import REKEY
 from collector.store.client import StoreClient
 
@@ -140,19 +140,26 @@ def read_around(client: StoreClient, space_id: str, keys: Sequence[str], most: i
 
 
 def _read_incarnations(client: StoreClient, space_id: str, ids: Iterable[str]) -> list[tuple[str, Statement, bool]]:
-    """Return, of each piece, all rows under its own id and the later ones, and whether that row stands."""
+    """Return, of each piece, the row that counts of its own id and of each later one, and whether that stands."""
     found = []
     bases = sorted({name_origin(each) for each in ids})
     for start in range(0, len(bases), IDS_PER_QUESTION):
         params = {"space": space_id, "bases": bases[start : start + IDS_PER_QUESTION]}
         terms = "space_id = {space:String} AND splitByChar('+', evidence_id)[1] IN {bases:Array(String)}"
-        rows = _read(client, f"{terms} ORDER BY evidence_id, op LIMIT 1 BY evidence_id, op", params)
+        rows = _read(client, terms, params)
         gone = {statement.row.evidence_id for statement in rows if statement.row.op < 0}
+        chosen: dict[str, Statement] = {}
         for statement in rows:
-            if statement.row.op > 0:
-                evidence_id = statement.row.evidence_id
-                found.append((name_origin(evidence_id), statement, evidence_id not in gone))
+            evidence_id = statement.row.evidence_id
+            if statement.row.op > 0 and (evidence_id not in chosen or _says_less(statement, chosen[evidence_id])):
+                chosen[evidence_id] = statement
+        found += [(name_origin(each), statement, each not in gone) for each, statement in sorted(chosen.items())]
     return found
+
+
+def _says_less(statement: Statement, other: Statement) -> bool:
+    """Whether this of two rows of one id is the one that counts: see `evidence.keep_standing`."""
+    return read_content(statement.make_evidence()) < read_content(other.make_evidence())
 
 
 def _count(statement: Statement) -> int:

@@ -438,6 +438,26 @@ def _read_states(desk: Desk) -> dict[str, tuple[str, bool]]:
     return found
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_is_given_back_is_what_stood_where_two_rows_share_an_id(desk: Desk, first: int) -> None:
+    """A retry said its evidence otherwise, and both rows are kept; only one of them stood, and that one comes back."""
+    (said,) = sign_in("A", "K1", at=hours(1))
+    said = msgspec.structs.replace(said, proof="script")
+    again = msgspec.structs.replace(said, time_ms=hours(3), session_id=name_value("B"))
+    proved = msgspec.structs.replace(said, time_ms=hours(2), proof="cookie")
+    rows = [said, again, proved]
+    for row in rows if first else rows[::-1]:
+        desk.load(row)
+    desk.load(events=[("A", hours(at)) for at in (0, 1, 2, 3)])
+    before, owners = desk.stand(), desk.owners()
+    taken = desk.carry_out(desk.repairs.plan_retract(Selector(ids=(said.evidence_id,))))
+    assert desk.stand() != before
+    desk.undo(taken)
+    assert (desk.stand(), desk.owners()) == (before, owners)
+    restored = desk.store.query("SELECT proof FROM identity_evidence WHERE endsWith(evidence_id, '+1')")
+    assert [row["proof"] for row in restored] == ["cookie"]
+
+
 def test_what_came_though_the_spool_said_no_is_undone(desk: Desk) -> None:
     """A failure may leave open what is on disk: a merge that came all the same is undone, and an undoing that failed
     does not stand in the way of another."""
