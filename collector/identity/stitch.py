@@ -148,8 +148,8 @@ class Stitcher:
                 if make_policy(self._config, before) != make_policy(self._config, sites.get(space, ())):
                     self._moved.add(space)
                     get_logger().warning(
-                        "identifier kinds have changed: people follow when they are next seen, or all at once by "
-                        "`tagstitch stitch --rebuild`",
+                        "identifier kinds have changed: until a restart people follow when they are next seen; "
+                        "`tagstitch stitch --rebuild` is how all of them do",
                         space=space,
                     )
             self._sites, self._sites_at_s = sites, now_s
