@@ -10,15 +10,16 @@ Invariant: what is unpacked is what the columns of the table say, as `columns.EV
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, write_numbers
+from collector.identity.bulk_ids import Array, Ids, write_numbers
 from collector.identity.bulk_rows import read_words
 from collector.identity.columns import EVIDENCE, KEY
 from collector.identity.identifiers import UUID
@@ -80,31 +81,40 @@ def ask_packed(space_id: str, policy: Policy) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Packed rows. `heads`: of LAYOUT; `codes`: which of `words` a row has; `texts`: by name of TEXTS."""
+    """Packed rows. `heads`: of LAYOUT; `codes`: which of `words` a row has; `texts`: a list of TEXTS."""
 
     heads: Array
     codes: Array
     words: list[str]
-    texts: Mapping[str, pa.Array]
+    texts: pa.Array
 
     def take(self, places: Array) -> Packed:
         """Return the rows at some places."""
-        chosen = write_numbers(places)
-        texts = {name: column.take(chosen) for name, column in self.texts.items()}
-        return Packed(self.heads[places], self.codes[places], self.words, texts)
+        return Packed(self.heads[places], self.codes[places], self.words, self.texts.take(write_numbers(places)))
+
+    def get_keys(self, side: Literal["a", "b"]) -> Ids:
+        """Return the first or second identifiers of the rows."""
+        halves = self.heads[f"{side}_key"]
+        return Ids(np.ascontiguousarray(halves[:, 0]), np.ascontiguousarray(halves[:, 1]))
 
     def unpack(self) -> pa.Table:
         """Return the rows as a table of schema `columns.EVIDENCE`."""
         columns: dict[str, pa.Array] = {name: _write_ids(self.heads[name]) for name in _IDS}
         columns |= {name: write_numbers(self.heads[name]) for name in _NUMBERS}
         columns |= self._write_words()
-        columns |= self.texts
+        columns |= self._write_texts()
         for name, flag in _LEFT_OUT.items():
             # What is on the space's list is there, plain or not.
             is_empty = pc.equal(pc.binary_length(columns[name]), 0)
             left_out = pc.and_(write_numbers((self.heads["flags"] & flag) > 0).cast(pa.bool_()), is_empty)
             columns[name] = pc.replace_with_mask(columns[name], left_out, pa.scalar(None, columns[name].type))
         return pa.Table.from_arrays([columns[each.name].cast(each.type) for each in EVIDENCE], schema=EVIDENCE)
+
+    def _write_texts(self) -> dict[str, pa.Array]:
+        # There are always as many in a list, so those of a row are found by their place among all.
+        every = self.texts.flatten()
+        places = np.arange(len(self.texts), dtype=np.int64) * len(TEXTS)
+        return {name: every.take(write_numbers(places + number)) for number, name in enumerate(TEXTS)}
 
     def _write_words(self) -> dict[str, pa.Array]:
         # A dictionary of ClickHouse's begins with an empty text that no row has.
@@ -118,15 +128,42 @@ class Packed:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class PackedParts:
+    """Packed rows in parts, the places of each part following those of the one before."""
+
+    parts: Sequence[Packed]
+
+    def __len__(self) -> int:
+        return sum(len(part.heads) for part in self.parts)
+
+    def take(self, places: Array) -> Packed:
+        """Return the rows at some places, which go up."""
+        ends = np.cumsum([len(part.heads) for part in self.parts])
+        cuts = [0, *np.searchsorted(places, ends).tolist()]
+        return _join(
+            [
+                part.take(places[first:last] - (end - len(part.heads)))
+                for part, end, (first, last) in zip(self.parts, ends.tolist(), pairwise(cuts), strict=True)
+            ]
+        )
+
+
+def _join(parts: Sequence[Packed]) -> Packed:
+    """Return one part after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    words = sorted({word for part in parts for word in part.words})
+    number = {word: code for code, word in enumerate(words)}
+    codes = [np.array([number[word] for word in part.words] or [0], dtype=np.int32)[part.codes] for part in parts]
+    texts = pa.concat_arrays([part.texts for part in parts])
+    return Packed(np.concatenate([part.heads for part in parts]), np.concatenate(codes), words, texts)
+
+
 def read_packed(table: pa.Table) -> Packed:
-    """Read what `ask_packed`'s question gives."""
+    """Read what `ask_packed`'s question gives: less than 2 GB of texts."""
     codes, words = read_words(table["words"])
-    # A row has always as many texts, so a row's are found by their place among all.
-    flat = [chunk.flatten().cast(pa.large_string()) for chunk in table["texts"].chunks]
-    every = pa.concat_arrays(flat) if flat else pa.array([], pa.large_string())
-    places = np.arange(table.num_rows, dtype=np.int64) * len(TEXTS)
-    texts = {name: every.take(write_numbers(places + number)) for number, name in enumerate(TEXTS)}
-    return Packed(_read_heads(table["packed"]), codes, words, texts)
+    return Packed(_read_heads(table["packed"]), codes, words, table["texts"].combine_chunks())
 
 
 def unpack(table: pa.Table) -> pa.Table:

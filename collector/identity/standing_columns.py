@@ -32,6 +32,11 @@ SETTINGS: Mapping[str, Any] = {
 }
 _ENTRY = ("evidence_id", "reason", "from_person_id", "to_person_id")
 _MOMENT = pa.timestamp("ms", "UTC")
+_LOGGED = """
+    SELECT evidence_id, reason, log.from_person_id AS from_person_id, log.to_person_id AS to_person_id
+    FROM {table:Identifier} AS log
+    WHERE space_id = {space:String}
+"""
 
 
 class Form(NamedTuple):
@@ -144,33 +149,48 @@ def write_log(client: StoreClient, table: str, space_id: str, entries: pa.Table,
     Raises StoreError."""
     if not entries.num_rows:
         return {}
-    first, second = ("person_id", "other_person_id") if table == GUARD_LOG else ("other_person_id", "person_id")
-    entries = entries.rename_columns({first: "from_person_id", second: "to_person_id", "at_ms": "at"})
-    entries = entries.set_column(entries.schema.get_field_index("at"), "at", entries["at"].cast(_MOMENT))
-    known = _read_known(client, table, space_id, entries)
-    if known.num_rows:
-        entries = entries.filter(pc.invert(pc.is_in(_glue(entries, _ENTRY), value_set=_glue(known, _ENTRY))))
-    for start in range(0, entries.num_rows, ROWS_PER_INSERT):
-        part = _head(entries.slice(start, ROWS_PER_INSERT), space_id, version)
-        client.insert_columns(f"{client.database}.{table}", part, SETTINGS)
+    entries = name_entries(table, entries)
+    entries = leave_known(entries, _read_known(client, table, space_id, entries))
+    add_entries(client, table, space_id, entries, version)
     counts = pc.value_counts(entries["reason"].cast(pa.string())).to_pylist()
     return {item["values"]: item["counts"] for item in counts}
 
 
+def name_entries(table: str, entries: pa.Table) -> pa.Table:
+    """Return what `resolve` says of guards or merges with the names that the log has."""
+    first, second = ("person_id", "other_person_id") if table == GUARD_LOG else ("other_person_id", "person_id")
+    entries = entries.rename_columns({first: "from_person_id", second: "to_person_id", "at_ms": "at"})
+    return entries.set_column(entries.schema.get_field_index("at"), "at", entries["at"].cast(_MOMENT))
+
+
+def leave_known(entries: pa.Table, known: pa.Table) -> pa.Table:
+    """Return the entries that are not known. `known`: as `read_log` has it."""
+    if not known.num_rows or not entries.num_rows:
+        return entries
+    return entries.filter(pc.invert(pc.is_in(_glue(entries, _ENTRY), value_set=_glue(known, _ENTRY))))
+
+
+def add_entries(client: StoreClient, table: str, space_id: str, entries: pa.Table, version: int) -> None:
+    """Add entries to a log. Raises StoreError."""
+    for start in range(0, entries.num_rows, ROWS_PER_INSERT):
+        part = _head(entries.slice(start, ROWS_PER_INSERT), space_id, version)
+        client.insert_columns(f"{client.database}.{table}", part, SETTINGS)
+
+
+def read_log(client: StoreClient, table: str, space_id: str) -> pa.Table:
+    """Return what names the entries that a log has."""
+    return client.read_columns(_LOGGED, {"table": table, "space": space_id})
+
+
 def _read_known(client: StoreClient, table: str, space_id: str, entries: pa.Table) -> pa.Table:
     """Return what the log has of the moments of these entries; of very many entries, all that it has."""
-    sql = """
-        SELECT evidence_id, reason, log.from_person_id AS from_person_id, log.to_person_id AS to_person_id
-        FROM {table:Identifier} AS log
-        WHERE space_id = {space:String}
-    """
     params = {"table": table, "space": space_id}
     if entries.num_rows > MOST_MOMENTS:
-        return client.read_columns(sql, params)
+        return read_log(client, table, space_id)
     moments = sorted(set(entries["at"].cast(pa.int64()).to_pylist()))
     parts = [
         client.read_columns(
-            f"{sql} AND at IN (SELECT fromUnixTimestamp64Milli(arrayJoin({{moments:Array(Int64)}}), 'UTC'))",
+            f"{_LOGGED} AND at IN (SELECT fromUnixTimestamp64Milli(arrayJoin({{moments:Array(Int64)}}), 'UTC'))",
             {**params, "moments": moments[start : start + MOMENTS_PER_QUESTION]},
         )
         for start in range(0, len(moments), MOMENTS_PER_QUESTION)
