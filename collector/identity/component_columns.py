@@ -69,6 +69,17 @@ class ComponentColumns:
 
 
 @dataclass(slots=True)
+class Looked:
+    """What a first look has read already, so that a walk need not. `rows`: all evidence in which the identifiers
+    `ahead` come first; `pairs`: all that name the identifiers `back` second, as a walk reads them."""
+
+    rows: pa.Table
+    ahead: set[bytes]
+    pairs: pa.Table
+    back: set[bytes]
+
+
+@dataclass(slots=True)
 class _Walk:
     """One walk. `read`: identifiers whose evidence in which they come first was read."""
 
@@ -76,6 +87,7 @@ class _Walk:
     space_id: str
     policy: Policy
     blocked: frozenset[bytes] = frozenset()
+    looked: Looked | None = None
     keys: set[bytes] = field(default_factory=set)
     fused: set[bytes] = field(default_factory=set)
     read: set[bytes] = field(default_factory=set)
@@ -105,8 +117,14 @@ class _Walk:
 
     def _look_back(self, keys: set[bytes]) -> set[bytes]:
         """Return who names these keys second; note which of the keys are fused without reading all those."""
-        least = min([self.policy.max_visitors, *(kind.max_visitors for kind in self.policy.kinds)])
-        pairs = read_parts(self.client, _BACK, keys, {"space": self.space_id, "most": least + 1})
+        least = find_least_cap(self.policy)
+        parts = []
+        if self.looked and (known := keys & self.looked.back):
+            parts.append(filter_keys(self.looked.pairs, "b_key", known))
+            keys = keys - known
+        if keys:
+            parts.append(read_pairs(self.client, self.space_id, keys, self.policy))
+        pairs = pa.concat_tables(parts)
         counts = pc.value_counts(pairs["b_key"])
         many = [item["values"] for item in counts.filter(pc.greater(counts.field("counts"), least)).to_pylist()]
         if many:
@@ -126,8 +144,14 @@ class _Walk:
     def _look_ahead(self, keys: set[bytes]) -> None:
         """Read the evidence in which these keys come first."""
         self.read |= keys
-        question, params = ask_packed(self.space_id, self.policy)
-        rows = unpack(read_parts(self.client, f"{question} AND evidence.a_key IN {FIELDS_OF_KEYS}", keys, params))
+        if self.looked and (known := keys & self.looked.ahead):
+            self._add(filter_keys(self.looked.rows, "a_key", known))
+            keys = keys - known
+        if keys:
+            self._add(unpack(read_ahead(self.client, self.space_id, keys, self.policy)))
+
+    def _add(self, rows: pa.Table) -> None:
+        """Take evidence in, all there is of some identifiers that come first in it."""
         self.parts.append(rows)
         named = ("a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key")
         names = ("evidence_id", "kind", "level", *named, "proof", "op")
@@ -160,9 +184,33 @@ class _Walk:
         return verdict
 
 
-def read_around(client: StoreClient, space_id: str, touched: Iterable[bytes], policy: Policy) -> ComponentColumns:
+def read_around(
+    client: StoreClient, space_id: str, touched: Iterable[bytes], policy: Policy, looked: Looked | None = None
+) -> ComponentColumns:
     """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
-    return _Walk(client, space_id, policy, frozenset(map(to_bytes, policy.blocked_keys))).go(touched)
+    return _Walk(client, space_id, policy, frozenset(map(to_bytes, policy.blocked_keys)), looked).go(touched)
+
+
+def read_ahead(client: StoreClient, space_id: str, keys: Iterable[bytes], policy: Policy) -> pa.Table:
+    """Return the evidence in which these keys come first, packed. Raises StoreError."""
+    question, params = ask_packed(space_id, policy)
+    return read_parts(client, f"{question} AND evidence.a_key IN {FIELDS_OF_KEYS}", keys, params)
+
+
+def read_pairs(client: StoreClient, space_id: str, keys: Iterable[bytes], policy: Policy) -> pa.Table:
+    """Return `b_key` and `a_key` of whom evidence names before these keys; of each key not more than say that it may
+    be shared by too many. Raises StoreError."""
+    return read_parts(client, _BACK, keys, {"space": space_id, "most": find_least_cap(policy) + 1})
+
+
+def find_least_cap(policy: Policy) -> int:
+    """Return how many visitors no identifier is shared by too many with."""
+    return min([policy.max_visitors, *(kind.max_visitors for kind in policy.kinds)])
+
+
+def filter_keys(rows: pa.Table, name: str, keys: Iterable[bytes]) -> pa.Table:
+    """Return the rows that have one of these keys in a column."""
+    return rows.filter(pc.is_in(rows[name], value_set=pa.array(list(keys), KEY)))
 
 
 def read_all(

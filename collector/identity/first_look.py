@@ -6,51 +6,44 @@ this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.identity.columns import to_bytes
-from collector.identity.component_columns import BESIDE, FIELDS_OF_KEYS, read_parts, to_key_text
+from collector.identity.component_columns import (
+    BESIDE,
+    Looked,
+    read_ahead,
+    read_pairs,
+    read_parts,
+    to_key_text,
+)
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import expand_names
+from collector.identity.packed import Packed, read_packed
+from collector.identity.policy import Policy
 from collector.identity.settled import Held, Seen, find_settled
+from collector.identity.standing_columns import MAP_FORM, read_rows
 from collector.store.client import StoreClient
 
 LEAST_KEYS = 100
 """With fewer, three questions more cost as much as resolving all of them."""
 
 _NEWS = """
-    SELECT DISTINCT space_id, a_kind, a_key, b_key, kind = 'block' AS is_block
+    SELECT DISTINCT space_id, a_kind, a_key, b_key, kind = 'block' AS is_block, op < 0 AS is_undone
     FROM identity_evidence
     WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
         AND (level >= 2 OR kind = 'reset' OR op < 0)
 """
-_SEEN = f"""
-    SELECT evidence.a_key AS visitor, kind, level, b_kind, b_key, proof, toUnixTimestamp64Milli(time) AS time_ms,
-        event_id, token_id != '' AS has_token, op, indexOf({{hosts:Array(String)}}, batch_host) AS place,
-        multiIf(
-            batch_seq > arrayElement({{lasts:Array(UInt64)}}, place), 2,
-            batch_seq > arrayElement({{dones:Array(UInt64)}}, place), 1, 0) AS age
-    FROM identity_evidence AS evidence
-    WHERE space_id = {{space:String}} AND (level >= 2 OR kind = 'reset' OR op < 0)
-        AND evidence.a_key IN {FIELDS_OF_KEYS}
-"""  # noqa: S608  our own words
-_TIED = f"""
-    SELECT DISTINCT b_key FROM identity_pairs WHERE space_id = {{space:String}} AND b_key IN {FIELDS_OF_KEYS}
-"""  # noqa: S608  our own words
-_HELD = f"""
-    SELECT key, person_id, several = 0 AND provisional = 0 AND proved = 1 AS is_plain
-    FROM identity_map FINAL
-    WHERE space_id = {{space:String}} AND key IN {FIELDS_OF_KEYS}
-"""  # noqa: S608  our own words
 
 
 def read_news(client: StoreClient, done: Mapping[str, int], position: Mapping[str, int]) -> dict[str, pa.Table]:
     """Return which identifiers the evidence of new batches names together, by space: `a_kind`, `a_key`, `b_key`;
-    `is_block`: 1 where an identifier was blocked or let go.
+    `is_block`: 1 where an identifier was blocked or let go; `is_undone`: 1 where evidence was taken back.
 
     `done`, `position`: the last number by host, before and now.
     """
@@ -64,6 +57,13 @@ def read_news(client: StoreClient, done: Mapping[str, int], position: Mapping[st
     news = pa.concat_tables(tables).unify_dictionaries()
     spaces = pc.unique(news["space_id"].cast(pa.string())).to_pylist()
     return {space: news.filter(pc.equal(news["space_id"], space)).drop_columns("space_id") for space in spaces}
+
+
+def find_undone(news: pa.Table) -> set[bytes] | None:
+    """Return the keys of which evidence was taken back; None where somebody was blocked or let go: then of any."""
+    if pc.any(pc.equal(news["is_block"], 1)).as_py():
+        return None
+    return find_touched(news.filter(pc.equal(news["is_undone"], 1)))
 
 
 def find_touched(news: pa.Table) -> set[bytes]:
@@ -83,26 +83,57 @@ def find_beside_blocked(client: StoreClient, space_id: str, news: pa.Table) -> s
     return set(read_parts(client, BESIDE, map(to_bytes, names), {"space": space_id})["a_key"].to_pylist())
 
 
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """What it found, under this policy.
+
+    `keys`: those that must be resolved again. `looked`: what it read of the evidence. `map_rows`: all rows of the map
+    under `held`, of schema `columns.MAP`.
+    """
+
+    policy: Policy
+    keys: set[bytes]
+    looked: Looked
+    map_rows: pa.Table
+    held: set[bytes]
+
+
 def leave_settled(
-    client: StoreClient, space_id: str, news: pa.Table, done: Mapping[str, int], position: Mapping[str, int]
-) -> set[bytes]:
+    client: StoreClient,
+    space_id: str,
+    policy: Policy,
+    news: pa.Table,
+    done: Mapping[str, int],
+    position: Mapping[str, int],
+) -> FirstLook:
     """Return the keys that news name, without those for which all new evidence is of settled visitors."""
     pairs = list(zip(*(news[name].to_pylist() for name in ("a_kind", "a_key", "b_key")), strict=True))
     visitors = {a_key for a_kind, a_key, _ in pairs if a_kind == VISITOR_KIND}
-    hosts = sorted(position)
-    params: dict[str, Any] = {
-        "space": space_id,
-        "hosts": hosts or [""],
-        "lasts": [position[host] for host in hosts] or [0],
-        "dones": [done.get(host, 0) for host in hosts] or [0],
-    }
-    rows = read_parts(client, _SEEN, visitors, params)
-    seen = [Seen(*cells) for cells in zip(*(rows[name].to_pylist() for name in Seen._fields), strict=True)]
-    tied = set(read_parts(client, _TIED, visitors, {"space": space_id})["b_key"].to_pylist())
+    packed = read_packed(read_ahead(client, space_id, visitors, policy))
+    rows = packed.unpack()
+    seen = list(_see(packed, rows, done, position))
+    behind = read_pairs(client, space_id, visitors, policy)
+    tied = set(behind["b_key"].to_pylist())
     # Nobody else needs a look at the map: a visitor with a sign-out, a link or no past is not settled in any case.
     keys = {row.visitor for row in seen if not row.age} | {row.b_key for row in seen}
-    map_rows = read_parts(client, _HELD, keys, {"space": space_id})
-    cells = zip(*(map_rows[name].to_pylist() for name in ("key", "person_id", "is_plain")), strict=True)
-    held = {key: Held(person, bool(is_plain)) for key, person, is_plain in cells}
-    settled = find_settled(seen, tied, held)
-    return {key for _, a_key, b_key in pairs if a_key not in settled for key in (a_key, b_key)}
+    map_rows = read_rows(client, MAP_FORM, space_id, keys)
+    is_plain = pc.and_(
+        pc.equal(pc.bit_wise_or(map_rows["several"], map_rows["provisional"]), 0), pc.equal(map_rows["proved"], 1)
+    )
+    cells = zip(map_rows["key"].to_pylist(), map_rows["person_id"].to_pylist(), is_plain.to_pylist(), strict=True)
+    settled = find_settled(seen, tied, {key: Held(person, plain) for key, person, plain in cells})
+    left = {key for _, a_key, b_key in pairs if a_key not in settled for key in (a_key, b_key)}
+    return FirstLook(policy, left, Looked(rows, visitors, behind, visitors), map_rows, keys)
+
+
+def _see(packed: Packed, rows: pa.Table, done: Mapping[str, int], position: Mapping[str, int]) -> Iterable[Seen]:
+    """Yield rows of evidence as `settled` looks at them."""
+    hosts = [word.rpartition("\0")[2] for word in packed.words]
+    last = np.array([position.get(host, 0) for host in hosts] or [0], dtype=np.uint64)[packed.codes]
+    before = np.array([done.get(host, 0) for host in hosts] or [0], dtype=np.uint64)[packed.codes]
+    seq = packed.heads["batch_seq"]
+    age = np.where(seq > last, 2, np.where(seq > before, 1, 0)).tolist()
+    names = ("a_key", "kind", "level", "b_kind", "b_key", "proof", "time_ms", "event_id")
+    has_token = pc.greater(pc.binary_length(rows["token_id"]), 0).to_pylist()
+    columns = [rows[name].to_pylist() for name in names]
+    return map(Seen, *columns, has_token, rows["op"].to_pylist(), age)

@@ -8,7 +8,7 @@ of batches that it was computed from. May be repeated. Imports pyarrow: only sti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -20,10 +20,12 @@ from collector.identity.component_columns import (
     FIELDS_OF_KEYS,
     ComponentColumns,
     cut_keys,
+    filter_keys,
     read_all,
     read_around,
     to_key_text,
 )
+from collector.identity.first_look import FirstLook
 from collector.identity.policy import Policy
 from collector.identity.standing import find_dependents
 from collector.identity.standing_columns import (
@@ -32,6 +34,7 @@ from collector.identity.standing_columns import (
     INTERVALS_FORM,
     MAP_FORM,
     MERGE_LOG,
+    Form,
     TableChange,
     compare_table,
     pick,
@@ -62,12 +65,40 @@ _HEADS = f"""
 
 
 @dataclass(slots=True)
+class LetGo:
+    """What one stitcher knows of the identifiers that hold nobody, because they are fused or blocked: those of which
+    it has seen that nothing hangs on them in the map.
+
+    True as long as none of their evidence is taken back, nobody is blocked or let go, and the policy stays.
+    """
+
+    _keys: dict[str, tuple[Policy, set[bytes]]] = field(default_factory=dict)
+
+    def get(self, space_id: str, policy: Policy) -> set[bytes]:
+        """Return those of a space; what is added to them is kept."""
+        known = self._keys.get(space_id)
+        if known is None or known[0] != policy:
+            known = self._keys[space_id] = (policy, set())
+        return known[1]
+
+    def forget(self, space_id: str, keys: set[bytes] | None) -> None:
+        """Forget some keys of a space, or all."""
+        if keys is None:
+            self._keys.pop(space_id, None)
+        elif space_id in self._keys:
+            self._keys[space_id][1].difference_update(keys)
+
+
+@dataclass(slots=True)
 class MapStep:
-    """The work of one step. `is_again`: write all touched rows, changed or not. The other fields say what it did."""
+    """The work of one step. `is_again`: write all touched rows, changed or not. `looks`: what first looks have read, by
+    space. `let_go`: of its stitcher. The other fields say what it did."""
 
     client: StoreClient
     version: int
     is_again: bool
+    looks: Mapping[str, FirstLook] = field(default_factory=dict)
+    let_go: LetGo = field(default_factory=LetGo)
     is_map_changed: bool = False
     are_intervals_changed: bool = False
     evidence: int = 0
@@ -80,6 +111,10 @@ class MapStep:
         """Bring all that hangs on the touched keys to what `resolve` says. Returns the keys that are done."""
         component = self._read(space_id, touched, policy)
         self._bring_rows(space_id, component.rows, component.keys, component.fused, policy, before_write)
+        holds_nobody = component.fused | set(map(to_bytes, policy.blocked_keys))
+        known = self.let_go.get(space_id, policy)
+        known -= component.keys - holds_nobody
+        known |= component.keys & holds_nobody
         return component.keys
 
     def bring_all(self, space_id: str, touched: set[bytes], policy: Policy, before_write: Callable[[], None]) -> None:
@@ -116,7 +151,7 @@ class MapStep:
         for form in FORMS:
             wanted = pick(form, resolution)
             found = (
-                read_table(self.client, form, space_id) if is_whole else read_rows(self.client, form, space_id, keys)
+                read_table(self.client, form, space_id) if is_whole else self._read_rows(form, space_id, keys, policy)
             )
             change = compare_table(form, wanted, found)
             if change.size:
@@ -131,12 +166,25 @@ class MapStep:
             self.written += change.size
         self._entries.append((space_id, resolution))
 
+    def _get_look(self, space_id: str, policy: Policy) -> FirstLook | None:
+        look = self.looks.get(space_id)
+        return look if look and look.policy == policy else None
+
+    def _read_rows(self, form: Form, space_id: str, keys: set[bytes], policy: Policy) -> pa.Table:
+        """Return the rows that stand under these keys, those that the first look has read included."""
+        look = self._get_look(space_id, policy)
+        if form is not MAP_FORM or not look:
+            return read_rows(self.client, form, space_id, keys)
+        known = filter_keys(look.map_rows, "key", keys & look.held)
+        return pa.concat_tables([known, read_rows(self.client, form, space_id, keys - look.held)])
+
     def _read(self, space_id: str, touched: set[bytes], policy: Policy) -> ComponentColumns:
         """Read the components of touched keys; of a key newly fused or blocked, all those that hung on it too."""
         blocked = set(map(to_bytes, policy.blocked_keys))
-        seen: set[bytes] = set()
+        seen = set(self.let_go.get(space_id, policy))
+        look = self._get_look(space_id, policy)
         while True:
-            component = read_around(self.client, space_id, touched, policy)
+            component = read_around(self.client, space_id, touched, policy, look.looked if look else None)
             taken_out = ((component.fused | blocked) & component.keys) - seen
             if not taken_out:
                 break

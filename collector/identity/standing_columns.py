@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from collector.identity.columns import CUSTOMERS, INTERVALS, KEY, MAP, ResolutionColumns
 from collector.identity.component_columns import FIELDS_OF_KEYS, cut_keys
+from collector.identity.packed_map import read_map_rows
 from collector.identity.standing import FOR_EVER_MS
 from collector.store.client import StoreClient
 
@@ -99,6 +100,13 @@ def read_table(client: StoreClient, form: Form, space_id: str) -> pa.Table:
 
 def read_rows(client: StoreClient, form: Form, space_id: str, keys: Iterable[bytes]) -> pa.Table:
     """Return those of the rows of a space that stand under these keys."""
+    if form is MAP_FORM:
+        rows, unsure = read_map_rows(client, space_id, keys)
+        return pa.concat_tables([rows, _read_final(client, form, space_id, unsure.to_pylist())])
+    return _read_final(client, form, space_id, keys)
+
+
+def _read_final(client: StoreClient, form: Form, space_id: str, keys: Iterable[bytes]) -> pa.Table:
     sql = f"{form.question} AND standing.{form.names[0]} IN {FIELDS_OF_KEYS}"
     parts = [client.read_columns(sql, {"space": space_id, **part}) for part in cut_keys(keys)]
     return _level(form, pa.concat_tables(parts)) if parts else _level(form, form.schema.empty_table())

@@ -24,7 +24,7 @@ from collector.errors import StoreError
 from collector.identity import first_look
 from collector.identity.blocks import read_blocked
 from collector.identity.component_columns import count_rows
-from collector.identity.map_step import MapStep
+from collector.identity.map_step import LetGo, MapStep
 from collector.identity.policy import Policy, make_policy
 from collector.identity.reloading import Reloader
 from collector.identity.stitch_status import MergeFuse, StitchCounts, StitchStatusFile
@@ -86,6 +86,8 @@ class Stitcher:
         self._sites_at_s: float | None = None
         self._again: defaultdict[str, set[bytes]] = defaultdict(set)
         self._gaps: set[tuple[str, int]] = set()
+        self._looks: dict[str, first_look.FirstLook] = {}
+        self._let_go = LetGo()
         self._moved: set[str] = set()  # spaces whose policy has changed: everybody who is seen is resolved again
         self._reload = reload or (lambda intervals: reload_dictionaries(self._client, intervals=intervals))
         # What readers do not see yet. Whoever wrote last may have died before it made that visible.
@@ -101,6 +103,7 @@ class Stitcher:
             return False
         position, evidence, oldest_ms = self._look(self._done)
         self._tell(self.counts, oldest_ms)
+        self._looks = {}
         touched = self._find_touched(self._done, position) if evidence else defaultdict[str, set[bytes]](set)
         for space_id, keys in self._again.items():
             touched[space_id] |= keys
@@ -135,6 +138,7 @@ class Stitcher:
     def forget(self) -> None:
         """Begin anew from the progress in the store: after an error nobody knows what was written."""
         self._done = None
+        self._let_go = LetGo()
         self._is_stale = self._are_intervals_stale = True
 
     def read_policy(self, space_id: str) -> Policy:
@@ -203,19 +207,27 @@ class Stitcher:
         """Return the keys that the new batches' evidence names, by space, without those that it cannot change."""
         touched: defaultdict[str, set[bytes]] = defaultdict(set)
         for space_id, news in first_look.read_news(self._client, done.hosts, position.hosts).items():
-            self.read_policy(space_id)
+            policy = self.read_policy(space_id)
+            self._let_go.forget(space_id, first_look.find_undone(news))
             keys = first_look.find_touched(news)
             self.counts.touched += len(keys)
             if len(keys) >= first_look.LEAST_KEYS and space_id not in self._moved:
-                left = first_look.leave_settled(self._client, space_id, news, done.hosts, position.hosts)
-                self.counts.settled += len(keys) - len(left)
-                keys = left
+                look = first_look.leave_settled(self._client, space_id, policy, news, done.hosts, position.hosts)
+                self._looks[space_id] = look
+                self.counts.settled += len(keys) - len(look.keys)
+                keys = look.keys
             touched[space_id] |= keys | first_look.find_beside_blocked(self._client, space_id, news)
         return touched
 
     def _work(self, touched: dict[str, set[bytes]], position: Position, batches: int) -> None:
         """Resolve what is touched, and write what differs."""
-        step = MapStep(self._client, position.version, is_again=batches != 1 or bool(self._again))
+        step = MapStep(
+            self._client,
+            position.version,
+            is_again=batches != 1 or bool(self._again),
+            looks=self._looks,
+            let_go=self._let_go,
+        )
         for space_id, keys in sorted(touched.items()):
             policy = self.read_policy(space_id)
             if len(keys) > WALK_KEYS and count_rows(self._client, space_id) <= WHOLE_SPACE_ROWS:
