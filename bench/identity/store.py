@@ -18,6 +18,7 @@ from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
 PIECE_ROWS = 250_000
+MERGE_TIMEOUT_S = 1_800.0
 MAP_TABLES = ("identity_map", "identity_intervals", "customers", "merge_log", "guard_log", "stitch_progress")
 
 
@@ -70,8 +71,9 @@ def list_batches(store: StoreClient, first: int, last: int) -> None:
 
 def merge(store: StoreClient, *tables: str) -> None:
     """Let background merges come to their end, so that what is measured does not pay for what was prepared."""
-    for table in tables:
-        store.command(f"OPTIMIZE TABLE {table} FINAL")
+    with StoreClient(store.address, timeout_s=MERGE_TIMEOUT_S) as patient:
+        for table in tables:
+            patient.command(f"OPTIMIZE TABLE {table} FINAL")
 
 
 def empty_map(store: StoreClient) -> None:
