@@ -41,7 +41,8 @@ class Timeline:
 def make_timeline(evidences: Evidences, admitted: Array) -> tuple[Timeline, Array]:
     """Return what happened on the visitors of admitted rows, and the rows that are too odd to be put in order here.
 
-    Odd are requests that name a key twice, that are spread over time, or that sign in and out at once.
+    Odd are requests that name a key twice, that are spread over time, proved only in part, or that sign in and out at
+    once.
     """
     rows = evidences.rows
     visitor = evidences.visitor
@@ -110,6 +111,8 @@ def _find_odd(rows: Rows, timeline: Timeline, event: Ids, is_request: Array) -> 
     odd += starts[again].tolist()
 
     numbers = np.cumsum(is_request)
+    is_sure = rows.is_sure[timeline.row]
+    odd += (np.flatnonzero((numbers[1:] == numbers[:-1]) & (is_sure[1:] != is_sure[:-1])) + 1).tolist()
     same_kind = np.zeros(len(numbers), dtype=bool)
     same_kind[1:] = (numbers[1:] == numbers[:-1]) & (rows.b_kind[timeline.row[1:]] == rows.b_kind[timeline.row[:-1]])
     doubtful = np.flatnonzero(_spread(same_kind, is_request))

@@ -160,17 +160,21 @@ class People:
 
 
 def gather_requests(admitted: Iterable[Evidence], policy: Policy) -> list[Request]:
-    """Put the evidence of each signed request together, in order of time."""
-    groups: defaultdict[tuple[str, str], dict[str, Evidence]] = defaultdict(dict)
+    """Put the evidence of each signed request together, in order of time.
+
+    What is proved and what is not are never one request: who names a visitor and an event that are not theirs would
+    otherwise tie a key of their own to those that the request named.
+    """
+    groups: defaultdict[tuple[str, str, bool], dict[str, Evidence]] = defaultdict(dict)
     for row in admitted:
         if row.a_kind == VISITOR_KIND and row.b_kind != VISITOR_KIND and is_sign_in(row):
             # A key that the request names twice counts at its higher level, or where it is proved.
-            rows = groups[(row.a_key, name_request(row))]
+            rows = groups[(row.a_key, name_request(row), row.proof in SURE_PROOFS)]
             if row.b_key not in rows or _weigh(rows[row.b_key]) < _weigh(row):
                 rows[row.b_key] = row
     requests = [
         Request(visitor, sorted(rows.values(), key=lambda row: (policy.rank(row.b_kind), row.order)))
-        for (visitor, _), rows in groups.items()
+        for (visitor, *_), rows in groups.items()
     ]
     return sorted(requests, key=lambda request: (request.order, request.visitor))
 

@@ -191,6 +191,20 @@ def test_an_event_seen_at_two_times_is_one_request(monkeypatch: pytest.MonkeyPat
         assert effort.odd_rows == 41
 
 
+@pytest.mark.parametrize("later_ms", [0, 60_000])
+def test_what_is_unproved_is_no_part_of_a_proved_request(later_ms: int) -> None:
+    """Somebody who knows visitor and event names a key of their own: it is not tied to those of the request."""
+    given = sign_in("A", "E1", at=days(1))
+    own = [
+        msgspec.structs.replace(row, event_id=given[0].event_id, proof="script")
+        for row in sign_in("A", "K2", at=days(1))
+    ]
+    own = [msgspec.structs.replace(row, time_ms=row.time_ms + later_ms) for row in own]
+    resolution = check([*given, *own, *sign_in("B", "E1", at=days(2))], POLICY)
+    assert {row.person_id for row in resolution.map_rows if row.key in (key("A"), key("B"))} == {key("E1")}
+    assert not [row for row in resolution.map_rows if row.key == key("E1") and row.person_id == key("K2")]
+
+
 def test_names_of_one_identifier_are_one() -> None:
     """After two rotations, where nothing but the rotation is known of one of them, and where one name is fused."""
     known = sign_in("A", "E1", "K1", at=days(1)) + sign_in("B", "E5", at=days(9))
