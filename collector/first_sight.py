@@ -20,6 +20,7 @@ import ipaddress
 import mmap
 import os
 import struct
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class FirstSight:
         return True
 
 
+@lru_cache(maxsize=8192)
 def _find_network(address: str) -> str:
     """Return the network of an address: browsers change the rest at will, and carriers from one request to the next."""
     try:
