@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.event import NIL_ID
+from collector.identity.bulk_guards import find_busy, find_joins
+from collector.identity.bulk_ids import Array, write_ids, write_numbers
+from collector.identity.bulk_rows import read_bools, read_rows
 from collector.identity.columns import EVIDENCE, KEY, to_bytes
 from collector.identity.component import ask_fused
-from collector.identity.evidence import LINKED, RESET
-from collector.identity.guards import find_busy
-from collector.identity.identifiers import VISITOR_KIND, is_blocked
 from collector.identity.packed import ask_packed, unpack
 from collector.identity.policy import Policy
 from collector.store.client import StoreClient
@@ -33,7 +33,6 @@ KEYS_PER_FIELD = 3_500
 FIELDS = 8
 """The embedded engine takes a form of 1 MiB."""
 
-_NIL = to_bytes(NIL_ID)
 FIELDS_OF_KEYS = "arrayConcat(" + ", ".join(f"{{keys{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 """What a question has for the keys that `cut_keys` gives it."""
 _BACK = f"""
@@ -46,16 +45,6 @@ BESIDE = f"""
     SELECT b_key FROM identity_evidence WHERE space_id = {{space:String}} AND a_key IN {FIELDS_OF_KEYS} AND level >= 2
 """  # noqa: S608  our own words
 """Whom evidence names together with keys, whether it stands or not."""
-
-
-class _Join(NamedTuple):
-    """As much of a piece of evidence as `find_busy` looks at, the visitor first."""
-
-    a_kind: str
-    a_key: bytes
-    b_kind: str
-    b_key: bytes
-    proof: str
 
 
 @dataclass(slots=True)
@@ -86,34 +75,36 @@ class _Walk:
     client: StoreClient
     space_id: str
     policy: Policy
-    blocked: frozenset[bytes] = frozenset()
     looked: Looked | None = None
     keys: set[bytes] = field(default_factory=set)
     fused: set[bytes] = field(default_factory=set)
     read: set[bytes] = field(default_factory=set)
     parts: list[pa.Table] = field(default_factory=list)
-    joins: list[_Join] = field(default_factory=list)
-    _verdicts: dict[str, bool] = field(default_factory=dict)
 
     def go(self, touched: Iterable[bytes]) -> ComponentColumns:
         """Walk from the touched keys to the ends of their components."""
         frontier = set(touched)
+        rows, parts_read = EVIDENCE.empty_table(), -1
         while frontier:
             self.keys |= frontier
             behind = self._look_back(frontier)
             self._look_ahead(((frontier - self.fused) | behind) - self.read)
-            self.fused |= cast("set[bytes]", find_busy(cast("Any", self.joins), self.policy))
-            ends: set[bytes] = set()
-            for join in self.joins:
-                if join.a_key in self.fused or join.b_key in self.fused:
-                    continue
-                if join.a_key in self.keys or join.b_key in self.keys:
-                    ends |= {join.a_key, join.b_key}
-            frontier = ends - self.keys
-        rows = pa.concat_tables(self.parts).unify_dictionaries() if self.parts else EVIDENCE.empty_table()
-        inside = pa.array(sorted(self.keys - self.fused), KEY)
-        touches = pc.or_(pc.is_in(rows["a_key"], value_set=inside), pc.is_in(rows["b_key"], value_set=inside))
-        return ComponentColumns(rows.filter(touches), self.keys, self.fused)
+            if len(self.parts) != parts_read:
+                parts_read = len(self.parts)
+                rows = pa.concat_tables(self.parts).unify_dictionaries() if self.parts else rows
+                evidences = read_rows(rows, self.policy)
+                joins, _ = find_joins(evidences)
+                a, b = evidences.rows.a[joins], evidences.rows.b[joins]
+                names = write_ids(evidences.keys.id)
+                self.fused |= set(names.filter(_mask(find_busy(evidences, joins))).to_pylist())
+            inside, shared = _is_among(names, self.keys), _is_among(names, self.fused)
+            leads_on = (inside[a] | inside[b]) & ~shared[a] & ~shared[b]
+            ends = np.zeros(len(inside), dtype=bool)
+            ends[a[leads_on]] = ends[b[leads_on]] = True
+            frontier = set(names.filter(_mask(ends & ~inside)).to_pylist())
+        whole = self.keys - self.fused
+        touches = _is_among(rows["a_key"], whole) | _is_among(rows["b_key"], whole)
+        return ComponentColumns(rows.filter(_mask(touches)), self.keys, self.fused)
 
     def _look_back(self, keys: set[bytes]) -> set[bytes]:
         """Return who names these keys second; note which of the keys are fused without reading all those."""
@@ -135,60 +126,32 @@ class _Walk:
             rest = set(many) - shared
             whole = {"space": self.space_id, "most": 4_294_967_295}
             pairs = pa.concat_tables([pairs, read_parts(self.client, _BACK, rest, whole)])
-        return {
-            a_key
-            for a_key, b_key in zip(pairs["a_key"].to_pylist(), pairs["b_key"].to_pylist(), strict=True)
-            if b_key not in self.fused
-        }
+        return set(pairs["a_key"].filter(_mask(~_is_among(pairs["b_key"], self.fused))).to_pylist())
 
     def _look_ahead(self, keys: set[bytes]) -> None:
         """Read the evidence in which these keys come first."""
         self.read |= keys
         if self.looked and (known := keys & self.looked.ahead):
-            self._add(filter_keys(self.looked.rows, "a_key", known))
+            self.parts.append(filter_keys(self.looked.rows, "a_key", known))
             keys = keys - known
         if keys:
-            self._add(unpack(read_ahead(self.client, self.space_id, keys, self.policy)))
+            self.parts.append(unpack(read_ahead(self.client, self.space_id, keys, self.policy)))
 
-    def _add(self, rows: pa.Table) -> None:
-        """Take evidence in, all there is of some identifiers that come first in it."""
-        self.parts.append(rows)
-        named = ("a_kind", "a_value", "a_key", "b_kind", "b_value", "b_key")
-        names = ("evidence_id", "kind", "level", *named, "proof", "op")
-        cells = list(zip(*(rows[name].to_pylist() for name in names), strict=True))
-        taken_back = {row[0] for row in cells if row[-1] < 0}
-        # Rows that share an id may differ in proof: the one counts that `keep_standing` keeps.
-        proofs: dict[bytes, str] = {}
-        for row in cells:
-            proofs[row[0]] = min(row[-2], proofs.get(row[0], row[-2]))
-        for id_, kind, level, a_kind, a_value, a_key, b_kind, b_value, b_key, _, _ in cells:
-            proof = proofs[id_]
-            if level < LINKED or kind == RESET or id_ in taken_back:
-                continue
-            if self._names_nobody(a_key, a_value) or self._names_nobody(b_key, b_value):
-                continue
-            if b_kind == VISITOR_KIND and a_kind != VISITOR_KIND:
-                self.joins.append(_Join(b_kind, b_key, a_kind, a_key, proof))
-            else:
-                self.joins.append(_Join(a_kind, a_key, b_kind, b_key, proof))
 
-    def _names_nobody(self, key: bytes, value: str | None) -> bool:
-        """As `guards.names_nobody`, for values that may be left out because they are ordinary."""
-        if key == _NIL or key in self.blocked:
-            return True
-        if value is None:
-            return False
-        verdict = self._verdicts.get(value)
-        if verdict is None:
-            verdict = self._verdicts[value] = value in self.policy.blocked or is_blocked(value)
-        return verdict
+def _is_among(names: pa.Array | pa.ChunkedArray, keys: set[bytes]) -> Array:
+    found = pc.is_in(names, value_set=pa.array(list(keys), KEY))
+    return read_bools(found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]))
+
+
+def _mask(chosen: Array) -> pa.Array:
+    return write_numbers(chosen, pa.bool_())
 
 
 def read_around(
     client: StoreClient, space_id: str, touched: Iterable[bytes], policy: Policy, looked: Looked | None = None
 ) -> ComponentColumns:
     """Read what hangs on the touched keys of a space: one or more components. Raises StoreError."""
-    return _Walk(client, space_id, policy, frozenset(map(to_bytes, policy.blocked_keys)), looked).go(touched)
+    return _Walk(client, space_id, policy, looked).go(touched)
 
 
 def read_ahead(client: StoreClient, space_id: str, keys: Iterable[bytes], policy: Policy) -> pa.Table:
