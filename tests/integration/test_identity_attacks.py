@@ -134,6 +134,20 @@ def test_an_anonymous_history_is_not_cut_off_by_who_knows_the_visitor_id(space: 
     assert space.who(victim) == ["anna", "anna"]
 
 
+def test_a_sign_in_under_a_known_event_id_ties_nothing_to_annas_keys(space: Space) -> None:
+    """Mallory knows Anna's visitor id and the id of the event by which she gave her e-mail. He sends that event again,
+    with his own signed customer number in it: her e-mail does not become his, on this browser or another."""
+    anna = space.browser(age_h=DAYS_2)
+    given = anna.make_event("identify", 2.0, k=[space.sign("email", "anna@shop.example")])
+    anna.send(given)
+    space.impostor(anna).send({**given, "k": [space.sign("customer", "mallory")]})
+    phone = space.browser()
+    phone.sign_in(email="anna@shop.example", ago_h=-0.01)
+    space.settle()
+    assert set(ask_proved(space, phone)) == set(ask_proved(space, anna))
+    assert "mallory" not in ask_proved(space, anna)
+
+
 def test_six_accounts_on_a_known_visitor_id_make_no_shared_device(space: Space, anna: Browser) -> None:
     """Mallory signs six accounts of his in on Anna's visitor id: it does not become a device of many people."""
     for number in range(6):
