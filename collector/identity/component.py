@@ -25,7 +25,7 @@ from collector.store.client import StoreClient
 
 KEYS_PER_QUESTION = 2_500  # 39 bytes each; a server takes 128 KiB in one field of a form
 FIELDS = 8
-SPARE_VISITORS = 100
+SPARE_VISITORS = 50
 _ALL = 4_294_967_295
 _BLOCKED = "arrayConcat(" + ", ".join(f"{{blocked{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 
@@ -141,7 +141,7 @@ def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: P
     Counts as `guards.find_fused` does; what `guards.find_busy` counts is found there, in a visitor's own rows.
     """
     fused: set[str] = set()
-    few = 2 * max(_list_caps(policy)) + SPARE_VISITORS
+    few = max(_list_caps(policy)) + SPARE_VISITORS
     for part in _cut(keys):
         left = set(part)
         rows = client.query_rows(_LONG, {"space": space_id, "keys": part, "few": few})

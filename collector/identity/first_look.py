@@ -6,14 +6,15 @@ this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.columns import to_bytes
+from collector.identity.bulk_ids import Array, write_numbers
+from collector.identity.columns import KEY, to_bytes
 from collector.identity.component_columns import (
     BESIDE,
     Looked,
@@ -26,7 +27,7 @@ from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import expand_names
 from collector.identity.packed import Packed, read_packed
 from collector.identity.policy import Policy
-from collector.identity.settled import Held, Seen, find_settled
+from collector.identity.settled_columns import find_settled_columns
 from collector.identity.standing_columns import MAP_FORM, read_rows
 from collector.store.client import StoreClient
 
@@ -107,33 +108,25 @@ def leave_settled(
     position: Mapping[str, int],
 ) -> FirstLook:
     """Return the keys that news name, without those for which all new evidence is of settled visitors."""
-    pairs = list(zip(*(news[name].to_pylist() for name in ("a_kind", "a_key", "b_key")), strict=True))
-    visitors = {a_key for a_kind, a_key, _ in pairs if a_kind == VISITOR_KIND}
+    is_visitor = pc.equal(news["a_kind"], VISITOR_KIND)
+    visitors = set(news["a_key"].filter(is_visitor).to_pylist())
     packed = read_packed(read_ahead(client, space_id, visitors, policy))
-    rows = packed.unpack()
-    seen = list(_see(packed, rows, done, position))
+    rows, age = packed.unpack(), _find_ages(packed, done, position)
     behind = read_pairs(client, space_id, visitors, policy)
-    tied = set(behind["b_key"].to_pylist())
     # Nobody else needs a look at the map: a visitor with a sign-out, a link or no past is not settled in any case.
-    keys = {row.visitor for row in seen if not row.age} | {row.b_key for row in seen}
+    old = rows.filter(write_numbers(age == 0, pa.bool_()))
+    keys = {*pc.unique(old["a_key"]).to_pylist(), *pc.unique(rows["b_key"]).to_pylist()}
     map_rows = read_rows(client, MAP_FORM, space_id, keys)
-    is_plain = pc.and_(
-        pc.equal(pc.bit_wise_or(map_rows["several"], map_rows["provisional"]), 0), pc.equal(map_rows["proved"], 1)
-    )
-    cells = zip(map_rows["key"].to_pylist(), map_rows["person_id"].to_pylist(), is_plain.to_pylist(), strict=True)
-    settled = find_settled(seen, tied, {key: Held(person, plain) for key, person, plain in cells})
-    left = {key for _, a_key, b_key in pairs if a_key not in settled for key in (a_key, b_key)}
+    settled = pa.array(list(find_settled_columns(rows, age, behind, map_rows)), KEY)
+    left = find_touched(news.filter(pc.invert(pc.is_in(news["a_key"], value_set=settled))))
     return FirstLook(policy, left, Looked(rows, visitors, behind, visitors), map_rows, keys)
 
 
-def _see(packed: Packed, rows: pa.Table, done: Mapping[str, int], position: Mapping[str, int]) -> Iterable[Seen]:
-    """Yield rows of evidence as `settled` looks at them."""
+def _find_ages(packed: Packed, done: Mapping[str, int], position: Mapping[str, int]) -> Array:
+    """Return the age of each row, see `settled.Seen`."""
     hosts = [word.rpartition("\0")[2] for word in packed.words]
     last = np.array([position.get(host, 0) for host in hosts] or [0], dtype=np.uint64)[packed.codes]
     before = np.array([done.get(host, 0) for host in hosts] or [0], dtype=np.uint64)[packed.codes]
     seq = packed.heads["batch_seq"]
-    age = np.where(seq > last, 2, np.where(seq > before, 1, 0)).tolist()
-    names = ("a_key", "kind", "level", "b_kind", "b_key", "proof", "time_ms", "event_id")
-    has_token = pc.greater(pc.binary_length(rows["token_id"]), 0).to_pylist()
-    columns = [rows[name].to_pylist() for name in names]
-    return map(Seen, *columns, has_token, rows["op"].to_pylist(), age)
+    age: Array = (seq > before).astype(np.int64) + (seq > np.maximum(before, last))
+    return age

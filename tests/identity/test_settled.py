@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from collector.event import NIL_ID
-from collector.identity.columns import to_bytes
+from collector.identity.columns import KEY, make_columns, make_table, to_bytes
 from collector.identity.evidence import Evidence
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.resolve import Resolution, resolve
 from collector.identity.settled import Held, Seen, find_settled
+from collector.identity.settled_columns import find_settled_columns
 from tests.identity.story import POLICY, alias, click, hand_over, hours, minutes, reset, sign_in, take_back, tie
 
 LOGS = 300
@@ -46,7 +49,17 @@ def settle(old: list[Evidence], new: list[Evidence]) -> set[str]:
         for row in resolve(old, POLICY).map_rows
     }
     settled = find_settled(seen, tied, held)
+    assert settle_columns(looked, resolve(old, POLICY)) == settled
     return {row.a_key for row, _ in looked if to_bytes(row.a_key) in settled}
+
+
+def settle_columns(looked: list[tuple[Evidence, int]], standing: Resolution) -> set[bytes]:
+    """Return the same by columns."""
+    first = [(row, age) for row, age in looked if row.a_kind == VISITOR_KIND]
+    ages = np.array([age for _, age in first], dtype=np.int64)
+    behind = pa.table({"b_key": pa.array([to_bytes(r.b_key) for r, _ in looked if r.b_kind == VISITOR_KIND], KEY)})
+    map_rows = make_columns(standing).map_rows
+    return find_settled_columns(make_table(row for row, _ in first), ages, behind, map_rows)
 
 
 def make_log(chance: random.Random) -> tuple[list[Evidence], list[Evidence]]:
