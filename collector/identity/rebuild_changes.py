@@ -19,7 +19,6 @@ from collector.identity.standing_columns import (
     GUARD_LOG,
     MAP_FORM,
     MERGE_LOG,
-    ROWS_PER_INSERT,
     Form,
     TableChange,
     add_entries,
@@ -34,6 +33,8 @@ from collector.identity.standing_columns import (
 from collector.store.client import StoreClient
 
 LOGS = (GUARD_LOG, MERGE_LOG)
+ENOUGH_ROWS = 1_000_000
+"""Of the map, to be written: each piece becomes a part, and the engine merges few large ones sooner than many."""
 
 
 class SpaceChanges:
@@ -69,7 +70,7 @@ class SpaceChanges:
         with self._lock:
             self.map_rows += resolution.map_rows.num_rows
             self._count(changes, entries)
-            full = self._waiting_rows >= ROWS_PER_INSERT
+            full = self._waiting_rows >= ENOUGH_ROWS
             pieces = self._pop() if full else []
         self._write(client, pieces)
 

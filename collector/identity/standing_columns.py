@@ -23,7 +23,7 @@ from collector.identity.standing import FOR_EVER_MS
 from collector.store.client import StoreClient
 
 GUARD_LOG, MERGE_LOG = "guard_log", "merge_log"
-ROWS_PER_INSERT = 500_000
+ROWS_PER_INSERT = 1_500_000
 MOST_MOMENTS = 100_000
 MOMENTS_PER_QUESTION = 6_000
 SETTINGS: Mapping[str, Any] = {

@@ -227,9 +227,13 @@ def test_evidence_comes_back_from_columns() -> None:
     assert resolve(read_evidence(make_table(rows)), POLICY) == resolve(rows, POLICY)
 
 
+@pytest.mark.parametrize("bucket_rows", [10, 1_000_000])
 @pytest.mark.parametrize("most_rounds", [0, 1, 8])
-def test_ids_are_numbered_by_first_appearance(most_rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_are_numbered_by_first_appearance(
+    most_rounds: int, bucket_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where they collide, and are sorted in the end."""
+    monkeypatch.setattr(bulk_ids, "BUCKET_ROWS", bucket_rows)
     monkeypatch.setattr(bulk_ids, "MOST_ROUNDS", most_rounds)
     chance = np.random.default_rng(2)
     for runs in (1, 5):
