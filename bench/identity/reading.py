@@ -40,7 +40,7 @@ def measure_reading(bench: Bench, runs: int, events: int = EVENTS) -> None:
 
 
 def fill_map(store: StoreClient) -> None:
-    """Make a map of VISITORS, three for each customer, and load it."""
+    """Make a map of VISITORS, three for each customer, with the customers' own keys, and load it."""
     store.command(
         "INSERT INTO identity_map"
         " (space_id, key, key_kind, person_id, customer_id, customer_key, level, proved, version)"
@@ -48,6 +48,12 @@ def fill_map(store: StoreClient) -> None:
         " toString(100000000 + n), reinterpretAsUUID(sipHash128(n, 1)), 3, 1, 1"
         " FROM (SELECT number, intDiv(number, 3) AS n FROM numbers({visitors:UInt64}))",
         {"visitors": VISITORS},
+    )
+    store.command(
+        "INSERT INTO identity_map"
+        " (space_id, key, key_kind, key_customer_id, person_id, customer_id, customer_key, level, proved, version)"
+        " SELECT 'main', person_id, 'customer', customer_id, person_id, customer_id, person_id, 3, 1, 1"
+        " FROM (SELECT DISTINCT person_id, customer_id FROM identity_map)"
     )
     reload_dictionaries(store)
 

@@ -15,7 +15,7 @@ from collector.store.dsn import ANALYTICS_DATABASE
 from collector.store.rendering import Target, quote_text, read_migrations, render
 
 ROLES = ("reader", "analyst")
-DICTIONARIES = ("identity", "identity_intervals_dict")
+DICTIONARIES = ("identity", "identity_customers", "identity_intervals_dict")
 
 
 def list_reader_views(target: Target) -> list[str]:

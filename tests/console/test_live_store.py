@@ -71,7 +71,8 @@ def test_rows_change_hands_when_the_map_does(store: RunningStore, source: StoreS
     )
     assert {row.customer_id for row in source.read().rows} == {""}
     tie = {"space_id": "main", "person_id": ADA, "customer_id": "4711", "customer_key": ADA, "level": 3, "version": 1}
-    store.put("identity_map", {**tie, "key": make_id(1, 0xB), "key_kind": "visitor"})
+    known = {**tie, "key": ADA, "key_kind": "customer", "key_customer_id": "4711"}
+    store.put("identity_map", {**tie, "key": make_id(1, 0xB), "key_kind": "visitor"}, known)
     other, mine = source.read().rows
     assert (mine.customer_id, mine.customer_name, mine.person_id, mine.customer_id_then) == (
         "4711",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from collector.identity.evidence import RESET, Evidence
 from collector.identity.guards import find_fused, take_out_blocked
+from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import DAY_MS, HOUR_MS, Policy
 from collector.identity.resolve import Resolution, resolve
 from tests.identity.story import (
@@ -286,6 +287,18 @@ def test_components_can_be_resolved_apart(log: Log) -> None:
     whole = resolve(rows, POLICY)
     for place in range(len(whole)):
         assert sorted({entry for part in parts for entry in part[place]}) == sorted(set(whole[place]))
+
+
+@holds
+@given(logs)
+def test_a_customer_id_is_that_of_the_key_which_the_person_is_called_by(log: Log) -> None:
+    """Views look a customer id up by the person's id, among the customer keys of the map: never another, never none."""
+    resolution = resolve(flatten(log), POLICY)
+    called = {
+        row.key: row.key_customer_id or row.customer_id for row in resolution.map_rows if row.key_kind != VISITOR_KIND
+    }
+    for row in (*resolution.map_rows, *resolution.intervals):
+        assert called.get(row.person_id, "") == row.customer_id
 
 
 @holds

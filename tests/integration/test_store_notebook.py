@@ -25,20 +25,17 @@ def test_the_notebook_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.Monke
     code = next(b.partition("\n")[2] for b in blocks[1::2] if b.startswith("python\n# notebook"))
     with running_store(tmp_path) as store:
         store.load(make_row(1, events=[make_event(1, url="https://shop.example/lamp")]))
-        store.put(
-            "identity_map",
-            {
-                "space_id": "main",
-                "key": make_id(1, 0xB),
-                "key_kind": "visitor",
-                "person_id": make_id(4711, 0xC),
-                "customer_id": "4711",
-                "customer_key": make_id(4711, 0xC),
-                "valid_from": "1970-01-01T00:00:00",
-                "level": 3,
-                "version": 1,
-            },
-        )
+        tie = {
+            "space_id": "main",
+            "person_id": make_id(4711, 0xC),
+            "customer_id": "4711",
+            "customer_key": make_id(4711, 0xC),
+            "valid_from": "1970-01-01T00:00:00",
+            "level": 3,
+            "version": 1,
+        }
+        known = {**tie, "key": make_id(4711, 0xC), "key_kind": "customer", "key_customer_id": "4711"}
+        store.put("identity_map", {**tie, "key": make_id(1, 0xB), "key_kind": "visitor"}, known)
         monkeypatch.setitem(os.environ, "TAGSTITCH_READER", find_address(store.config, store.keyring, "reader").dsn)
         printed = io.StringIO()
         names: dict[str, object] = {}

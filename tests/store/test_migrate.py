@@ -212,6 +212,7 @@ def test_grants_are_what_the_embedded_engine_gives() -> None:
     assert all(view.startswith("v_") for view in views)
     assert reader == [f"GRANT SELECT ON tagstitch.{view} TO `tagstitch_reader`" for view in views] + [
         "GRANT dictGet ON tagstitch.identity TO `tagstitch_reader`",
+        "GRANT dictGet ON tagstitch.identity_customers TO `tagstitch_reader`",
         "GRANT dictGet ON tagstitch.identity_intervals_dict TO `tagstitch_reader`",
     ]
     writing = [s for s in statements if "INSERT" in s]

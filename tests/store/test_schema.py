@@ -61,6 +61,11 @@ def tie(key: str, customer: str, **more: Any) -> dict[str, Any]:
     return values | more
 
 
+def name_customer(number: str) -> dict[str, Any]:
+    """Return the map's row of a customer key that is a person: every customer has one."""
+    return tie(make_id(int(number), 0xC), number, key_kind="customer", key_customer_id=number)
+
+
 # --- complete and documented ----------------------------------------------------------------------------------------
 
 
@@ -324,7 +329,9 @@ def test_history_begins_where_the_map_says(store: RunningStore) -> None:
     """Before valid_from the visitor is still a person of its own."""
     store.load(make_row(1, events=[make_event(1), make_event(2, after_s=60)]))
     begin = datetime.fromtimestamp(NOON_MS / 1000 + 60, UTC).isoformat()
-    store.put("identity_map", tie(make_id(1, 0xB), "4711", valid_from=begin, provisional=1, level=2))
+    store.put(
+        "identity_map", name_customer("4711"), tie(make_id(1, 0xB), "4711", valid_from=begin, provisional=1, level=2)
+    )
     assert who(store) == [(make_id(1, 0xB), "", "", 0, 0), (make_id(4711, 0xC), "4711", "", 0, 1)]
     assert store.query("SELECT customer_id, provisional FROM v_sessions") == [{"customer_id": "4711", "provisional": 1}]
 
@@ -332,7 +339,8 @@ def test_history_begins_where_the_map_says(store: RunningStore) -> None:
 def test_a_customer_is_told_nothing_of_who_only_followed_their_link(store: RunningStore) -> None:
     """Until a sign-in confirms it, the visitor is in no journey of that customer, unless it is asked for."""
     store.load(make_row(1, events=[make_event(1)]), make_row(2, events=[make_event(2)]))
-    store.put("identity_map", tie(make_id(1, 0xB), "4711", provisional=1, level=2), tie(make_id(2, 0xB), "4711"))
+    linked = tie(make_id(1, 0xB), "4711", provisional=1, level=2)
+    store.put("identity_map", name_customer("4711"), linked, tie(make_id(2, 0xB), "4711"))
     today = datetime.fromtimestamp(NOON_MS / 1000, UTC).date()
     told = [
         [str(row["event_id"]) for row in run_question(store.writer, "customer_journey", given, today=today)]
@@ -349,7 +357,7 @@ def test_a_shared_device_belongs_to_people_in_turn(store: RunningStore) -> None:
     def at(after_s: int) -> str:
         return (datetime.fromtimestamp(NOON_MS / 1000, UTC) + timedelta(seconds=after_s)).isoformat()
 
-    store.put("identity_map", tie(own, "2", several=1))
+    store.put("identity_map", *map(name_customer, "123"), tie(own, "2", several=1))
     for customer, begin, end in (("1", 0, 20), ("2", 20, 30), ("3", 40, 50)):
         row = tie(own, customer, valid_from=at(begin), valid_to=at(end))
         del row["key_kind"]
@@ -369,7 +377,7 @@ def test_what_a_cookie_proves_is_not_given_to_who_proved_nothing(store: RunningS
     for number, proof in enumerate(("cookie", "server", "script")):
         event, session = make_event(number, after_s=number), make_id(number, 0x5)
         store.load(make_row(1, visitor_proof=proof, session_id=session, events=[event]))
-    store.put("identity_map", tie(own, "2", several=1, proved=0))
+    store.put("identity_map", name_customer("2"), tie(own, "2", several=1, proved=0))
     interval = tie(own, "2", valid_to="2299-12-31T00:00:00", proved=0)
     del interval["key_kind"]
     store.put("identity_intervals", interval)
@@ -385,7 +393,7 @@ def test_assurance_is_never_above_the_tie(store: RunningStore) -> None:
     """An event said 3, the tie is a link (2): 2. Without a customer the event's own level counts."""
     store.load(make_row(1, events=[make_event(1, assurance=3), make_event(2, assurance=1, after_s=1)]))
     assert [row[3] for row in who(store)] == [3, 1]
-    store.put("identity_map", tie(make_id(1, 0xB), "4711", level=2))
+    store.put("identity_map", name_customer("4711"), tie(make_id(1, 0xB), "4711", level=2))
     assert [row[3] for row in who(store)] == [2, 1]
 
 
@@ -394,15 +402,30 @@ def test_who_it_was_then_does_not_move_with_a_merge(store: RunningStore) -> None
     key = make_id(1, 0xC)
     store.load(make_row(1, events=[make_event(1, customer_key=key, assurance=3)]))
     merged = tie(key, "2", key_kind="customer", key_customer_id="1")
-    store.put("identity_map", tie(make_id(1, 0xB), "2"), merged)
+    store.put("identity_map", name_customer("2"), tie(make_id(1, 0xB), "2"), merged)
     assert who(store) == [(make_id(2, 0xC), "2", "1", 3, 0)]
+
+
+def test_a_customer_key_that_is_gone_names_nobody(store: RunningStore) -> None:
+    """A row that takes a key away says nothing of it but its name."""
+    store.load(make_row(1, events=[make_event(1, customer_key=make_id(4711, 0xC), assurance=3)]))
+    store.put("identity_map", name_customer("4711"), tie(make_id(1, 0xB), "4711"))
+    assert [row[1:3] for row in who(store)] == [("4711", "4711")]
+    store.put(
+        "identity_map",
+        *(
+            {"space_id": "main", "key": key, "version": 2, "is_deleted": 1}
+            for key in (make_id(4711, 0xC), make_id(1, 0xB))
+        ),
+    )
+    assert who(store) == [(make_id(1, 0xB), "", "", 3, 0)]
 
 
 def test_a_session_is_whose_it_was_at_its_end(store: RunningStore) -> None:
     """Sessions are read through the same map."""
     store.load(make_row(1, events=[make_event(1, url="https://shop.example/a?utm_campaign=spring")]))
     store.load(make_row(1, events=[make_event(2, after_s=90, url="https://shop.example/b")]))
-    store.put("identity_map", tie(make_id(1, 0xB), "4711"))
+    store.put("identity_map", name_customer("4711"), tie(make_id(1, 0xB), "4711"))
     row = store.query(
         "SELECT customer_id, events, duration_s, is_bounce, entry_path, exit_path, utm_campaign FROM v_sessions"
     )

@@ -263,8 +263,6 @@ CREATE DICTIONARY IF NOT EXISTS @name(identity) @on_cluster
 (
     key UInt64,
     person_id UUID,
-    customer_id String,
-    customer_id_then String,
     valid_from DateTime64(3, 'UTC'),
     several UInt8,
     level UInt8,
@@ -272,8 +270,7 @@ CREATE DICTIONARY IF NOT EXISTS @name(identity) @on_cluster
 )
 PRIMARY KEY key
 SOURCE(CLICKHOUSE(@dictionary_login QUERY '
-    SELECT cityHash64(key) AS key, person_id, customer_id,
-           multiIf(key_kind = ''visitor'', '''', key_customer_id != '''', key_customer_id, customer_id) AS customer_id_then,
+    SELECT cityHash64(key) AS key, person_id,
            if(several = 1, toDateTime64(''2299-12-31 00:00:00'', 3, ''UTC''), valid_from) AS valid_from,
            several, level, provisional
     FROM @name(identity_map) FINAL'))
@@ -281,13 +278,27 @@ LAYOUT(HASHED_ARRAY())
 LIFETIME(MIN 30 MAX 60)
 COMMENT 'identity_map in memory, by cityHash64(own person id), with several people valid_from never comes; stitch reloads it';
 
+-- A row that says that a key is gone has no kind: it passes the filter, and takes the key away.
+CREATE DICTIONARY IF NOT EXISTS @name(identity_customers) @on_cluster
+(
+    key UInt64,
+    customer_id String
+)
+PRIMARY KEY key
+SOURCE(CLICKHOUSE(@dictionary_login QUERY '
+    SELECT cityHash64(key) AS key, if(key_customer_id != '''', key_customer_id, customer_id) AS customer_id
+    FROM @name(identity_map) FINAL
+    PREWHERE key_kind != ''visitor'''))
+LAYOUT(HASHED_ARRAY())
+LIFETIME(MIN 30 MAX 60)
+COMMENT 'Customer keys of identity_map in memory, by cityHash64(own person id): the customer id of one, or else of its person. A person is called by one of its keys';
+
 CREATE DICTIONARY IF NOT EXISTS @name(identity_intervals_dict) @on_cluster
 (
     key UInt64,
     first DateTime64(3, 'UTC'),
     last DateTime64(3, 'UTC'),
     person_id UUID,
-    customer_id String,
     level UInt8,
     provisional UInt8,
     proved UInt8
@@ -295,7 +306,7 @@ CREATE DICTIONARY IF NOT EXISTS @name(identity_intervals_dict) @on_cluster
 PRIMARY KEY key
 SOURCE(CLICKHOUSE(@dictionary_login QUERY '
     SELECT cityHash64(key) AS key, valid_from AS first, valid_to - toIntervalMillisecond(1) AS last,
-           person_id, customer_id, level, provisional, proved
+           person_id, level, provisional, proved
     FROM @name(identity_intervals) FINAL'))
 LAYOUT(RANGE_HASHED())
 RANGE(MIN first MAX last)

@@ -3,8 +3,9 @@
 -- The person of an event is looked up when the view is read: one lookup by the visitor's own person id in a dictionary
 -- that holds only identifiers whose person is not their own. For one with several people valid_from never comes, and
 -- the interval is looked up. Where that is not proved, whoever signed in there knew the visitor's id and proved no more:
--- what the visitor's cookie proves stays the visitor's own. A column that a query does not name costs nothing, its
--- lookup included. Measured with two million events: people by day cost 1.9 times the CPU of visitors by day.
+-- what the visitor's cookie proves stays the visitor's own. A person's id is that of one of its keys: the customer id
+-- is looked up by it, in a dictionary of customer keys alone. A column that a query does not name costs nothing, its
+-- lookup included; docs/benchmarks.md says what the others cost.
 --
 -- In a view for readers stands no value of an identifier but the customer id (in clear only where its kind is declared
 -- not personal), no actor, no network address.
@@ -71,7 +72,6 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
 WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own_person_id),
         (own_person_id, toDateTime64(0, 3, 'UTC'))) AS tie,
-    dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own_person_id)) AS known,
     dictGet('@name(identity)', 'several', cityHash64(own_person_id)) = 1 AS is_shared,
     visitor_proof = 'script' OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own_person_id), time) = 1 AS is_theirs
 SELECT
@@ -84,25 +84,21 @@ SELECT
     visitor_proof,
     session_id,
     session_number,
-    multiIf(
-        tie.2 <= time, tie.1,
-        is_shared AND is_theirs, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
-        own_person_id) AS person_id,
-    multiIf(
-        known.2 <= time, known.1,
-        is_shared AND is_theirs, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own_person_id), time),
-        '') AS customer_id,
+    if(tie.2 <= time, tie.1, if(is_shared AND is_theirs,
+        dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own_person_id), time, own_person_id),
+        own_person_id)) AS person_id,
+    dictGet('@name(identity_customers)', 'customer_id', cityHash64(person_id)) AS customer_id,
     if(customer_key = toUUID('00000000-0000-0000-0000-000000000000'), '',
-        dictGet('@name(identity)', 'customer_id_then', cityHash64(customer_key))) AS customer_id_then,
+        dictGet('@name(identity_customers)', 'customer_id', cityHash64(customer_key))) AS customer_id_then,
     multiIf(
         assurance = 0, 0,
         customer_id = '', assurance,
-        known.2 <= time, least(assurance, dictGet('@name(identity)', 'level', cityHash64(own_person_id))),
+        tie.2 <= time, least(assurance, dictGet('@name(identity)', 'level', cityHash64(own_person_id))),
         least(assurance, dictGet('@name(identity_intervals_dict)', 'level', cityHash64(own_person_id), time))) AS assurance,
     if(mfa = 1 AND assurance >= 3, 1, 0) AS mfa,
     multiIf(
         customer_id = '', 0,
-        known.2 <= time, dictGet('@name(identity)', 'provisional', cityHash64(own_person_id)),
+        tie.2 <= time, dictGet('@name(identity)', 'provisional', cityHash64(own_person_id)),
         dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own_person_id), time)) AS provisional,
     url,
     host,
@@ -185,7 +181,6 @@ CREATE OR REPLACE VIEW @name(v_sessions) @on_cluster
 @security AS
 WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own), (own, toDateTime64(0, 3, 'UTC'))) AS tie,
-    dictGet('@name(identity)', ('customer_id', 'valid_from'), cityHash64(own)) AS known,
     dictGet('@name(identity)', 'several', cityHash64(own)) = 1 AS is_shared,
     is_proved = 0 OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own), ended_at) = 1 AS is_theirs
 SELECT
@@ -193,17 +188,13 @@ SELECT
     site_id,
     visitor_id,
     session_number,
-    multiIf(
-        tie.2 <= ended_at, tie.1,
-        is_shared AND is_theirs, dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
-        own) AS person_id,
-    multiIf(
-        known.2 <= ended_at, known.1,
-        is_shared AND is_theirs, dictGet('@name(identity_intervals_dict)', 'customer_id', cityHash64(own), ended_at),
-        '') AS customer_id,
+    if(tie.2 <= ended_at, tie.1, if(is_shared AND is_theirs,
+        dictGetOrDefault('@name(identity_intervals_dict)', 'person_id', cityHash64(own), ended_at, own),
+        own)) AS person_id,
+    dictGet('@name(identity_customers)', 'customer_id', cityHash64(person_id)) AS customer_id,
     multiIf(
         customer_id = '', 0,
-        known.2 <= ended_at, dictGet('@name(identity)', 'provisional', cityHash64(own)),
+        tie.2 <= ended_at, dictGet('@name(identity)', 'provisional', cityHash64(own)),
         dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own), ended_at)) AS provisional,
     started_at,
     ended_at,
