@@ -15,7 +15,12 @@ from collector.store.rendering import Target, read_migrations, render
 
 PAGE = Path(__file__).parents[2] / "docs" / "data-model.md"
 BEGIN, END = "<!-- {part}: made by python -m collector.store.document -->", "<!-- {part}: end -->"
-COLUMN = re.compile(r"^    (?P<name>\w+) (?P<type>.+?)(?: DEFAULT .+?)? COMMENT '(?P<comment>(?:[^']|'')*)'")
+# What a column is made of may take further lines, each further in.
+COLUMN = re.compile(
+    r"^    (?P<name>\w+) (?P<type>.+?)(?:(?: DEFAULT .+?)? | MATERIALIZED (?:.|\n {8})+?)"
+    r"COMMENT '(?P<comment>(?:[^']|'')*)'",
+    re.MULTILINE,
+)
 MADE = re.compile(r"^CREATE (?:OR REPLACE VIEW|TABLE IF NOT EXISTS) \w+\.(?P<name>\w+)")
 SAID = re.compile(r"^COMMENT '(?P<comment>(?:[^']|'')*)'$", re.MULTILINE)
 INTERNAL = frozenset({"landing"})  # its columns are the spool's, see docs/wire-format.md
@@ -40,8 +45,7 @@ def list_tables() -> list[Table]:
                 continue
             columns = tuple(
                 (found["name"], found["type"], found["comment"].replace("''", "'"))
-                for line in statement.splitlines()
-                if (found := COLUMN.match(line))
+                for found in COLUMN.finditer(statement)
             )
             if said is None or not columns:
                 raise SchemaError(f"{migration.label}: {made['name']} has no comment, or no columns")
