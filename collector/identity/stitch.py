@@ -36,7 +36,7 @@ from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
 from collector.store.writer import insert_rows
 
-KEYS_PER_ROUND = 20_000
+KEYS_PER_ROUND = 60_000
 WALK_KEYS = 60_000  # beyond, after a long absence, the whole space is read at once
 WHOLE_SPACE_ROWS = 20_000_000
 IDLE_PROGRESS_S = 5.0
