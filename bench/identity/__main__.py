@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from bench.identity.figures import find_all
-from bench.identity.following import FollowError, measure_following
+from bench.identity.following import ROWS_PER_S, FollowError, measure_following
 from bench.identity.incremental import measure_incremental
 from bench.identity.reading import measure_reading
 from bench.identity.rebuilding import RebuildError, measure_rebuild
@@ -45,6 +45,7 @@ def bench_identity(
         str, typer.Option(help="Rows of evidence to rebuild from: a size each, with a comma between.")
     ] = "1000000,3000000,10000000",
     seconds: Annotated[int, typer.Option(min=5, help="How long evidence comes in while its way is watched.")] = 60,
+    rate: Annotated[int, typer.Option(min=100, help="How much evidence comes in a second meanwhile.")] = ROWS_PER_S,
     only: Annotated[list[Part] | None, typer.Option(help="This part alone; may be given again.")] = None,
     json_to: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON; - is standard output.")
@@ -81,7 +82,7 @@ def bench_identity(
             if Part.incremental in parts:
                 measure_incremental(made, max(sizes))
             if Part.readable in parts:
-                measure_following(made, seconds)
+                measure_following(made, seconds, rate)
             if Part.query in parts:
                 measure_reading(made, runs)
         except (FollowError, ProcessError, RebuildError) as error:

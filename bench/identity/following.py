@@ -54,8 +54,8 @@ class Batch(NamedTuple):
     samples: list[str]
 
 
-def measure_following(bench: Bench, seconds: int) -> None:
-    """Let evidence come in at ROWS_PER_S for so long."""
+def measure_following(bench: Bench, seconds: int, rows_per_s: int = ROWS_PER_S) -> None:
+    """Let so much evidence come in for so long."""
     with running_store(bench.folder / "following") as (collector, store):
         bench.step("a map of two million visitors")
         population = Population(MAP_ROWS, SEED)
@@ -70,8 +70,8 @@ def measure_following(bench: Bench, seconds: int) -> None:
         bench.note(
             "map_visitors", store.query_rows("SELECT count() AS n FROM identity_map WHERE key_kind = 'visitor'")[0]["n"]
         )
-        batches = _make_batches(store, population, seconds)
-        bench.step(f"{ROWS_PER_S:,} rows a second for {seconds} s")
+        batches = _make_batches(store, population, seconds, rows_per_s)
+        bench.step(f"{rows_per_s:,} rows a second for {seconds} s")
         stitch = collector.start_role("stitch", f"0-{(os.cpu_count() or 1) - 1}")
         time.sleep(3)
         engine = collector.running["engine"]
@@ -87,15 +87,15 @@ def measure_following(bench: Bench, seconds: int) -> None:
         bench.note("read_meanwhile_s", sorted(reads)[len(reads) // 2])
 
 
-def _make_batches(store: StoreClient, population: Population, seconds: int) -> list[Batch]:
+def _make_batches(store: StoreClient, population: Population, seconds: int, rows_per_s: int) -> list[Batch]:
     """Make what lands, a second each, in order of time after what is in the map: of all rows RETURNING are sign-ins on
     a browser that did the same before, the others are as what made the map, most of them on new browsers."""
     earlier = pa.concat_tables(list(population.make(CHUNK_ROWS, first=MAP_ROWS - CHUNK_ROWS)))
-    back = round(ROWS_PER_S * RETURNING)
+    back = round(rows_per_s * RETURNING)
     batches = []
     for number in range(seconds):
-        first = MAP_ROWS + number * ROWS_PER_S
-        new = pa.concat_tables(list(population.make(ROWS_PER_S - back, first=first)))
+        first = MAP_ROWS + number * rows_per_s
+        new = pa.concat_tables(list(population.make(rows_per_s - back, first=first)))
         part = pa.concat_tables([population.repeat(earlier, back, first=first), new])
         seq = MAP_ROWS // BATCH_ROWS + number + 1
         lines = _encode(part, seq)

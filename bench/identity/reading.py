@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.identity.store import Bench, running_store
+from bench.identity.store import Bench, merge, running_store
 from collector.store.client import StoreClient
 from collector.store.dictionaries import reload_dictionaries
 
@@ -29,7 +29,7 @@ def measure_reading(bench: Bench, runs: int, events: int = EVENTS) -> None:
         bench.step(f"{events:,} events of {VISITORS:,} visitors")
         fill_map(store)
         fill_events(store, events)
-        store.command("OPTIMIZE TABLE events FINAL")
+        merge(store, "events")
         for run in range(runs + 1):
             bench.step(f"questions, round {run}")
             for name, sql in (("plain_query", PLAIN), ("stitched_query", STITCHED)):
