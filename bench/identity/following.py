@@ -104,7 +104,7 @@ def _make_batches(store: StoreClient, population: Population, seconds: int, rows
 
 
 def _choose_new(store: StoreClient, part: pa.Table) -> list[str]:
-    """Return the keys of visitors who sign in by themselves and are not in the map: what is taken back never will be."""
+    """Return the keys of visitors who sign in by themselves and are not in the map, none of whom is taken back."""
     taken_back = part.filter(pc.less(part["op"], 0))["evidence_id"]
     part = part.filter(pc.invert(pc.is_in(part["evidence_id"], value_set=taken_back)))
     is_plain = pc.and_(
