@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, find_places, number_ids, write_numbers
+from collector.identity.bulk_ids import Array, Ids, find_places, number_ids, read_id_texts, write_numbers
 from collector.identity.bulk_rows import (
     HANDOVER_WORD,
     LINK_WORD,
@@ -20,7 +20,6 @@ from collector.identity.bulk_rows import (
     read_bools,
     read_words,
 )
-from collector.identity.columns import to_bytes
 from collector.identity.evidence import LINKED
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND, is_blocked
@@ -81,7 +80,7 @@ def find_contested(evidences: Evidences, joins: Array) -> Contested:
 def find_known(evidences: Evidences, fused: Iterable[str]) -> Array:
     """Return for each key whether it is one of those."""
     known = np.zeros(len(evidences.keys.kind), dtype=bool)
-    known[find_places(evidences.keys.id, _read_texts(fused))] = True
+    known[find_places(evidences.keys.id, read_id_texts(fused))] = True
     return known
 
 
@@ -176,7 +175,7 @@ def _mark_crowded(fused: Array, keys: Array, others: Array, most: Array) -> None
 def find_blocked_keys(evidences: Evidences) -> Array:
     """Return for each key whether the space has blocked it, by any of its names."""
     blocked = np.zeros(len(evidences.keys.kind), dtype=bool)
-    blocked[evidences.first_name[find_places(evidences.keys.id, _read_texts(evidences.policy.blocked_keys))]] = True
+    blocked[evidences.first_name[find_places(evidences.keys.id, read_id_texts(evidences.policy.blocked_keys))]] = True
     return blocked
 
 
@@ -206,8 +205,3 @@ def _find_doubtful(values: pa.Array) -> Array:
     data = np.frombuffer(values.buffers()[2], dtype=np.uint8)
     signs = np.bitwise_or.reduceat(_SIGNS[data[: offsets[-1]]], offsets[full])
     return np.concatenate([empty, full[signs != _DIGIT]])
-
-
-def _read_texts(texts: Iterable[str]) -> Ids:
-    raw = np.frombuffer(b"".join(to_bytes(text) for text in sorted(texts)), dtype=">u8").reshape(-1, 2)
-    return Ids(raw[:, 0].astype(np.uint64), raw[:, 1].astype(np.uint64))

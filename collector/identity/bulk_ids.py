@@ -7,13 +7,14 @@ written at a place that its bits say: what finds its place taken tries again wit
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.columns import KEY
+from collector.identity.columns import KEY, to_bytes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,6 +49,12 @@ def read_ids(column: pa.ChunkedArray) -> Ids:
     ]
     halves = np.concatenate(parts).reshape(-1, 2) if parts else np.zeros((0, 2), dtype=">u8")
     return Ids(halves[:, 0].astype(np.uint64), halves[:, 1].astype(np.uint64))
+
+
+def read_id_texts(texts: Iterable[str]) -> Ids:
+    """Return the ids of some texts, in the order of the texts."""
+    raw = np.frombuffer(b"".join(to_bytes(text) for text in sorted(texts)), dtype=">u8").reshape(-1, 2)
+    return Ids(raw[:, 0].astype(np.uint64), raw[:, 1].astype(np.uint64))
 
 
 def write_ids(ids: Ids) -> pa.Array:

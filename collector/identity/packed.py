@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, write_numbers
+from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers
 from collector.identity.bulk_rows import read_words
-from collector.identity.columns import EVIDENCE, KEY
+from collector.identity.columns import EVIDENCE
 from collector.identity.identifiers import UUID
 from collector.identity.policy import Policy
 
@@ -99,7 +99,9 @@ class Packed:
 
     def unpack(self) -> pa.Table:
         """Return the rows as a table of schema `columns.EVIDENCE`."""
-        columns: dict[str, pa.Array] = {name: _write_ids(self.heads[name]) for name in _IDS}
+        columns: dict[str, pa.Array] = {
+            name: write_ids(Ids(self.heads[name][:, 0], self.heads[name][:, 1])) for name in _IDS
+        }
         columns |= {name: write_numbers(self.heads[name]) for name in _NUMBERS}
         columns |= self._write_words()
         columns |= self._write_texts()
@@ -180,9 +182,3 @@ def _read_heads(column: pa.ChunkedArray) -> Array:
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=LAYOUT)
-
-
-def _write_ids(halves: Array) -> pa.Array:
-    """Return ids as 16 bytes in the order of their text."""
-    turned = np.ascontiguousarray(halves.astype(">u8"))
-    return pa.FixedSizeBinaryArray.from_buffers(KEY, len(turned), [None, pa.py_buffer(turned)])

@@ -17,7 +17,16 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.bulk_ids import Array, Ids, find_first, find_places, join_ids, number_ids, read_ids
+from collector.identity.bulk_ids import (
+    Array,
+    Ids,
+    find_first,
+    find_places,
+    join_ids,
+    number_ids,
+    read_id_texts,
+    read_ids,
+)
 from collector.identity.columns import KEY
 from collector.identity.component import ask_fused
 from collector.identity.component_columns import to_key_text
@@ -104,9 +113,7 @@ def cut_slices(parts: Sequence[NumberedKeys], apart: Iterable[str], rows_each: i
         for side in ("a", "b")
     )
     is_apart = np.zeros(len(first), dtype=bool)
-    raw = b"".join(bytes.fromhex(key.replace("-", "")) for key in apart)
-    halves = np.frombuffer(raw, dtype=">u8").astype(np.uint64).reshape(-1, 2)
-    is_apart[find_places(keys, Ids(halves[:, 0], halves[:, 1]))] = True
+    is_apart[find_places(keys, read_id_texts(apart))] = True
 
     joins = np.flatnonzero(~(is_apart[a] | is_apart[b])) if is_apart.any() else slice(None)
     edges = (a[joins], b[joins])

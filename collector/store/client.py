@@ -242,7 +242,7 @@ class StoreClient:
 
     def insert_columns(self, table: str, rows: pa.Table, settings: Mapping[str, Any] | None = None) -> None:
         """Insert an Arrow table whose columns are named as those of `table`, one of our own names; UUIDs as
-        `binary(16)`. Sent as one body: cut what is larger than some 100 MB."""
+        `binary(16)`. Sent as one body: cut what is larger than some 200 MB."""
         import pyarrow as pa
 
         sink = pa.BufferOutputStream()
