@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector import disk
-from collector.identity.stitch_status import StitchStatus, read_stitch_status
+from collector.identity.stitching.stitch_status import StitchStatus, read_stitch_status
 from collector.load.maintenance import is_maintenance
 from collector.load.status import LoadStatus, is_loading, read_load_status
 from collector.metrics import Totals

@@ -40,8 +40,8 @@ def play_load(config: Config) -> None:
 
 def play_stitch(config: Config) -> None:
     """Keep the identity map until a signal."""
-    from collector.identity.arrow_memory import set_arrow_up
-    from collector.identity.stitch import run_stitch
+    from collector.identity.stitching.arrow_memory import set_arrow_up
+    from collector.identity.stitching.stitch import run_stitch
 
     set_arrow_up()
     run_stitch(config, start_role("stitch", config), stop_on_signal())

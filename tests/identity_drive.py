@@ -33,7 +33,7 @@ from instance_process import RunningInstance, running_instance
 from known_sites import PATIENCE_S, wait_for_site
 
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
-from collector.identity.rebuild import rebuild
+from collector.identity.stitching.rebuild import rebuild
 from collector.links import mint_link
 from collector.signing import sign_identify
 from collector.sites.book import IdentifierKind, Site

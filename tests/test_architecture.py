@@ -44,7 +44,7 @@ LAYERS = (
         "collector.store",
     ),
     (
-        *("collector.accept", "collector.identity.stitch", "collector.identity.rebuild", "collector.sites.poll"),
+        *("collector.accept", "collector.identity.stitching", "collector.sites.poll"),
         *("collector.load", "collector.country"),
     ),
     (

@@ -7,8 +7,8 @@ import time
 from bench.identity.evidence import BATCH_ROWS, HOST, Population
 from bench.identity.rebuilding import SEED, RebuildError, run_rebuild
 from bench.identity.store import Bench, fill_evidence, insert_evidence, list_batches, merge, running_store
-from collector.identity.rebuild import rebuild
-from collector.identity.stitch import Stitcher
+from collector.identity.stitching.rebuild import rebuild
+from collector.identity.stitching.stitch import Stitcher
 from collector.store.writer import insert_rows
 
 FURTHER_ROWS = 1_000_000

@@ -76,8 +76,8 @@ def run_rebuild(folder: Path, engine_port: int, what: str = "all") -> dict[str, 
 def _rebuild_here(folder: str, engine_port: int, what: str) -> dict[str, Any]:
     """Rebuild in this process, and say what it took."""
     from collector.config import Config
-    from collector.identity.arrow_memory import set_arrow_up
-    from collector.identity.rebuild import rebuild
+    from collector.identity.stitching.arrow_memory import set_arrow_up
+    from collector.identity.stitching.rebuild import rebuild
     from collector.keyring import open_keyring
 
     set_arrow_up()
@@ -114,9 +114,9 @@ def _time_people(people: list[tuple[float, float]]) -> None:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    import collector.identity.bulk
+    import collector.identity.bulk.resolve
 
-    bulk: Any = collector.identity.bulk
+    bulk: Any = collector.identity.bulk.resolve
     form_people = bulk.form_people
     alone = threading.Lock()
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bench.identity.evidence import BATCH_ROWS, HOST, Population
 from bench.ingest.processes import Collector
-from collector.identity.standing_columns import SETTINGS
+from collector.identity.stitching.standing_columns import SETTINGS
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 

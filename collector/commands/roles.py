@@ -164,8 +164,8 @@ def _rebuild(config: Config, dry_run: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from collector.identity.arrow_memory import set_arrow_up
-    from collector.identity.rebuild import rebuild
+    from collector.identity.stitching.arrow_memory import set_arrow_up
+    from collector.identity.stitching.rebuild import rebuild
 
     set_arrow_up()
     console = Console(stderr=True, highlight=False)

@@ -17,7 +17,7 @@ from bench.identity.figures import COMPONENTS, FIGURES, REBUILD, find_all
 from bench.identity.incremental import STEP_ROWS, measure_incremental
 from bench.identity.rebuilding import measure_rebuild
 from bench.identity.store import Bench
-from collector.identity.first_look import LEAST_KEYS
+from collector.identity.stitching.first_look import LEAST_KEYS
 
 ROWS = 20_000
 

@@ -18,10 +18,10 @@ from collector.identity.arrival import make_lines
 from collector.identity.audit import AuditEntry
 from collector.identity.difference import Difference, compare_standing
 from collector.identity.evidence import Evidence
-from collector.identity.rebuild import rebuild
 from collector.identity.repair import Plan, Repairs
 from collector.identity.standing import Standing, index, read_all_standing
-from collector.identity.stitch import Stitcher
+from collector.identity.stitching.rebuild import rebuild
+from collector.identity.stitching.stitch import Stitcher
 from collector.sites.book import Site
 from collector.sites.rows import add_site
 from tests.identity.story import KINDS, key, name_value

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.identity import bulk_ids, bulk_people, bulk_timeline
-from collector.identity.bulk import Effort, resolve_columns
-from collector.identity.bulk_ids import Ids, find_first, number_ids
-from collector.identity.columns import make_table, read_evidence, read_resolution
+from collector.identity.bulk.columns import make_table, read_evidence, read_resolution
+from collector.identity.bulk.ids import Ids, find_first, number_ids
+from collector.identity.bulk.resolve import Effort, resolve_columns
 from collector.identity.evidence import Evidence
 from collector.identity.policy import Policy
 from collector.identity.resolve import Resolution, resolve
@@ -125,7 +124,7 @@ def test_what_columns_cannot_judge_is_counted() -> None:
 @pytest.mark.parametrize("most_rounds", [0, 1, 24])
 def test_people_of_many_keys_are_formed_in_the_same_order(most_rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few rounds there are: what is left is heard one by one."""
-    monkeypatch.setattr(bulk_people, "MOST_ROUNDS", most_rounds)
+    monkeypatch.setattr("collector.identity.bulk.people.MOST_ROUNDS", most_rounds)
     chance = random.Random(7)
     names = [f"{letter}{number}" for letter in "KLEP" for number in range(9)]
     for _ in range(30):
@@ -185,7 +184,7 @@ def test_an_event_seen_at_two_times_is_one_request(monkeypatch: pytest.MonkeyPat
     late = [msgspec.structs.replace(rows[5], evidence_id=rows[5].event_id, b_key=key("E1"), b_kind="email")]
     late[0].time_ms = days(30)
     for most_steps in (1, 16, 100):
-        monkeypatch.setattr(bulk_timeline, "MOST_STEPS", most_steps)
+        monkeypatch.setattr("collector.identity.bulk.timeline.MOST_STEPS", most_steps)
         effort = Effort()
         check(rows + late, POLICY, effort=effort)
         assert effort.odd_rows == 41
@@ -233,8 +232,8 @@ def test_ids_are_numbered_by_first_appearance(
     most_rounds: int, bucket_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where they collide, and are sorted in the end."""
-    monkeypatch.setattr(bulk_ids, "BUCKET_ROWS", bucket_rows)
-    monkeypatch.setattr(bulk_ids, "MOST_ROUNDS", most_rounds)
+    monkeypatch.setattr("collector.identity.bulk.ids.BUCKET_ROWS", bucket_rows)
+    monkeypatch.setattr("collector.identity.bulk.ids.MOST_ROUNDS", most_rounds)
     chance = np.random.default_rng(2)
     for runs in (1, 5):
         drawn = np.repeat(chance.integers(0, 300, 1_000).astype(np.uint64), runs)

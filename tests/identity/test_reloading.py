@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from collector.errors import StoreUnavailable
-from collector.identity.reloading import Reloader, find_next_s
+from collector.identity.stitching.reloading import Reloader, find_next_s
 
 
 def test_what_is_asked_for_during_a_load_comes_with_the_next() -> None:

@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from collector.event import NIL_ID
-from collector.identity.columns import KEY, make_columns, make_table, to_bytes
+from collector.identity.bulk.columns import KEY, make_columns, make_table, to_bytes
 from collector.identity.evidence import Evidence
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.resolve import Resolution, resolve
-from collector.identity.settled import Held, Seen, find_settled
-from collector.identity.settled_columns import find_settled_columns
+from collector.identity.stitching.settled import Held, Seen, find_settled
+from collector.identity.stitching.settled_columns import find_settled_columns
 from tests.identity.story import POLICY, alias, click, hand_over, hours, minutes, reset, sign_in, take_back, tie
 
 LOGS = 300

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.identity.bulk import resolve_columns
-from collector.identity.bulk_ids import read_ids, write_numbers
-from collector.identity.columns import make_table, read_resolution
+from collector.identity.bulk.columns import make_table, read_resolution
+from collector.identity.bulk.ids import read_ids, write_numbers
+from collector.identity.bulk.resolve import resolve_columns
 from collector.identity.evidence import Evidence, keep_standing
 from collector.identity.guards import find_fused, take_out_blocked
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
-from collector.identity.rebuild import cut_ranges
 from collector.identity.resolve import Resolution, resolve
-from collector.identity.slices import NumberedKeys, Slices, cut_slices, number_keys
+from collector.identity.stitching.rebuild import cut_ranges
+from collector.identity.stitching.slices import NumberedKeys, Slices, cut_slices, number_keys
 from tests.identity.story import POLICY, days, key, sign_in
 from tests.identity.test_bulk import make_shop
 from tests.identity.test_properties import POLICY as TIGHT

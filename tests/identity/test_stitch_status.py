@@ -8,7 +8,7 @@ import pytest
 
 from collector.condition import read_condition
 from collector.endpoints.exposition import expose
-from collector.identity.stitch_status import MergeFuse, StitchCounts, StitchStatusFile, read_stitch_status
+from collector.identity.stitching.stitch_status import MergeFuse, StitchCounts, StitchStatusFile, read_stitch_status
 
 
 def test_the_lag_grows_while_something_waits(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.identity.columns import to_bytes
-from collector.identity.standing_columns import MAP_FORM, read_rows, read_table
+from collector.identity.bulk.columns import to_bytes
+from collector.identity.stitching.standing_columns import MAP_FORM, read_rows, read_table
 from collector.store.writer import insert_rows
 from tests.identity.story import key
 from tests.running_store import running_store

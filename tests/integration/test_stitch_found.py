@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from collector.identity import component
-from collector.identity import stitch as stitch_module
 from collector.identity.difference import see_what_came
 from collector.identity.standing import read_all_standing
+from collector.identity.stitching import stitch as stitch_module
 from tests.identity.repair_desk import Desk
 from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in, take_back, tie
 from tests.running_store import RunningStore, running_store

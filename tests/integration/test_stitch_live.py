@@ -14,13 +14,13 @@ import msgspec
 import pytest
 
 from collector.event import EvidenceRow, LandingRow
-from collector.identity import stitch as stitch_module
 from collector.identity.component import read_component
 from collector.identity.evidence import Evidence
-from collector.identity.rebuild import rebuild
 from collector.identity.resolve import resolve
 from collector.identity.standing import FOR_EVER_MS, compare, index, read_all_standing
-from collector.identity.stitch import Stitcher, read_progress, run_stitch
+from collector.identity.stitching import stitch as stitch_module
+from collector.identity.stitching.rebuild import rebuild
+from collector.identity.stitching.stitch import Stitcher, read_progress, run_stitch
 from collector.sites.book import Site
 from collector.sites.rows import add_site
 from collector.store.client import StoreClient, open_client
@@ -301,8 +301,8 @@ def test_step_by_step_equals_all_at_once(loaded: Loaded, seed: int, monkeypatch:
     Every other time most steps are so large that the whole space is read at once.
     """
     if seed % 2:
-        monkeypatch.setattr("collector.identity.stitch.WALK_KEYS", 4)
-    monkeypatch.setattr("collector.identity.first_look.LEAST_KEYS", 0)
+        monkeypatch.setattr("collector.identity.stitching.stitch.WALK_KEYS", 4)
+    monkeypatch.setattr("collector.identity.stitching.first_look.LEAST_KEYS", 0)
     chance = random.Random(seed)
     stitcher = Stitcher(loaded.store.writer, loaded.store.config)
     for batch in _random_log(chance):
@@ -338,8 +338,8 @@ def test_a_stitcher_killed_anywhere_is_carried_on(loaded: Loaded, seed: int, mon
 
         with monkeypatch.context() as patch:
             patch.setattr(StoreClient, "insert_columns", dies(StoreClient.insert_columns))
-            patch.setattr("collector.identity.stitch.insert_rows", dies(stitch_module.insert_rows))
-            patch.setattr("collector.identity.stitch.reload_dictionaries", dies(reload_dictionaries))
+            patch.setattr("collector.identity.stitching.stitch.insert_rows", dies(stitch_module.insert_rows))
+            patch.setattr("collector.identity.stitching.stitch.reload_dictionaries", dies(reload_dictionaries))
             stitcher = Stitcher(loaded.store.writer, loaded.store.config)
             try:
                 while stitcher.step():

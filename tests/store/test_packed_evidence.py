@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from collector.identity.component_columns import read_all
 from collector.identity.policy import Policy, make_policy
+from collector.identity.stitching.component_columns import read_all
 from tests.running_store import RunningStore, running_store
 
 pytestmark = pytest.mark.engine

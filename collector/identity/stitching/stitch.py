@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 
 from collector.config import Config
 from collector.errors import StoreError
-from collector.identity import first_look
 from collector.identity.blocks import read_blocked
-from collector.identity.component_columns import count_rows
-from collector.identity.map_step import LetGo, MapStep
 from collector.identity.policy import Policy, make_policy
-from collector.identity.reloading import Reloader
-from collector.identity.stitch_status import MergeFuse, StitchCounts, StitchStatusFile
+from collector.identity.stitching import first_look
+from collector.identity.stitching.component_columns import count_rows
+from collector.identity.stitching.map_step import LetGo, MapStep
+from collector.identity.stitching.reloading import Reloader
+from collector.identity.stitching.stitch_status import MergeFuse, StitchCounts, StitchStatusFile
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.sites.book import Site

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, find_first, join_ids, number_ids, read_ids, write_numbers
-from collector.identity.columns import read_evidence
+from collector.identity.bulk.columns import read_evidence
+from collector.identity.bulk.ids import Array, Ids, find_first, join_ids, number_ids, read_ids, write_numbers
 from collector.identity.evidence import (
     HANDOVER,
     LINK,
@@ -101,7 +101,7 @@ class Evidences:
     policy: Policy
     kinds: list[str]
     visitor: int  # the number of the visitor's kind
-    first_name: Array  # of each key the one under which it is read: its own, but see `bulk_renames`
+    first_name: Array  # of each key the one under which it is read: its own, but see `renames`
     is_renamed: Array  # the first names of those that have several
     notes: list[Note] = field(default_factory=list)
     _values: pa.Array | None = None

@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from collector.identity.bulk_ids import Array, Ids, find_first
-from collector.identity.bulk_rows import RESET_WORD, Evidences, Rows, note
+from collector.identity.bulk.ids import Array, Ids, find_first
+from collector.identity.bulk.rows import RESET_WORD, Evidences, Rows, note
 from collector.identity.guards import GuardReason
 
 SIGN_IN, LINK, SIGN_OUT, TIE = range(4)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.bulk_ids import Array, join_ids, number_ids, read_ids, write_ids, write_numbers
-from collector.identity.bulk_rows import REKEY_WORD, Evidences
-from collector.identity.columns import MAP
+from collector.identity.bulk.columns import MAP
+from collector.identity.bulk.ids import Array, join_ids, number_ids, read_ids, write_ids, write_numbers
+from collector.identity.bulk.rows import REKEY_WORD, Evidences
 from collector.identity.evidence import SERVER
 from collector.identity.intervals import BEGINNING_MS
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from collector.identity.bulk_ids import Array, Ids, number_ids
-from collector.identity.bulk_rows import ALIAS_WORD, Evidences, Note, note
-from collector.identity.bulk_timeline import SIGN_IN, Timeline
+from collector.identity.bulk.ids import Array, Ids, number_ids
+from collector.identity.bulk.rows import ALIAS_WORD, Evidences, Note, note
+from collector.identity.bulk.timeline import SIGN_IN, Timeline
 from collector.identity.evidence import SERVER
 from collector.identity.guards import GuardReason
 from collector.identity.people import is_shared

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.bulk_ids import Array, Ids, number_ids, read_ids, write_ids, write_numbers
-from collector.identity.columns import MAP
-from collector.identity.component_columns import FIELDS_OF_KEYS, read_parts
+from collector.identity.bulk.columns import MAP
+from collector.identity.bulk.ids import Array, Ids, number_ids, read_ids, write_ids, write_numbers
+from collector.identity.stitching.component_columns import FIELDS_OF_KEYS, read_parts
 from collector.store.client import StoreClient
 
 LAYOUT = np.dtype(

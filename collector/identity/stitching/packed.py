@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers
-from collector.identity.bulk_rows import read_words
-from collector.identity.columns import EVIDENCE
+from collector.identity.bulk.columns import EVIDENCE
+from collector.identity.bulk.ids import Array, Ids, write_ids, write_numbers
+from collector.identity.bulk.rows import read_words
 from collector.identity.identifiers import UUID
 from collector.identity.policy import Policy
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from collector.identity.bulk_ids import Array, write_numbers
-from collector.identity.bulk_people import Crowd
-from collector.identity.bulk_rows import RESET_WORD, Evidences
-from collector.identity.bulk_timeline import SIGN_OUT, Timeline
-from collector.identity.columns import read_evidence, to_text
+from collector.identity.bulk.columns import read_evidence, to_text
+from collector.identity.bulk.ids import Array, write_numbers
+from collector.identity.bulk.people import Crowd
+from collector.identity.bulk.rows import RESET_WORD, Evidences
+from collector.identity.bulk.timeline import SIGN_OUT, Timeline
 from collector.identity.evidence import Evidence
 from collector.identity.guards import GuardEntry, GuardReason
 from collector.identity.identifiers import VISITOR_KIND

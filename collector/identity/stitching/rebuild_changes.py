@@ -11,10 +11,10 @@ import threading
 
 import pyarrow as pa
 
-from collector.identity.bulk_ids import write_numbers
-from collector.identity.columns import ResolutionColumns
-from collector.identity.slices import Slices
-from collector.identity.standing_columns import (
+from collector.identity.bulk.columns import ResolutionColumns
+from collector.identity.bulk.ids import write_numbers
+from collector.identity.stitching.slices import Slices
+from collector.identity.stitching.standing_columns import (
     FORMS,
     GUARD_LOG,
     MAP_FORM,

@@ -18,7 +18,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_guards import (
+from collector.identity.bulk.columns import (
+    CUSTOMERS,
+    GUARDS,
+    INTERVALS,
+    MAP,
+    MERGES,
+    ResolutionColumns,
+    make_columns,
+)
+from collector.identity.bulk.guards import (
     find_admitted,
     find_blocked_keys,
     find_busy,
@@ -28,23 +37,14 @@ from collector.identity.bulk_guards import (
     find_known,
     leave_out_replays,
 )
-from collector.identity.bulk_hard import Judged, judge_components, judge_visitors
-from collector.identity.bulk_ids import Array, Ids, write_ids, write_numbers, write_texts
-from collector.identity.bulk_intervals import FOR_EVER_MS, Spans, find_switches, join_spans, lay_out
-from collector.identity.bulk_pairs import Tied, tie_visitors
-from collector.identity.bulk_people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
-from collector.identity.bulk_renames import name_again, rename
-from collector.identity.bulk_rows import NOBODY, REKEY_WORD, Evidences, note, read_rows
-from collector.identity.bulk_timeline import make_timeline, part_stretches
-from collector.identity.columns import (
-    CUSTOMERS,
-    GUARDS,
-    INTERVALS,
-    MAP,
-    MERGES,
-    ResolutionColumns,
-    make_columns,
-)
+from collector.identity.bulk.hard import Judged, judge_components, judge_visitors
+from collector.identity.bulk.ids import Array, Ids, write_ids, write_numbers, write_texts
+from collector.identity.bulk.intervals import FOR_EVER_MS, Spans, find_switches, join_spans, lay_out
+from collector.identity.bulk.pairs import Tied, tie_visitors
+from collector.identity.bulk.people import NEVER_MS, Crowd, Merges, form_people, gather_crowd, list_merges
+from collector.identity.bulk.renames import name_again, rename
+from collector.identity.bulk.rows import NOBODY, REKEY_WORD, Evidences, note, read_rows
+from collector.identity.bulk.timeline import make_timeline, part_stretches
 from collector.identity.evidence import LINKED
 from collector.identity.guards import GuardReason
 from collector.identity.identifiers import VISITOR_KIND

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.bulk_ids import (
+from collector.identity.bulk.columns import KEY
+from collector.identity.bulk.ids import (
     Array,
     Ids,
     find_first,
@@ -27,10 +28,9 @@ from collector.identity.bulk_ids import (
     read_id_texts,
     read_ids,
 )
-from collector.identity.columns import KEY
 from collector.identity.component import ask_fused
-from collector.identity.component_columns import to_key_text
 from collector.identity.policy import Policy
+from collector.identity.stitching.component_columns import to_key_text
 from collector.store.client import StoreClient
 
 SLICE_ROWS = 400_000

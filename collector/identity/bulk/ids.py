@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from collector.identity.columns import KEY, to_bytes
+from collector.identity.bulk.columns import KEY, to_bytes
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from collector.identity.bulk_ids import Array
-from collector.identity.bulk_intervals import Attached, Spans, Stretches, attach, find_hard, find_stretches, lay_out
-from collector.identity.bulk_people import NEVER_MS, Crowd
-from collector.identity.bulk_rows import HANDOVER_WORD, note, weigh_proof
-from collector.identity.bulk_timeline import TIE, Timeline
+from collector.identity.bulk.ids import Array
+from collector.identity.bulk.intervals import Attached, Spans, Stretches, attach, find_hard, find_stretches, lay_out
+from collector.identity.bulk.people import NEVER_MS, Crowd
+from collector.identity.bulk.rows import HANDOVER_WORD, note, weigh_proof
+from collector.identity.bulk.timeline import TIE, Timeline
 from collector.identity.guards import GuardReason
 
 _OF_TIE = 2  # after links and sign-ins, see `Attached.turn`

@@ -19,13 +19,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_guards import find_busy, find_joins
-from collector.identity.bulk_ids import Array, write_ids, write_numbers
-from collector.identity.bulk_rows import read_bools, read_rows
-from collector.identity.columns import EVIDENCE, KEY, to_bytes
+from collector.identity.bulk.columns import EVIDENCE, KEY, to_bytes
+from collector.identity.bulk.guards import find_busy, find_joins
+from collector.identity.bulk.ids import Array, write_ids, write_numbers
+from collector.identity.bulk.rows import read_bools, read_rows
 from collector.identity.component import ask_fused
-from collector.identity.packed import ask_packed, unpack
 from collector.identity.policy import Policy
+from collector.identity.stitching.packed import ask_packed, unpack
 from collector.store.client import StoreClient
 
 KEYS_PER_FIELD = 3_500

@@ -21,13 +21,13 @@ from typing import Literal, TypeVar
 from uuid import UUID
 
 from collector.config import Config
-from collector.identity.bulk import resolve_columns
-from collector.identity.component_columns import count_rows
-from collector.identity.packed import Packed, PackedParts, ask_packed, read_packed
+from collector.identity.bulk.resolve import resolve_columns
 from collector.identity.policy import Policy
-from collector.identity.rebuild_changes import SpaceChanges
-from collector.identity.slices import NumberedKeys, Slices, cut_slices, find_apart, load_scipy, number_keys
-from collector.identity.stitch import Stitcher, read_progress
+from collector.identity.stitching.component_columns import count_rows
+from collector.identity.stitching.packed import Packed, PackedParts, ask_packed, read_packed
+from collector.identity.stitching.rebuild_changes import SpaceChanges
+from collector.identity.stitching.slices import NumberedKeys, Slices, cut_slices, find_apart, load_scipy, number_keys
+from collector.identity.stitching.stitch import Stitcher, read_progress
 from collector.keyring import Keyring
 from collector.sites.book import DEFAULT_SPACE
 from collector.store.client import StoreClient, open_client

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, number_ids, read_ids, write_numbers
-from collector.identity.bulk_rows import read_bools, read_numbers, read_words
+from collector.identity.bulk.ids import Array, number_ids, read_ids, write_numbers
+from collector.identity.bulk.rows import read_bools, read_numbers, read_words
 from collector.identity.evidence import SIGNED
 from collector.identity.identifiers import VISITOR_KIND
-from collector.identity.settled import IDENTIFY, PROOF
+from collector.identity.stitching.settled import IDENTIFY, PROOF
 
 _NEVER_MS = np.iinfo(np.int64).max
 

@@ -13,9 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, write_numbers
-from collector.identity.columns import KEY, to_bytes
-from collector.identity.component_columns import (
+from collector.identity.bulk.columns import KEY, to_bytes
+from collector.identity.bulk.ids import Array, write_numbers
+from collector.identity.identifiers import VISITOR_KIND
+from collector.identity.names import expand_names
+from collector.identity.policy import Policy
+from collector.identity.stitching.component_columns import (
     BESIDE,
     Looked,
     read_ahead,
@@ -23,12 +26,9 @@ from collector.identity.component_columns import (
     read_parts,
     to_key_text,
 )
-from collector.identity.identifiers import VISITOR_KIND
-from collector.identity.names import expand_names
-from collector.identity.packed import Packed, read_packed
-from collector.identity.policy import Policy
-from collector.identity.settled_columns import find_settled_columns
-from collector.identity.standing_columns import MAP_FORM, read_rows
+from collector.identity.stitching.packed import Packed, read_packed
+from collector.identity.stitching.settled_columns import find_settled_columns
+from collector.identity.stitching.standing_columns import MAP_FORM, read_rows
 from collector.store.client import StoreClient
 
 LEAST_KEYS = 100

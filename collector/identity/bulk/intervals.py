@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from collector.identity.bulk_ids import Array
-from collector.identity.bulk_people import Crowd, Merges, count_different
-from collector.identity.bulk_rows import OF_BROWSER, PROVED, SURE, has_proof, note
-from collector.identity.bulk_timeline import LINK, SIGN_OUT, Timeline
+from collector.identity.bulk.ids import Array
+from collector.identity.bulk.people import Crowd, Merges, count_different
+from collector.identity.bulk.rows import OF_BROWSER, PROVED, SURE, has_proof, note
+from collector.identity.bulk.timeline import LINK, SIGN_OUT, Timeline
 from collector.identity.guards import GuardReason
 from collector.identity.intervals import BEGINNING_MS
 

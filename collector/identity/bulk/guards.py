@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.bulk_ids import Array, Ids, find_places, number_ids, read_id_texts, write_numbers
-from collector.identity.bulk_rows import (
+from collector.identity.bulk.ids import Array, Ids, find_places, number_ids, read_id_texts, write_numbers
+from collector.identity.bulk.rows import (
     HANDOVER_WORD,
     LINK_WORD,
     RESET_WORD,

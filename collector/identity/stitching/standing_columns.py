@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.identity.columns import CUSTOMERS, INTERVALS, KEY, MAP, ResolutionColumns
-from collector.identity.component_columns import FIELDS_OF_KEYS, cut_keys
-from collector.identity.packed_map import read_map_rows
+from collector.identity.bulk.columns import CUSTOMERS, INTERVALS, KEY, MAP, ResolutionColumns
 from collector.identity.standing import FOR_EVER_MS
+from collector.identity.stitching.component_columns import FIELDS_OF_KEYS, cut_keys
+from collector.identity.stitching.packed_map import read_map_rows
 from collector.store.client import StoreClient
 
 GUARD_LOG, MERGE_LOG = "guard_log", "merge_log"

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from collector.identity.bulk import resolve_columns
-from collector.identity.columns import ResolutionColumns, to_bytes
-from collector.identity.component_columns import (
+from collector.identity.bulk.columns import ResolutionColumns, to_bytes
+from collector.identity.bulk.resolve import resolve_columns
+from collector.identity.policy import Policy
+from collector.identity.standing import find_dependents
+from collector.identity.stitching.component_columns import (
     BESIDE,
     FIELDS_OF_KEYS,
     ComponentColumns,
@@ -25,10 +27,8 @@ from collector.identity.component_columns import (
     read_around,
     to_key_text,
 )
-from collector.identity.first_look import FirstLook
-from collector.identity.policy import Policy
-from collector.identity.standing import find_dependents
-from collector.identity.standing_columns import (
+from collector.identity.stitching.first_look import FirstLook
+from collector.identity.stitching.standing_columns import (
     FORMS,
     GUARD_LOG,
     INTERVALS_FORM,
