@@ -39,7 +39,7 @@ def desk(shared_store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
         return make_policy
 
-    for module in ("stitch", "blocks"):
+    for module in ("stitching.stitch", "blocks"):
         name = f"collector.identity.{module}.make_policy"
         monkeypatch.setattr(name, with_small_caps(stitch_module.make_policy))
     return Desk(shared_store)
