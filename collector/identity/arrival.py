@@ -142,8 +142,10 @@ def _is_published(client: StoreClient, space_id: str, moved: Sequence[Moved]) ->
         FROM (SELECT arrayJoin({{keys:Array(UUID)}}) AS key) AS wanted
         LEFT JOIN (SELECT key, person_id, several FROM identity_map FINAL
             WHERE space_id = {{space:String}} AND key IN {{keys:Array(UUID)}}) AS map ON map.key = wanted.key
-        WHERE dictGet('{client.database}.identity', 'person_id', cityHash64(wanted.key)) != map.person_id
-            OR dictGet('{client.database}.identity', 'several', cityHash64(wanted.key)) != map.several
+        WHERE dictGetOrDefault('{client.database}.identity', 'person_id', cityHash64(wanted.key), wanted.key)
+                != if(map.person_id = toUUID('00000000-0000-0000-0000-000000000000'), wanted.key, map.person_id)
+            OR map.several
+                != (dictGet('{client.database}.identity', 'valid_from', cityHash64(wanted.key)) > '2299-01-01')
         """,  # noqa: S608  the database's name is a setting
         {"space": space_id, "keys": keys},
     )

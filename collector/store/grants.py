@@ -11,11 +11,11 @@ import re
 
 from collector.config import Config
 from collector.keyring import Keyring
+from collector.store.dictionaries import DICTIONARIES
 from collector.store.dsn import ANALYTICS_DATABASE
 from collector.store.rendering import Target, quote_text, read_migrations, render
 
 ROLES = ("reader", "analyst")
-DICTIONARIES = ("identity", "identity_customers", "identity_intervals_dict")
 
 
 def list_reader_views(target: Target) -> list[str]:
@@ -46,7 +46,7 @@ def render_grants(target: Target, keyring: Keyring, config: Config) -> list[str]
         # What an earlier version gave and this one does not is taken back.
         statements.append(f"REVOKE{on} ALL ON *.* FROM `{name}`")
         statements += [f"GRANT{on} SELECT ON {database}.{view} TO `{name}`" for view in list_reader_views(target)]
-        statements += [f"GRANT{on} dictGet ON {database}.{dictionary} TO `{name}`" for dictionary in DICTIONARIES]
+        statements += [f"GRANT{on} dictGet ON {database}.{one} TO `{name}`" for one in sorted(DICTIONARIES)]
     analyst = f"{database}_analyst"
     statements.append(
         f"GRANT{on} SELECT, INSERT, ALTER, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE,"

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 import pytest
 from structlog.testing import capture_logs
 
 from collector.errors import StoreUnavailable
 from collector.identity.stitching.reloading import Reloader, find_next_s
+from collector.store.dictionaries import CUSTOMERS, DICTIONARIES, IDENTITY
 
 
 def test_what_is_asked_for_during_a_load_comes_with_the_next() -> None:
-    """Five requests during one load are one more load, with the intervals that one of them wanted."""
+    """Five requests during one load are one more load, of all that any of them wanted."""
     began, go_on, loads = threading.Event(), threading.Event(), []
 
-    def load(intervals: bool) -> None:
-        loads.append(intervals)
+    def load(names: Collection[str]) -> None:
+        loads.append(set(names))
         began.set()
         assert go_on.wait(10)
 
     with Reloader(load) as reloader:
-        reloader.request(intervals=False)
+        reloader.request([IDENTITY])
         assert began.wait(10)
         for number in range(5):
-            reloader.request(intervals=number == 2)
+            reloader.request([IDENTITY] if number == 2 else [CUSTOMERS])
         go_on.set()
-    assert loads == [False, True]
+    assert loads == [{IDENTITY}, {IDENTITY, CUSTOMERS}]
 
 
 def test_a_load_that_fails_is_tried_again() -> None:
-    """The store is away twice: said once, and then it is loaded, intervals included."""
+    """The store is away twice: said once, and then all is loaded that was asked for."""
     loads, done = [], threading.Event()
 
-    def load(intervals: bool) -> None:
-        loads.append(intervals)
+    def load(names: Collection[str]) -> None:
+        loads.append(set(names))
         if len(loads) < 3:
             raise StoreUnavailable("away")
         done.set()
 
     with capture_logs() as logs, Reloader(load) as reloader:
-        reloader.request(intervals=True)
+        reloader.request(DICTIONARIES)
         assert done.wait(10)
-    assert loads == [True, True, True]
+    assert loads == [set(DICTIONARIES)] * 3
     assert len(logs) == 1
 
 

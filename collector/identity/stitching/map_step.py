@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.identity.bulk.columns import ResolutionColumns, to_bytes
 from collector.identity.bulk.resolve import resolve_columns
+from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
 from collector.identity.standing import find_dependents
 from collector.identity.stitching.component_columns import (
@@ -46,6 +48,7 @@ from collector.identity.stitching.standing_columns import (
 )
 from collector.logs import get_logger
 from collector.store.client import StoreClient
+from collector.store.dictionaries import CUSTOMERS, IDENTITY, INTERVALS
 
 ALARM_ROWS = 1_000_000
 """Evidence behind one round: with far less, a round has a few tens of thousands."""
@@ -89,6 +92,17 @@ class LetGo:
             self._keys[space_id][1].difference_update(keys)
 
 
+def find_stale(change: TableChange) -> set[str]:
+    """Return the names of the dictionaries that do not show a change of a table."""
+    if not change.size or change.form not in (INTERVALS_FORM, MAP_FORM):
+        return set()
+    if change.form is INTERVALS_FORM:
+        return {INTERVALS}
+    # What kind a row had that is gone is not known here.
+    kinds = set(pc.unique(change.rows["key_kind"].cast(pa.string())).to_pylist()) if not change.gone.num_rows else {""}
+    return {IDENTITY} if kinds == {VISITOR_KIND} else {IDENTITY, CUSTOMERS}
+
+
 @dataclass(slots=True)
 class MapStep:
     """The work of one step. `is_again`: write all touched rows, changed or not. `looks`: what first looks have read, by
@@ -99,8 +113,7 @@ class MapStep:
     is_again: bool
     looks: Mapping[str, FirstLook] = field(default_factory=dict)
     let_go: LetGo = field(default_factory=LetGo)
-    is_map_changed: bool = False
-    are_intervals_changed: bool = False
+    stale: set[str] = field(default_factory=set)  # dictionaries that have been overtaken
     evidence: int = 0
     written: int = 0
     refusals: dict[str, int] = field(default_factory=dict)  # new ones, by reason
@@ -154,9 +167,7 @@ class MapStep:
                 read_table(self.client, form, space_id) if is_whole else self._read_rows(form, space_id, keys, policy)
             )
             change = compare_table(form, wanted, found)
-            if change.size:
-                self.are_intervals_changed |= form is INTERVALS_FORM
-                self.is_map_changed |= form in (INTERVALS_FORM, MAP_FORM)
+            self.stale |= find_stale(change)
             if self.is_again:
                 change = write_all_again(change, wanted, keys)
             changes.append(change)

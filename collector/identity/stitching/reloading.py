@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
 from collector.errors import StoreError
@@ -31,11 +31,11 @@ def find_next_s(began_s: float, ended_s: float) -> float:
 class Reloader(AbstractContextManager["Reloader"]):
     """The thread. `request` may be called at any time; leaving it loads what is still asked for, once."""
 
-    def __init__(self, load: Callable[[bool], None]) -> None:
-        """`load`: loads the map, and the intervals where its argument says so. Raises StoreError."""
+    def __init__(self, load: Callable[[Collection[str]], None]) -> None:
+        """`load`: loads the dictionaries that it is told. Raises StoreError."""
         self._load = load
         self._condition = threading.Condition()
-        self._wanted: bool | None = None  # None: nothing; True: intervals too
+        self._wanted: set[str] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
 
@@ -49,26 +49,26 @@ class Reloader(AbstractContextManager["Reloader"]):
             self._condition.notify()
         self._thread.join()
 
-    def request(self, *, intervals: bool) -> None:
-        """Ask for a load that sees everything that is written now."""
+    def request(self, names: Collection[str]) -> None:
+        """Ask for a load of these dictionaries that sees everything that is written now."""
         with self._condition:
-            self._wanted = bool(self._wanted) or intervals
+            self._wanted |= set(names)
             self._condition.notify()
 
     def _run(self) -> None:
         next_s, is_failing = 0.0, False
         while True:
             with self._condition:
-                while self._wanted is None and not self._stopping:
+                while not self._wanted and not self._stopping:
                     self._condition.wait()
                 while not self._stopping and (rest_s := next_s - time.monotonic()) > 0:
                     self._condition.wait(rest_s)
-                if self._wanted is None:
+                if not self._wanted:
                     return
-                intervals, self._wanted = self._wanted, None
+                names, self._wanted = self._wanted, set()
             began_s = time.monotonic()
             try:
-                self._load(intervals)
+                self._load(names)
                 is_failing = False
             except StoreError as error:
                 if not is_failing:
@@ -76,7 +76,7 @@ class Reloader(AbstractContextManager["Reloader"]):
                 is_failing = True
                 if self._stopping:
                     return
-                self.request(intervals=intervals)
+                self.request(names)
                 next_s = time.monotonic() + RETRY_S
                 continue
             next_s = find_next_s(began_s, time.monotonic())

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from collector.config import Config
@@ -33,7 +33,7 @@ from collector.logs import get_logger
 from collector.sites.book import Site
 from collector.sites.rows import read_sites
 from collector.store.client import StoreClient, open_client
-from collector.store.dictionaries import reload_dictionaries
+from collector.store.dictionaries import DICTIONARIES, reload_dictionaries
 from collector.store.writer import insert_rows
 
 KEYS_PER_ROUND = 60_000
@@ -64,12 +64,12 @@ class Stitcher:
         config: Config,
         *,
         now_s: Callable[[], float] = time.monotonic,
-        reload: Callable[[bool], None] | None = None,
+        reload: Callable[[Collection[str]], None] | None = None,
         before_write: Callable[[], None] = lambda: None,
         tell: Callable[[StitchCounts, int], None] = lambda _, __: None,
     ) -> None:
-        """`now_s`: a clock that never goes back. `reload`: asked to make visible what was written, with the intervals
-        where its argument says so; without one it is done at once. `before_write`: called between reading and writing;
+        """`now_s`: a clock that never goes back. `reload`: asked to load the dictionaries that what was
+        written is seen through; without one it is done at once. `before_write`: called between reading and writing;
         for tests. `tell`: hears before and after each step how it is going, and since when something waits."""
         self._client = client
         self._config = config
@@ -89,9 +89,9 @@ class Stitcher:
         self._looks: dict[str, first_look.FirstLook] = {}
         self._let_go = LetGo()
         self._moved: set[str] = set()  # spaces whose policy has changed: everybody who is seen is resolved again
-        self._reload = reload or (lambda intervals: reload_dictionaries(self._client, intervals=intervals))
+        self._reload = reload or (lambda names: reload_dictionaries(self._client, names))
         # What readers do not see yet. Whoever wrote last may have died before it made that visible.
-        self._is_stale = self._are_intervals_stale = True
+        self._stale = set(DICTIONARIES)
 
     def step(self) -> bool:
         """Do what is there to be done. Returns whether there was anything. Raises StoreError; then call it again."""
@@ -139,7 +139,7 @@ class Stitcher:
         """Begin anew from the progress in the store: after an error nobody knows what was written."""
         self._done = None
         self._let_go = LetGo()
-        self._is_stale = self._are_intervals_stale = True
+        self._stale = set(DICTIONARIES)
 
     def read_policy(self, space_id: str) -> Policy:
         """Return the policy of a space: by its sites, read every few seconds, and by what it has blocked."""
@@ -238,8 +238,7 @@ class Stitcher:
                 left -= step.bring(space_id, set(sorted(left)[:KEYS_PER_ROUND]), policy, self._before_write)
         step.log()
         self._count(step)
-        self._is_stale |= step.is_map_changed
-        self._are_intervals_stale |= step.are_intervals_changed
+        self._stale |= step.stale
 
     def _count(self, step: MapStep) -> None:
         counts = self.counts
@@ -252,9 +251,9 @@ class Stitcher:
 
     def _make_visible(self) -> None:
         """Have the map loaded into its dictionaries where it has changed."""
-        if self._is_stale:
-            self._reload(self._are_intervals_stale)
-            self._is_stale = self._are_intervals_stale = False
+        if self._stale:
+            self._reload(self._stale)
+            self._stale = set()
 
 
 def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
@@ -264,12 +263,10 @@ def run_stitch(config: Config, keyring: Keyring, stop: threading.Event) -> None:
     with (
         open_client(config, keyring, "writer") as client,
         open_client(config, keyring, "writer") as loading,
-        Reloader(lambda intervals: reload_dictionaries(loading, intervals=intervals)) as reloader,
+        Reloader(lambda names: reload_dictionaries(loading, names)) as reloader,
     ):
         status = StitchStatusFile(config.data_path)
-        stitcher = Stitcher(
-            client, config, reload=lambda intervals: reloader.request(intervals=intervals), tell=status.write
-        )
+        stitcher = Stitcher(client, config, reload=reloader.request, tell=status.write)
         while not stop.is_set():
             try:
                 found = stitcher.step()

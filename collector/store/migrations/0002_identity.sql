@@ -259,24 +259,25 @@ ORDER BY host
 SETTINGS @no_deduplication
 COMMENT 'How far stitch has come in the list of batches';
 
+-- As few rows and attributes as can be, because each load makes it anew as a whole, and in two parts, because that is
+-- done on two cores then: docs/adr/0034.
 CREATE DICTIONARY IF NOT EXISTS @name(identity) @on_cluster
 (
     key UInt64,
     person_id UUID,
     valid_from DateTime64(3, 'UTC'),
-    several UInt8,
-    level UInt8,
-    provisional UInt8
+    marks UInt8
 )
 PRIMARY KEY key
 SOURCE(CLICKHOUSE(@dictionary_login QUERY '
-    SELECT cityHash64(key) AS key, person_id,
-           if(several = 1, toDateTime64(''2299-12-31 00:00:00'', 3, ''UTC''), valid_from) AS valid_from,
-           several, level, provisional
-    FROM @name(identity_map) FINAL'))
-LAYOUT(HASHED_ARRAY())
+    SELECT cityHash64(map.key) AS key, map.person_id AS person_id,
+           if(several = 1, toDateTime64(''2299-12-31 00:00:00'', 3, ''UTC''), map.valid_from) AS valid_from,
+           level + 8 * provisional AS marks
+    FROM @name(identity_map) AS map FINAL
+    WHERE map.person_id != map.key OR several = 1'))
+LAYOUT(HASHED_ARRAY(SHARDS 2))
 LIFETIME(MIN 30 MAX 60)
-COMMENT 'identity_map in memory, by cityHash64(own person id), with several people valid_from never comes; stitch reloads it';
+COMMENT 'identity_map in memory, by cityHash64(own person id), without identifiers that give their person its id; with several people valid_from never comes; marks: the level, and 8 where provisional; stitch reloads it';
 
 -- A row that says that a key is gone has no kind: it passes the filter, and takes the key away.
 CREATE DICTIONARY IF NOT EXISTS @name(identity_customers) @on_cluster
@@ -289,7 +290,7 @@ SOURCE(CLICKHOUSE(@dictionary_login QUERY '
     SELECT cityHash64(key) AS key, if(key_customer_id != '''', key_customer_id, customer_id) AS customer_id
     FROM @name(identity_map) FINAL
     PREWHERE key_kind != ''visitor'''))
-LAYOUT(HASHED_ARRAY())
+LAYOUT(HASHED_ARRAY(SHARDS 2))
 LIFETIME(MIN 30 MAX 60)
 COMMENT 'Customer keys of identity_map in memory, by cityHash64(own person id): the customer id of one, or else of its person. A person is called by one of its keys';
 

@@ -72,7 +72,7 @@ CREATE OR REPLACE VIEW @name(v_events) @on_cluster
 WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own_person_id),
         (own_person_id, toDateTime64(0, 3, 'UTC'))) AS tie,
-    dictGet('@name(identity)', 'several', cityHash64(own_person_id)) = 1 AS is_shared,
+    tie.2 = toDateTime64('2299-12-31 00:00:00', 3, 'UTC') AS is_shared,
     visitor_proof = 'script' OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own_person_id), time) = 1 AS is_theirs
 SELECT
     event_id,
@@ -93,12 +93,12 @@ SELECT
     multiIf(
         assurance = 0, 0,
         customer_id = '', assurance,
-        tie.2 <= time, least(assurance, dictGet('@name(identity)', 'level', cityHash64(own_person_id))),
+        tie.2 <= time, least(assurance, bitAnd(dictGetOrDefault('@name(identity)', 'marks', cityHash64(own_person_id), toUInt8(7)), 7)),
         least(assurance, dictGet('@name(identity_intervals_dict)', 'level', cityHash64(own_person_id), time))) AS assurance,
     if(mfa = 1 AND assurance >= 3, 1, 0) AS mfa,
     multiIf(
         customer_id = '', 0,
-        tie.2 <= time, dictGet('@name(identity)', 'provisional', cityHash64(own_person_id)),
+        tie.2 <= time, bitShiftRight(dictGetOrDefault('@name(identity)', 'marks', cityHash64(own_person_id), toUInt8(7)), 3),
         dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own_person_id), time)) AS provisional,
     url,
     host,
@@ -181,7 +181,7 @@ CREATE OR REPLACE VIEW @name(v_sessions) @on_cluster
 @security AS
 WITH
     dictGetOrDefault('@name(identity)', ('person_id', 'valid_from'), cityHash64(own), (own, toDateTime64(0, 3, 'UTC'))) AS tie,
-    dictGet('@name(identity)', 'several', cityHash64(own)) = 1 AS is_shared,
+    tie.2 = toDateTime64('2299-12-31 00:00:00', 3, 'UTC') AS is_shared,
     is_proved = 0 OR dictGet('@name(identity_intervals_dict)', 'proved', cityHash64(own), ended_at) = 1 AS is_theirs
 SELECT
     session_id,
@@ -194,7 +194,7 @@ SELECT
     dictGet('@name(identity_customers)', 'customer_id', cityHash64(person_id)) AS customer_id,
     multiIf(
         customer_id = '', 0,
-        tie.2 <= ended_at, dictGet('@name(identity)', 'provisional', cityHash64(own)),
+        tie.2 <= ended_at, bitShiftRight(dictGetOrDefault('@name(identity)', 'marks', cityHash64(own), toUInt8(7)), 3),
         dictGet('@name(identity_intervals_dict)', 'provisional', cityHash64(own), ended_at)) AS provisional,
     started_at,
     ended_at,
