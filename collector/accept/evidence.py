@@ -2,6 +2,9 @@
 
 Evidence has an id that follows from its event, so that a beacon sent twice is the same evidence twice. Sent again with
 a cookie where there was none, it says more, and is other evidence.
+
+Who knows a visitor's id and an event's can send other identifiers under both. So where nothing proves the visitor, the
+first half of the evidence's id names all that its event said: see `identity.evidence.name_request`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from hashlib import blake2b
 from collector.accept.identifiers import CLAIMED, Known
 from collector.accept.minimise import REMOVED
 from collector.event import NIL_ID, Beacon, Context, EvidenceRow, LandingRow, WireEvent
+from collector.identity.evidence import REQUEST_CHARS
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier, own_person_id
 from collector.identity.normal_forms import normalise
 from collector.identity.rekey import make_rekey
@@ -38,9 +42,11 @@ def add_identities(beacon: Beacon, context: Context, event: WireEvent, known: li
     """
     first, others = known[0], known[1:]
     if beacon.row.visitor_id != NIL_ID:
-        for identity in known:
-            evidence = add_evidence(beacon, event, identity, kind=kind, source=identity.source)
+        said = [add_evidence(beacon, event, identity, kind=kind, source=identity.source) for identity in known]
+        for evidence in said:
             hold_to_arrival(evidence, context)
+        if beacon.row.visitor_proof not in _PROVED:
+            _bind(said)
         return
     add_names(beacon.row, first)
     if beacon.row.own_person_id == NIL_ID and first.level > CLAIMED:
@@ -156,3 +162,16 @@ def make_evidence_id(evidence: EvidenceRow) -> str:
         said = f"{said}|{COOKIE}"
     digest = blake2b(said.encode(), digest_size=16, person=b"tagstitch.eviden").hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+
+
+def _bind(said: list[EvidenceRow]) -> None:
+    """Give all evidence of one event the same first half of its id, which follows from all that the event said.
+
+    A retry says the same. Keys are keyed hashes, so nobody can look for other words that come to the same 64 bits.
+    """
+    first = said[0]
+    words = sorted(f"{evidence.b_key}:{evidence.level}" for evidence in said)
+    text = "|".join((first.event_id, first.kind, *words))
+    digest = blake2b(text.encode(), digest_size=8, person=b"tagstitch.reques").hexdigest()
+    for evidence in said:
+        evidence.evidence_id = f"{digest[:8]}-{digest[8:12]}-{digest[12:]}{evidence.evidence_id[REQUEST_CHARS:]}"

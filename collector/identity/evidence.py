@@ -32,6 +32,8 @@ TRUSTED_PROOFS = frozenset({"cookie", "server"})
 SURE_PROOFS = TRUSTED_PROOFS | {"fresh"}
 """The same, or the cookie was theirs for the asking: see `accept.evidence.FRESH`. As good for what it gives; but in a
 browser that takes no cookies nothing later is as good, so it keeps nobody else out."""
+REQUEST_CHARS = 18
+"""How much of the id of evidence that is not proved names its request: the first half of a UUID, its dash left out."""
 
 
 class Evidence(EvidenceRow, kw_only=True):
@@ -110,5 +112,11 @@ def keep_standing(rows: Iterable[Evidence]) -> list[Evidence]:
 
 
 def name_request(row: Evidence) -> str:
-    """Return what all evidence of one request shares: the event that carried it, else the evidence's own id."""
-    return row.evidence_id if row.event_id == NIL_ID else row.event_id
+    """Return what all evidence of one request shares: the event that carried it, else the evidence's own id.
+
+    Where no cookie and no server proves the visitor, others may know its id and the event's. There the request is
+    what the edge has seen together as well, which the first half of the evidence's id names.
+    """
+    if row.event_id == NIL_ID:
+        return row.evidence_id
+    return row.event_id if row.proof in TRUSTED_PROOFS else f"{row.event_id}|{row.evidence_id[:REQUEST_CHARS]}"

@@ -162,8 +162,9 @@ class People:
 def gather_requests(admitted: Iterable[Evidence], policy: Policy) -> list[Request]:
     """Put the evidence of each signed request together, in order of time.
 
-    What is proved and what is not are never one request: who names a visitor and an event that are not theirs would
-    otherwise tie a key of their own to those that the request named.
+    What is proved and what is not are never one request, nor is what nothing proves and the edge has not seen together
+    (`name_request`): who names a visitor and an event that are not theirs would otherwise tie a key of their own to
+    those that the request named.
     """
     groups: defaultdict[tuple[str, str, bool], dict[str, Evidence]] = defaultdict(dict)
     for row in admitted:

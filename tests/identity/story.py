@@ -11,7 +11,7 @@ from uuid import NAMESPACE_OID, uuid5
 import msgspec
 
 from collector.event import NIL_ID
-from collector.identity.evidence import Evidence
+from collector.identity.evidence import REQUEST_CHARS, Evidence
 from collector.identity.identifiers import own_person_id
 from collector.identity.policy import DAY_MS, HOUR_MS, MINUTE_MS, Policy
 from collector.identity.rekey import make_rekey
@@ -85,8 +85,10 @@ def tie(
     """Make one piece of evidence. Equal arguments give an equal row."""
     event_id = uid(event or f"{first}|{at}|{kind}") if kind != "alias" else NIL_ID
     second_value = name_value(second) if value is None else value
+    own = f"{event_id}|{first}|{second}|{level}|{at}|{kind}|{token}"
     return Evidence(
-        evidence_id=uid(id or f"{event_id}|{first}|{second}|{level}|{at}|{kind}|{token}"),
+        # As the edge does it: all evidence of one request has the same first half.
+        evidence_id=uid(id) if id else uid(f"request|{event_id}")[:REQUEST_CHARS] + uid(own)[REQUEST_CHARS:],
         kind=kind,
         level=level,
         a_kind=name_kind(first),

@@ -204,6 +204,21 @@ def test_what_is_unproved_is_no_part_of_a_proved_request(later_ms: int) -> None:
     assert not [row for row in resolution.map_rows if row.key == key("E1") and row.person_id == key("K2")]
 
 
+@pytest.mark.parametrize("later_ms", [0, 60_000])
+@pytest.mark.parametrize("proof", ["fresh", "script"])
+def test_what_is_unproved_is_one_request_only_where_it_was_seen_together(proof: str, later_ms: int) -> None:
+    """Two parties of whom nothing is proved, under one event: each one's keys are tied, and not to the other's."""
+    given = sign_in("A", "E1", "P1", at=days(1), proof=proof)
+    own = [
+        msgspec.structs.replace(row, event_id=given[0].event_id, time_ms=row.time_ms + later_ms)
+        for row in sign_in("A", "K2", "E2", at=days(1), proof=proof)
+    ]
+    resolution = check([*given, *own], POLICY)
+    people = {row.key: row.person_id for row in resolution.map_rows}
+    assert (people[key("P1")], people[key("E2")]) == (key("E1"), key("K2"))
+    assert people.get(key("E1"), key("E1")) == key("E1")
+
+
 def test_names_of_one_identifier_are_one() -> None:
     """After two rotations, where nothing but the rotation is known of one of them, and where one name is fused."""
     known = sign_in("A", "E1", "K1", at=days(1)) + sign_in("B", "E5", at=days(9))

@@ -13,6 +13,7 @@ import pytest
 from tests.edge_examples import CHROME
 from tests.identity_drive import (
     DAYS_2,
+    EMAIL,
     Browser,
     Space,
     World,
@@ -29,7 +30,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("attacks"), spaces=18) as running:
+    with running_world(tmp_path_factory.mktemp("attacks"), spaces=19) as running:
         yield running
 
 
@@ -146,6 +147,24 @@ def test_a_sign_in_under_a_known_event_id_ties_nothing_to_annas_keys(space: Spac
     space.settle()
     assert set(ask_proved(space, phone)) == set(ask_proved(space, anna))
     assert "mallory" not in ask_proved(space, anna)
+
+
+def test_a_sign_in_under_a_known_event_id_ties_nothing_where_nobody_is_proved(space: Space) -> None:
+    """The same on a browser that keeps no cookies, so that nothing proves Anna either: what she said in one event is
+    one request, and what Mallory said in it is another. Sent again, hers is the same."""
+    anna = space.impostor(space.browser(age_h=DAYS_2))
+    given = anna.make_event("identify", 0.02, k=[space.sign("email", EMAIL), space.sign("phone", "+4930123456")])
+    anna.send(given)
+    space.impostor(anna).send({**given, "k": [space.sign("customer", "mallory")]})
+    anna.send(given)
+    phone, other = space.browser(), space.browser()
+    phone.sign_in(email=EMAIL, ago_h=-0.01)
+    other.sign_in(phone="+4930123456", ago_h=-0.01)
+    space.settle()
+    assert "mallory" not in space.who(phone) + space.who(other)
+    assert space.persons(phone) == space.persons(other)
+    told = "SELECT count() AS n FROM v_identity_evidence WHERE space_id = {space:String} AND event_id = {event:UUID}"
+    assert space.query(told, event=given["i"]) == [{"n": 3}]
 
 
 def test_six_accounts_on_a_known_visitor_id_make_no_shared_device(space: Space, anna: Browser) -> None:

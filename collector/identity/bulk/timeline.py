@@ -42,7 +42,7 @@ def make_timeline(evidences: Evidences, admitted: Array) -> tuple[Timeline, Arra
     """Return what happened on the visitors of admitted rows, and the rows that are too odd to be put in order here.
 
     Odd are requests that name a key twice, that are spread over time, proved only in part, or that sign in and out at
-    once.
+    once; and several without proof under one event.
     """
     rows = evidences.rows
     visitor = evidences.visitor
@@ -112,7 +112,10 @@ def _find_odd(rows: Rows, timeline: Timeline, event: Ids, is_request: Array) -> 
 
     numbers = np.cumsum(is_request)
     is_sure = rows.is_sure[timeline.row]
-    odd += (np.flatnonzero((numbers[1:] == numbers[:-1]) & (is_sure[1:] != is_sure[:-1])) + 1).tolist()
+    is_proved, seen_together = rows.is_proved[timeline.row], rows.id.high[timeline.row]
+    is_other = (is_sure[1:] != is_sure[:-1]) | (is_proved[1:] != is_proved[:-1])
+    is_other |= ~is_proved[1:] & (seen_together[1:] != seen_together[:-1])  # see `evidence.name_request`
+    odd += (np.flatnonzero((numbers[1:] == numbers[:-1]) & is_other) + 1).tolist()
     same_kind = np.zeros(len(numbers), dtype=bool)
     same_kind[1:] = (numbers[1:] == numbers[:-1]) & (rows.b_kind[timeline.row[1:]] == rows.b_kind[timeline.row[:-1]])
     doubtful = np.flatnonzero(_spread(same_kind, is_request))
