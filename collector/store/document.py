@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "data-model.md"
 BEGIN, END = "<!-- {part}: made by python -m collector.store.document -->", "<!-- {part}: end -->"
 # What a column is made of may take further lines, each further in.
 COLUMN = re.compile(
-    r"^    (?P<name>\w+) (?P<type>.+?)(?:(?: DEFAULT .+?)? | MATERIALIZED (?:.|\n {8})+?)"
+    r"^    (?P<name>\w+) (?P<type>.+?)(?:(?: DEFAULT .+?)? | (?:MATERIALIZED|ALIAS) (?:.|\n {8})+?)"
     r"COMMENT '(?P<comment>(?:[^']|'')*)'",
     re.MULTILINE,
 )

@@ -1,7 +1,7 @@
 """Packed evidence: the three columns of `identity_evidence` from which all that `resolve` looks at is read at once.
 
 A look by key costs by the column, not by the row. So a row's ids, moments and numbers stand in one piece of
-PACKED_BYTES bytes, its words in one text, and values that the piece does not say in one list. The table makes all
+PACKED_BYTES bytes, its words in one text, and values that the piece does not say in another. The table makes all
 three by itself (0002_identity.sql), in the layout that stands here. Imports numpy and pyarrow: only stitch and rebuild
 import this module, and late.
 
@@ -10,8 +10,8 @@ Invariant: what is unpacked is what the columns of the table say, as `columns.EV
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -38,34 +38,34 @@ LAYOUT = np.dtype(
         ("level", "u1"),
         ("op", "i1"),
         ("flags", "u1"),
+        ("a_bytes", "<u4"),
+        ("b_bytes", "<u4"),
+        ("token_bytes", "<u4"),
     ]
 )
-"""One row. An id is its two halves, the one first that is written first: so ClickHouse keeps it."""
+"""One row. An id is its two halves, the one first that is written first: so ClickHouse keeps it. `…_bytes`: how long
+the first of TEXTS are; the last one goes to the end."""
 PACKED_BYTES = LAYOUT.itemsize
 A_IS_PLAIN, B_IS_PLAIN, HAS_TOKEN, HAS_PLAIN_ID = 1, 2, 4, 8
 """Flags. Plain: the value of a visitor is an id as the tag makes them, the id of the evidence is a UUID."""
 WORDS = ("kind", "a_kind", "b_kind", "proof", "human", "site_id", "batch_host")
 TEXTS = ("a_value", "b_value", "token_id", "evidence_text")
-COUNTS = "(level >= 2 OR kind = 'reset' OR op < 0)"
-"""Evidence that `resolve` looks at, as a condition on `identity_evidence`."""
 
 _LEFT_OUT = {"a_value": A_IS_PLAIN, "b_value": B_IS_PLAIN, "evidence_text": HAS_PLAIN_ID}
 _IDS = ("evidence_id", "a_key", "b_key", "session_id", "event_id")
 _NUMBERS = ("time_ms", "session_started_ms", "level", "op")
-_SELECT = f"""
-    SELECT packed, words, texts FROM identity_evidence AS evidence
-    WHERE space_id = {{space:String}} AND {COUNTS}
-"""  # noqa: S608  our own words
+_SELECT = """
+    SELECT packed, words, tails FROM identity_evidence AS evidence
+    WHERE space_id = {space:String} AND counts
+"""
 # Values of visitors that stand on the space's own list: the table does not know the list.
-_SELECT_LISTED = f"""
-    SELECT packed, words, [
-            if(a_kind = 'visitor' AND a_value IN {{listed:Array(String)}}, a_value, evidence.texts[1]),
-            if(b_kind = 'visitor' AND b_value IN {{listed:Array(String)}}, b_value, evidence.texts[2]),
-            evidence.texts[3], evidence.texts[4]
-        ] AS texts
+_SELECT_LISTED = """
+    SELECT packed, words, tails,
+        if(a_kind = 'visitor' AND a_value IN {listed:Array(String)}, a_value, '') AS a_listed,
+        if(b_kind = 'visitor' AND b_value IN {listed:Array(String)}, b_value, '') AS b_listed
     FROM identity_evidence AS evidence
-    WHERE space_id = {{space:String}} AND {COUNTS}
-"""  # noqa: S608  our own words
+    WHERE space_id = {space:String} AND counts
+"""
 
 
 def ask_packed(space_id: str, policy: Policy) -> tuple[str, dict[str, Any]]:
@@ -81,16 +81,20 @@ def ask_packed(space_id: str, policy: Policy) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Packed rows. `heads`: of LAYOUT; `codes`: which of `words` a row has; `texts`: a list of TEXTS."""
+    """Packed rows. `heads`: of LAYOUT; `codes`: which of `words` a row has; `tails`: its TEXTS, one after the other;
+    `listed`: by column, values that the space's own list blocks; empty texts in the other rows."""
 
     heads: Array
     codes: Array
     words: list[str]
-    texts: pa.Array
+    tails: pa.Array
+    listed: Mapping[str, pa.Array] = field(default_factory=dict)
 
     def take(self, places: Array) -> Packed:
         """Return the rows at some places."""
-        return Packed(self.heads[places], self.codes[places], self.words, self.texts.take(write_numbers(places)))
+        at = write_numbers(places)
+        listed = {name: values.take(at) for name, values in self.listed.items()}
+        return Packed(self.heads[places], self.codes[places], self.words, self.tails.take(at), listed)
 
     def get_keys(self, side: Literal["a", "b"]) -> Ids:
         """Return the first or second identifiers of the rows."""
@@ -113,10 +117,15 @@ class Packed:
         return pa.Table.from_arrays([columns[each.name].cast(each.type) for each in EVIDENCE], schema=EVIDENCE)
 
     def _write_texts(self) -> dict[str, pa.Array]:
-        # There are always as many in a list, so those of a row are found by their place among all.
-        every = self.texts.flatten()
-        places = np.arange(len(self.texts), dtype=np.int64) * len(TEXTS)
-        return {name: every.take(write_numbers(places + number)) for number, name in enumerate(TEXTS)}
+        places, data = read_bytes(self.tails)
+        ends = [places[:-1]]
+        for name in ("a_bytes", "b_bytes", "token_bytes"):
+            ends.append(ends[-1] + self.heads[name])
+        ends.append(places[1:])
+        columns = {name: cut_texts(data, *cut) for name, cut in zip(TEXTS, pairwise(ends), strict=True)}
+        for name, values in self.listed.items():
+            columns[name] = pc.if_else(pc.equal(pc.binary_length(values), 0), columns[name], values)
+        return columns
 
     def _write_words(self) -> dict[str, pa.Array]:
         # A dictionary of ClickHouse's begins with an empty text that no row has.
@@ -158,19 +167,39 @@ def _join(parts: Sequence[Packed]) -> Packed:
     words = sorted({word for part in parts for word in part.words})
     number = {word: code for code, word in enumerate(words)}
     codes = [np.array([number[word] for word in part.words] or [0], dtype=np.int32)[part.codes] for part in parts]
-    texts = pa.concat_arrays([part.texts for part in parts])
-    return Packed(np.concatenate([part.heads for part in parts]), np.concatenate(codes), words, texts)
+    listed = {name: pa.concat_arrays([part.listed[name] for part in parts]) for name in parts[0].listed}
+    tails = pa.concat_arrays([part.tails for part in parts])
+    return Packed(np.concatenate([part.heads for part in parts]), np.concatenate(codes), words, tails, listed)
 
 
 def read_packed(table: pa.Table) -> Packed:
     """Read what `ask_packed`'s question gives: less than 2 GB of texts."""
     codes, words = read_words(table["words"])
-    return Packed(_read_heads(table["packed"]), codes, words, table["texts"].combine_chunks())
+    sides = [side for side in "ab" if f"{side}_listed" in table.schema.names]
+    listed = {f"{side}_value": table[f"{side}_listed"].combine_chunks() for side in sides}
+    return Packed(_read_heads(table["packed"]), codes, words, table["tails"].combine_chunks(), listed)
 
 
 def unpack(table: pa.Table) -> pa.Table:
     """Return what `ask_packed`'s question gives as a table of schema `columns.EVIDENCE`."""
     return read_packed(table).unpack()
+
+
+def read_bytes(values: pa.Array) -> tuple[Array, Array]:
+    """Return where each text begins, and where the last one ends, among all bytes; and those."""
+    width = np.int64 if pa.types.is_large_string(values.type) or pa.types.is_large_binary(values.type) else np.int32
+    _, begins, data = values.buffers()
+    places = np.frombuffer(begins or bytes(8), width)[values.offset : values.offset + len(values) + 1]
+    return places.astype(np.int64), np.frombuffer(data or b"", np.uint8)
+
+
+def cut_texts(data: Array, begins: Array, ends: Array) -> pa.Array:
+    """Return the texts between these places of all bytes: less than 2 GB."""
+    sizes = ends - begins
+    places = np.zeros(len(sizes) + 1, dtype=np.int32)
+    np.cumsum(sizes, out=places[1:])
+    chosen = data[np.repeat(begins - places[:-1], sizes) + np.arange(places[-1])]
+    return pa.StringArray.from_buffers(len(sizes), pa.py_buffer(places), pa.py_buffer(np.ascontiguousarray(chosen)))
 
 
 def _read_heads(column: pa.ChunkedArray) -> Array:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from collector.identity.bulk.columns import MAP
 from collector.identity.bulk.ids import Array, Ids, number_ids, read_ids, write_ids, write_numbers
 from collector.identity.stitching.component_columns import FIELDS_OF_KEYS, read_parts
+from collector.identity.stitching.packed import cut_texts, read_bytes
 from collector.store.client import StoreClient
 
 LAYOUT = np.dtype(
@@ -45,7 +46,7 @@ def read_map_rows(client: StoreClient, space_id: str, keys: Iterable[bytes]) -> 
     which: two of their rows have the highest version, and only the engine knows which came last."""
     found = read_parts(client, _SELECT, keys, {"space": space_id})
     ids = read_ids(found["key"])
-    begins, data = _read_bytes(found["packed"])
+    begins, data = read_bytes(found["packed"].cast(pa.large_binary()).combine_chunks())
     heads = data[begins[:-1, None] + np.arange(LAYOUT.itemsize)].reshape(-1).view(LAYOUT)
     numbers, firsts = number_ids(ids)
     newest = np.zeros(len(firsts), dtype=np.uint64)
@@ -62,9 +63,9 @@ def read_map_rows(client: StoreClient, space_id: str, keys: Iterable[bytes]) -> 
         "key": write_ids(ids.take(stands)),
         "person_id": _write_halves(chosen["person_id"]),
         "customer_key": _write_halves(chosen["customer_key"]),
-        "key_kind": _cut(data, kinds, owns).dictionary_encode(),
-        "key_customer_id": _cut(data, owns, customers),
-        "customer_id": _cut(data, customers, ends),
+        "key_kind": cut_texts(data, kinds, owns).dictionary_encode(),
+        "key_customer_id": cut_texts(data, owns, customers),
+        "customer_id": cut_texts(data, customers, ends),
     }
     columns |= {name: write_numbers(chosen[name]) for name in _NUMBERS}
     rows = pa.Table.from_arrays([columns[each.name].cast(each.type) for each in MAP], schema=MAP)
@@ -73,21 +74,3 @@ def read_map_rows(client: StoreClient, space_id: str, keys: Iterable[bytes]) -> 
 
 def _write_halves(halves: Array) -> pa.Array:
     return write_ids(Ids(halves[:, 0], halves[:, 1]))
-
-
-def _read_bytes(column: pa.ChunkedArray) -> tuple[Array, Array]:
-    """Return where each value begins, and where the last one ends, among all bytes; and those."""
-    values = pa.concat_arrays(
-        [chunk.cast(pa.large_binary()) for chunk in column.chunks] or [pa.array([], "large_binary")]
-    )
-    begins = np.frombuffer(values.buffers()[1] or b"\0" * 8, np.int64)[values.offset : values.offset + len(values) + 1]
-    return begins, np.frombuffer(values.buffers()[2] or b"", np.uint8)
-
-
-def _cut(data: Array, begins: Array, ends: Array) -> pa.Array:
-    """Return the texts between these places."""
-    sizes = (ends - begins).astype(np.int64)
-    places = np.zeros(len(sizes) + 1, dtype=np.int32)
-    np.cumsum(sizes, out=places[1:])
-    chosen = data[np.repeat(begins - places[:-1], sizes) + np.arange(places[-1])]
-    return pa.StringArray.from_buffers(len(sizes), pa.py_buffer(places), pa.py_buffer(np.ascontiguousarray(chosen)))

@@ -38,7 +38,15 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one evidence that say the same the one with the higher value stays: what was received first',
-    packed FixedString(107) MATERIALIZED toFixedString(concat(
+    counts UInt8 MATERIALIZED level >= 2 OR kind = 'reset' OR op < 0
+        COMMENT '1: stitch looks at it; 0: a hint that joins nobody',
+    texts Array(String) ALIAS [
+        if(a_kind = 'visitor' AND toString(toUUIDOrZero(a_value)) = a_value AND a_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'), '', a_value),
+        if(b_kind = 'visitor' AND toString(toUUIDOrZero(b_value)) = b_value AND b_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'), '', b_value),
+        token_id,
+        if(toString(toUUIDOrZero(evidence_id)) = evidence_id, '', evidence_id)]
+        COMMENT 'First and second value, token, evidence_id; empty where packed says it',
+    packed FixedString(119) MATERIALIZED toFixedString(concat(
         reinterpretAsFixedString(if(toString(toUUIDOrZero(evidence_id)) = evidence_id, toUUIDOrZero(evidence_id), reinterpretAsUUID(MD5(evidence_id)))),
         reinterpretAsFixedString(a_key), reinterpretAsFixedString(b_key),
         reinterpretAsFixedString(session_id), reinterpretAsFixedString(event_id),
@@ -47,19 +55,15 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
         reinterpretAsFixedString(batch_seq),
         reinterpretAsFixedString(level), reinterpretAsFixedString(op),
         reinterpretAsFixedString(toUInt8(
-            (a_kind = 'visitor' AND toString(toUUIDOrZero(a_value)) = a_value AND a_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'))
-            + 2 * (b_kind = 'visitor' AND toString(toUUIDOrZero(b_value)) = b_value AND b_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'))
-            + 4 * (token_id != '') + 8 * (toString(toUUIDOrZero(evidence_id)) = evidence_id)))), 107)
-        COMMENT 'For stitch: ids, moments, number of the batch, level, op and what is left out of texts, so that a look by key reads one column and not twenty',
+            (texts[1] != a_value) + 2 * (texts[2] != b_value) + 4 * (token_id != '') + 8 * (texts[4] != evidence_id))),
+        reinterpretAsFixedString(toUInt32(length(texts[1]))), reinterpretAsFixedString(toUInt32(length(texts[2]))),
+        reinterpretAsFixedString(toUInt32(length(texts[3])))), 119) CODEC(LZ4)
+        COMMENT 'For stitch: ids, moments, number of the batch, level, op, what is left out of texts and how long those are, so that a look by key reads one column and not twenty',
+    tails String MATERIALIZED arrayStringConcat(texts) CODEC(LZ4)
+        COMMENT 'For stitch: the texts, one after the other',
     words LowCardinality(String) MATERIALIZED arrayStringConcat([
         toString(kind), toString(a_kind), toString(b_kind), toString(proof), toString(human), toString(site_id), toString(batch_host)], '\0')
         COMMENT 'For stitch: the words of the row, a zero byte between',
-    texts Array(String) MATERIALIZED [
-        if(a_kind = 'visitor' AND toString(toUUIDOrZero(a_value)) = a_value AND a_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'), '', a_value),
-        if(b_kind = 'visitor' AND toString(toUUIDOrZero(b_value)) = b_value AND b_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'), '', b_value),
-        token_id,
-        if(toString(toUUIDOrZero(evidence_id)) = evidence_id, '', evidence_id)]
-        COMMENT 'For stitch: first and second value, token, evidence_id; empty where packed says it',
     INDEX batch_index batch_seq TYPE minmax GRANULARITY 8
 )
 ENGINE = @engine(identity_evidence, ReplacingMergeTree, precedence)
