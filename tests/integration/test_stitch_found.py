@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from collector.identity import component
 from collector.identity.difference import see_what_came
 from collector.identity.standing import read_all_standing
 from collector.identity.stitching import stitch as stitch_module
+from collector.identity.stitching.stitch import Stitcher
 from tests.identity.repair_desk import Desk
 from tests.identity.story import hand_over, hours, key, minutes, name_value, sign_in, take_back, tie
 from tests.running_store import RunningStore, running_store
@@ -43,6 +45,20 @@ def desk(shared_store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> Desk:
         name = f"collector.identity.{module}.make_policy"
         monkeypatch.setattr(name, with_small_caps(stitch_module.make_policy))
     return Desk(shared_store)
+
+
+@pytest.fixture
+def pair(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[Stitcher]:
+    """Two stitchers on the desk's store, which steps no more by itself."""
+    monkeypatch.setattr(desk, "stitch", lambda: None)
+    return [Stitcher(desk.store.writer, desk.store.config) for _ in range(2)]
+
+
+def _finish(*stitchers: Stitcher) -> None:
+    """Let stitchers work until neither finds anything, and once more: what was overtaken is done again then."""
+    for _ in range(2):
+        while sum(stitcher.step() for stitcher in stitchers):
+            pass
 
 
 def _count_hung(desk: Desk, person: str) -> int:
@@ -124,4 +140,45 @@ def test_a_value_seen_with_very_many_is_counted_as_one_seen_with_few(
     assert desk.differs() == 0
     desk.load(*sign_in("W", "K1", at=hours(1)))
     assert _count_hung(desk, "K1") == 0
+    assert desk.differs() == 0
+
+
+def test_who_lets_go_again_sees_what_another_stitcher_has_attached(desk: Desk, pair: list[Stitcher]) -> None:
+    """Both have seen K1 shared. It is not any more, and one of them hangs four on it; then it is again, and the other
+    one, which had let go of it before, does both at once."""
+    first, second = pair
+    rows = [row for number in range(5) for row in sign_in(f"V{number}", "K1", at=minutes(number))]
+    desk.load(*rows[:4])
+    _finish(first, second)
+    desk.load(*rows[4:])
+    _finish(first, second)
+    assert _count_hung(desk, "K1") == 0
+    desk.load(*take_back(rows[:1]))
+    _finish(second)
+    assert _count_hung(desk, "K1") == 5
+    desk.load(*sign_in("W", "K1", at=hours(1)))
+    _finish(first)
+    assert _count_hung(desk, "K1") == 0
+    assert desk.differs() == 0
+    _finish(second)
+    assert desk.differs() == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_stitchers_that_let_go_in_turn_end_where_one_would(desk: Desk, pair: list[Stitcher], seed: int) -> None:
+    """Sign-ins and retractions around the cap, with either stitcher at work in between, or neither."""
+    chance = random.Random(seed)
+    standing: list[Any] = []
+    for number in range(14):
+        if len(standing) > 3 and chance.random() < 0.45:
+            gone = chance.sample(standing, chance.randint(1, 2))
+            standing = [row for row in standing if row not in gone]
+            desk.load(*take_back(gone))
+        else:
+            rows = sign_in(f"V{number}", chance.choice(("K1", "K1", "K2")), at=minutes(number))
+            standing += rows
+            desk.load(*rows)
+        for stitcher in chance.sample(pair, chance.randint(0, 2)):
+            stitcher.step()
+    _finish(*pair)
     assert desk.differs() == 0

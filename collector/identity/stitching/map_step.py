@@ -133,6 +133,7 @@ class MapStep:
     def bring_all(self, space_id: str, touched: set[bytes], policy: Policy, before_write: Callable[[], None]) -> None:
         """Bring a whole space to what `resolve` says: quicker than a walk from very many touched keys."""
         rows = read_all(self.client, space_id, policy)
+        self.let_go.forget(space_id, None)  # who holds somebody now is not looked at here
         self._bring_rows(space_id, rows, touched, set(), policy, before_write, is_whole=True)
 
     def log(self) -> None:
