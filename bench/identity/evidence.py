@@ -77,7 +77,7 @@ class Population:
         at_ms = (START_MS + (first + np.arange(rows)) * self._rate).astype(np.int64)
         table = earlier.take(pa.array(place))
         new = {
-            "evidence_id": _text(_to_text(_make_ids(number * 2 + is_second[place], np.full(rows, _EVIDENCE)))),
+            "evidence_id": _text(_to_text(_make_evidence_ids(number, is_second[place]))),
             "event_id": _bytes(_make_ids(number, np.full(rows, _EVENT))),
             "session_id": _bytes(_make_ids(number, np.full(rows, _SESSION))),
             "time": _moments(at_ms),
@@ -152,7 +152,7 @@ def _make_table(drawn: dict[str, Numbers], first: int) -> pa.Table:
     b_value = np.where(of_visitor, _to_text(_flip(b_key)), b_value.astype("S36"))
     a_value = np.where(is_server, number.astype("S36"), _to_text(_flip(a_key)))
 
-    evidence = _to_text(_make_ids(drawn["request"] * 2 + drawn["is_email"], np.full(rows, _EVIDENCE)))
+    evidence = _to_text(_make_evidence_ids(drawn["request"], drawn["is_email"]))
     kind = np.select([is_link, is_reset, is_handover], ["link", "reset", "handover"], "identify")
     level = np.select([is_link | is_handover, is_reset, is_server], [2, 1, 4], 3)
     b_kind = np.where(of_visitor, "visitor", np.where(is_email, "email", "customer"))
@@ -219,6 +219,12 @@ def _mix(values: Numbers, salt: int | Numbers) -> Numbers:
 def _make_ids(values: Numbers, salts: Numbers) -> Numbers:
     """Return 16 bytes for each number: a keyed hash's place, always the same."""
     halves = np.stack([_mix(values, salts * 2), _mix(values, salts * 2 + 1)], axis=1)
+    return halves.view(np.uint8).reshape(-1, 16)
+
+
+def _make_evidence_ids(request: Numbers, is_second: Numbers) -> Numbers:
+    """Return ids as the edge makes them where nothing is proved: the first half is that of the request."""
+    halves = np.stack([_mix(request, _EVIDENCE * 2), _mix(request * 2 + is_second, _EVIDENCE * 2 + 1)], axis=1)
     return halves.view(np.uint8).reshape(-1, 16)
 
 
