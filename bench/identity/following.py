@@ -35,7 +35,7 @@ MAP_ROWS = 4_000_000
 RETURNING = 0.7
 EVENTS = 1_000_000
 SAMPLES = 25
-POLL_S = 0.02
+POLL_S = 0.1
 PATIENCE_S = 180.0
 _NAMES = tuple(name for name in EvidenceRow.__struct_fields__ if name not in ("time_ms", "session_started_ms"))
 
