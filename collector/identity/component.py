@@ -10,7 +10,8 @@ all evidence of the space, for every key in `keys`. A test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ from collector.store.client import StoreClient
 KEYS_PER_QUESTION = 2_500  # 39 bytes each; a server takes 128 KiB in one field of a form
 FIELDS = 8
 SPARE_VISITORS = 50
+ROUNDS_ALONE = 8
+"""Real people end sooner. Then a walk asks for TIES_OF_VISITORS, and again after twice as many rounds more."""
+MOST_TIES = 500_000  # for whoever reads for one person: as texts, half a gigabyte
 _ALL = 4_294_967_295
 _BLOCKED = "arrayConcat(" + ", ".join(f"{{blocked{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 
@@ -40,6 +44,15 @@ _SELECT = """
     WHERE space_id = {space:String} AND (level >= 2 OR kind = 'reset' OR op < 0)
 """
 """Evidence that resolve looks at. The rest are hints, and are never read."""
+
+TIES_OF_VISITORS = """
+    SELECT DISTINCT a_key, b_key FROM identity_evidence
+    WHERE space_id = {space:String} AND a_kind = 'visitor' AND b_kind = 'visitor' AND level >= 2 AND kind != 'reset'
+        AND op > 0
+    LIMIT {most:UInt32}
+"""
+"""Which visitors evidence may tie to each other: for chains of hand-overs, each link of which would cost a round. A
+hint, which may name too many or too few: whom a walk touches without need it only reads without need."""
 
 # Two halves, because each finds its rows by an order of its own; one with OR would read the whole space.
 _BACK = "SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)}"
@@ -112,6 +125,7 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
     component = Component()
     rows: dict[tuple[object, ...], Evidence] = {}
     frontier = set(touched)
+    alone, pause = 0, ROUNDS_ALONE
     while frontier:
         component.keys |= frontier
         component.fused |= ask_fused(client, space_id, frontier, policy)
@@ -131,8 +145,35 @@ def read_component(client: StoreClient, space_id: str, touched: Iterable[str], p
             if row.a_key not in component.fused and row.b_key not in component.fused
             for key in (row.a_key, row.b_key)
         } - component.keys
+        alone += 1
+        if frontier and alone >= pause:
+            frontier |= _find_tied(client, space_id, frontier, policy) - component.keys
+            alone, pause = 0, 2 * pause
     component.rows = list(rows.values())
     return component
+
+
+def _find_tied(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:
+    """Return the visitors that hang on these keys by evidence between two visitors, not by way of shared ones."""
+    beside: defaultdict[str, set[str]] = defaultdict(set)
+    for row in client.query_rows(TIES_OF_VISITORS, {"space": space_id, "most": MOST_TIES}):
+        first, second = str(row["a_key"]), str(row["b_key"])
+        beside[first].add(second)
+        beside[second].add(first)
+    return find_hung(beside, keys, policy.count_visitors_allowed(VISITOR_KIND))
+
+
+def find_hung(beside: Mapping[str, set[str]], keys: Iterable[str], most: int) -> set[str]:
+    """Return who hangs on these keys, by way of nobody who has more than `most` beside them."""
+    found: set[str] = set()
+    ends = list(keys)
+    while ends:
+        key = ends.pop()
+        others = beside.get(key, set())
+        if others and key not in found and len(others) <= most:
+            found.add(key)
+            ends += others
+    return found
 
 
 def ask_fused(client: StoreClient, space_id: str, keys: Iterable[str], policy: Policy) -> set[str]:

@@ -83,7 +83,9 @@ class Visitors:
         """Return the visitor that gives its id to those that are one with this one: the oldest."""
         root = visitor
         while root in self._groups:
-            root = self._groups[root]
+            older = self._groups[root]  # each way is halved, or a chain would be walked again for each of its links
+            self._groups[root] = self._groups.get(older, older)
+            root = older
         return root
 
     def _give_customer(self, row: Evidence) -> bool:

@@ -1,8 +1,9 @@
 """Components as columns: what `component` reads for a person, for the thousands of keys that a step of stitch touches.
 
 From the touched keys outwards, round by round: the way there by the first identifier in `identity_evidence`, the way
-back by the second one in `identity_pairs`. Each identifier's evidence is read once. Imports pyarrow: only stitch and
-rebuild may import this module, and late.
+back by the second one in `identity_pairs`. Each identifier's evidence is read once. A long chain of visitors is read
+at once, see `component.TIES_OF_VISITORS`. Imports pyarrow and scipy: only stitch and rebuild may import this module,
+and late.
 
 Invariant: as for `component`. What `resolve` makes of the rows that are returned, with the fused keys named here, is
 what it would make of all evidence of the space, for every key in `keys`.
@@ -22,8 +23,9 @@ import pyarrow.compute as pc
 from collector.identity.bulk.columns import EVIDENCE, KEY, to_bytes
 from collector.identity.bulk.guards import find_busy, find_joins
 from collector.identity.bulk.ids import Array, write_ids, write_numbers
-from collector.identity.bulk.rows import read_bools, read_rows
-from collector.identity.component import ask_fused
+from collector.identity.bulk.rows import read_bools, read_numbers, read_rows
+from collector.identity.component import ROUNDS_ALONE, TIES_OF_VISITORS, ask_fused
+from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.policy import Policy
 from collector.identity.stitching.packed import ask_packed, unpack
 from collector.store.client import StoreClient
@@ -32,6 +34,8 @@ KEYS_PER_FIELD = 3_500
 """35 bytes each, and a server takes 128 KiB in one field of a form."""
 FIELDS = 8
 """The embedded engine takes a form of 1 MiB."""
+MOST_TIES = 4_000_000
+"""32 bytes each, and twice that while they are counted. Of chains in a space with more some are walked link by link."""
 
 FIELDS_OF_KEYS = "arrayConcat(" + ", ".join(f"{{keys{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 """What a question has for the keys that `cut_keys` gives it."""
@@ -85,6 +89,7 @@ class _Walk:
         """Walk from the touched keys to the ends of their components."""
         frontier = set(touched)
         rows, parts_read = EVIDENCE.empty_table(), -1
+        alone, pause = 0, ROUNDS_ALONE
         while frontier:
             self.keys |= frontier
             behind = self._look_back(frontier)
@@ -102,6 +107,10 @@ class _Walk:
             ends = np.zeros(len(inside), dtype=bool)
             ends[a[leads_on]] = ends[b[leads_on]] = True
             frontier = set(names.filter(_mask(ends & ~inside)).to_pylist())
+            alone += 1
+            if alone >= pause and (ends & ~inside & (evidences.keys.kind == evidences.visitor)).any():
+                frontier |= self._find_tied(frontier) - self.keys
+                alone, pause = 0, 2 * pause
         whole = self.keys - self.fused
         touches = _is_among(rows["a_key"], whole) | _is_among(rows["b_key"], whole)
         return ComponentColumns(rows.filter(_mask(touches)), self.keys, self.fused)
@@ -137,6 +146,15 @@ class _Walk:
         if keys:
             self.parts.append(unpack(read_ahead(self.client, self.space_id, keys, self.policy)))
 
+    def _find_tied(self, keys: set[bytes]) -> set[bytes]:
+        """Return the visitors that hang on these keys by evidence between two visitors, however long the chain.
+
+        A hint: what was taken back, blocked or left out by a guard may be among the ties. Visitors with too many others
+        are left out, so that nobody reads what hangs on a shared one; the walk judges them as ever."""
+        params = {"space": self.space_id, "most": MOST_TIES}
+        ties = self.client.read_columns(TIES_OF_VISITORS, params)
+        return find_tied(ties, keys, self.policy.count_visitors_allowed(VISITOR_KIND))
+
 
 def _is_among(names: pa.Array | pa.ChunkedArray, keys: set[bytes]) -> Array:
     found = pc.is_in(names, value_set=pa.array(list(keys), KEY))
@@ -164,6 +182,28 @@ def read_pairs(client: StoreClient, space_id: str, keys: Iterable[bytes], policy
     """Return `b_key` and `a_key` of whom evidence names before these keys; of each key not more than say that it may
     be shared by too many. Raises StoreError."""
     return read_parts(client, _BACK, keys, {"space": space_id, "most": find_least_cap(policy) + 1})
+
+
+def find_tied(ties: pa.Table, keys: set[bytes], most: int) -> set[bytes]:
+    """Return the identifiers of `ties` (`a_key`, `b_key`) that hang on these keys, not by way of any that is tied to
+    more than `most` others. Linear in the ties, but for sorting."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not ties.num_rows:
+        return set()
+    ends = pa.chunked_array([*ties["a_key"].chunks, *ties["b_key"].chunks], KEY).combine_chunks().dictionary_encode()
+    names, numbers = ends.dictionary, read_numbers(pa.chunked_array([ends.indices]), np.int64)
+    one, other = numbers[: ties.num_rows], numbers[ties.num_rows :]
+    pairs = np.unique((np.minimum(one, other) << 32) | np.maximum(one, other))
+    one, other = pairs >> 32, pairs & 0xFFFF_FFFF
+    shared = np.bincount(np.concatenate([one, other]), minlength=len(names)) > most
+    kept = ~shared[one] & ~shared[other]
+    size = (len(names), len(names))
+    graph = coo_array((np.ones(int(kept.sum()), dtype=bool), (one[kept], other[kept])), shape=size)
+    labels = connected_components(graph, directed=False)[1]
+    hung = np.isin(labels, labels[_is_among(names, keys)]) & ~shared
+    return set(names.filter(_mask(hung)).to_pylist())
 
 
 def find_least_cap(policy: Policy) -> int:
