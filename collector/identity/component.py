@@ -29,7 +29,7 @@ FIELDS = 8
 SPARE_VISITORS = 50
 ROUNDS_ALONE = 8
 """Real people end sooner. Then a walk asks for TIES_OF_VISITORS, and again after twice as many rounds more."""
-MOST_TIES = 500_000  # for whoever reads for one person: as texts, half a gigabyte
+MOST_TIES = 500_000  # for whoever reads for one person: about 600 bytes each, as texts
 _ALL = 4_294_967_295
 _BLOCKED = "arrayConcat(" + ", ".join(f"{{blocked{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 

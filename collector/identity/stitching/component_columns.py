@@ -34,8 +34,8 @@ KEYS_PER_FIELD = 3_500
 """35 bytes each, and a server takes 128 KiB in one field of a form."""
 FIELDS = 8
 """The embedded engine takes a form of 1 MiB."""
-MOST_TIES = 4_000_000
-"""32 bytes each, and twice that while they are counted. Of chains in a space with more some are walked link by link."""
+MOST_TIES = 1_000_000
+"""About 300 bytes each while they are looked at. In a space with more, some chains are still walked link by link."""
 
 FIELDS_OF_KEYS = "arrayConcat(" + ", ".join(f"{{keys{n}:Array(UUID)}}" for n in range(FIELDS)) + ")"
 """What a question has for the keys that `cut_keys` gives it."""
