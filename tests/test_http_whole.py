@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -266,8 +267,15 @@ def test_an_idle_connection_is_closed(web: Taken) -> None:
         assert connection.recv(1) == b""
 
 
-def test_a_fault_of_ours_is_a_500_and_no_refusal(web: Taken, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_of_ours_is_a_500_and_no_refusal(
+    web: Taken, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client keeps its events where the fault is ours: it is not told that its request was malformed."""
+    # Whoever has set up logging in this process before may have taken this logger off the root.
+    logger = logging.getLogger("uvicorn.error")
+    monkeypatch.setattr(logger, "handlers", [caplog.handler])
+    monkeypatch.setattr(logger, "disabled", False)
+    caplog.set_level(logging.ERROR, logger.name)
 
     def fail(request: WholeRequest) -> None:
         raise RuntimeError("a fault")
