@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity docs picture lock clean size
+.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity bench-links docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -71,13 +71,17 @@ bench-tag: $(STAMPS)/dev $(STAMPS)/programs $(STAMPS)/peers ## The tag beside it
 bench-identity: $(STAMPS)/dev ## What stitching costs: rebuild, further evidence, reading. ARGS="--only rebuild"; ARGS=--help.
 	@$(BIN)/python -m bench.identity $(ARGS)
 
+bench-links: $(STAMPS)/dev ## What tagged links cost: minting, their length, verifying. ARGS="--rows 1000000"; ARGS=--help.
+	@$(BIN)/python -m bench.links $(ARGS)
+
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document
 	@$(BIN)/python -m collector.store.document
 	@$(BIN)/python -m tests.identity.draw_cases
 
-picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README.
+picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README, and the links page for docs/marketers.md.
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py
+	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture_links.py
 
 lock: ## Write the lock files anew from pyproject.toml.
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock

@@ -13,7 +13,21 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from collector.config import Config
-from collector.endpoints import api, beacon, health, identity, links, opt_out, pixel, server_events, tag
+from collector.console import links_page
+from collector.console.links_page_store import RealStore
+from collector.endpoints import (
+    api,
+    beacon,
+    health,
+    identity,
+    link_revocations,
+    links,
+    mint,
+    opt_out,
+    pixel,
+    server_events,
+    tag,
+)
 from collector.endpoints.edge import Edge
 from collector.endpoints.guard import OperatorGuard
 from collector.keyring import Keyring
@@ -47,6 +61,9 @@ def create_app(
         *api.routes(config, keyring, poller),
         *server_events.routes(edge, poller.uses.note),
         *identity.routes(edge, poller.uses.note),
+        *mint.routes(edge, poller.uses.note),
+        *link_revocations.routes(edge, poller.uses.note),
+        *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]
     if config.demo:

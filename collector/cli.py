@@ -38,9 +38,13 @@ COMMANDS = {
     "key": (SITE, "keys"),
     "snippet": (SITE, "links"),
     "link": (SITE, "links"),
+    "links": (SITE, "links"),
 }
 """Where each command stands in the help, and its module in `commands/`: there it is a function of its name, or an app
 `<name>_app` with commands of its own."""
+
+ALIASES = {"keys": "key"}
+"""Other names of commands, for who says it so. They stand in no help."""
 
 
 def make_app(only: str = "") -> typer.Typer:
@@ -87,8 +91,9 @@ def main() -> None:
     """Run the command line. Ends the process."""
     if sys.version_info < (3, 11):  # noqa: UP036  pip checks it, a copied folder does not
         sys.exit("tagstitch needs Python 3.11 or newer: install it, then run `make run` again")
+    words = [ALIASES.get(word, word) for word in sys.argv[1:2]] + sys.argv[2:]
     try:
-        make_app(next(iter(sys.argv[1:]), ""))()
+        make_app(next(iter(words), ""))(words)
     except TagstitchError as error:
         typer.echo(f"tagstitch: {error}", err=True)
         sys.exit(1)

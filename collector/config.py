@@ -85,6 +85,23 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(description="URL parameter that carries the token of a tagged link.", pattern="^[A-Za-z0-9_-]+$"),
     ] = "lt"
 
+    # Tagged links
+    link_opens: Annotated[bool, Meta(description="Count `<link_path>/<token>/o.gif`, a picture in mails.")] = False
+    link_soon_s: Annotated[
+        int,
+        Meta(description="Seconds after sending in which a link is followed soon, as scanners do; 0: never.", ge=0),
+    ] = 20
+    link_many_recipients: Annotated[
+        int,
+        Meta(
+            description="From how many recipients of a campaign on one address has many, in ten minutes; 0: never.",
+            ge=0,
+        ),
+    ] = 8
+    data_centre_file: Annotated[
+        str, Meta(description="File with the networks of data centres, one CIDR a line; empty: none.")
+    ] = ""
+
     # Bounds at the edge
     max_body_bytes: Annotated[int, Meta(description="Largest body of a beacon, in bytes.", ge=1024)] = 1_048_576
     max_events: Annotated[int, Meta(description="Most events in one beacon.", ge=1)] = 500

@@ -11,6 +11,8 @@
     ├── SpoolError           the disk said no
     │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
     ├── ImportFileError      a file cannot be imported; `path`
+    ├── ListFileError        a list of recipients cannot be read or written; `path`
+    ├── WorkersFailed        a process that shares a command's work has died
     ├── KeyringError         secrets are missing or unreadable
     ├── RepairError          a change to who is who cannot be made as it was asked for; `reason`
     ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
@@ -98,6 +100,18 @@ class ImportFileError(TagstitchError):
         self.path = path
 
 
+class ListFileError(TagstitchError):
+    """A list of recipients cannot be read, or the tagged one not written. One row that cannot be tagged is none."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{'the list' if str(path) == '-' else path}: {reason}")
+        self.path = path
+
+
+class WorkersFailed(TagstitchError):
+    """A process that shares a command's work has died."""
+
+
 class KeyringError(TagstitchError):
     """The secrets cannot be read or made."""
 
@@ -120,6 +134,26 @@ class RepairError(TagstitchError):
     def __init__(self, reason: RepairReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class LinkRefusal(StrEnum):
+    """Why a link cannot be made. Closed: the API and the refused rows of a list use these words."""
+
+    EMPTY = "empty"  # no reference at all
+    NOBODY = "nobody"  # a value that names nobody: null, guest, 0
+    EMAIL = "email"  # it looks like an e-mail address
+    LENGTH = "length"  # too long
+    VALUE = "value"  # not of the form that its kind has
+    LABEL = "label"  # a campaign, message or link that cannot be called so
+    TARGET = "target"  # an address to which no link may lead
+
+
+class LinkError(TagstitchError):
+    """A link cannot be made of this."""
+
+    def __init__(self, refusal: LinkRefusal, message: str) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 class IssuerUnavailable(TagstitchError):

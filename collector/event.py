@@ -24,6 +24,7 @@ from collector.reasons import Reason
 if TYPE_CHECKING:
     from collector.id_tokens.keys import KeyBook
     from collector.keyring import Keyring
+    from collector.links.watch import LinkWatch
     from collector.sites.book import Site, SiteBook
     from collector.sites.cookies import CookieForm
 
@@ -152,7 +153,7 @@ class EvidenceRow(msgspec.Struct):
     """One observation that two identifiers belong together. `a` is the visitor where there is one."""
 
     evidence_id: str
-    kind: str  # identify, alias, link, handover, reset, server, group, rekey
+    kind: str  # identify, alias, link, disown, handover, reset, server, group, rekey
     level: int  # 1 claimed, 2 linked, 3 signed, 4 server
     a_kind: str
     a_value: str
@@ -167,7 +168,7 @@ class EvidenceRow(msgspec.Struct):
     session_id: str = NIL_ID
     session_started_ms: int = 0  # of a hand-over: when the session began that the visitor left
     event_id: str = NIL_ID
-    token_id: str = ""  # of a tagged link, a hand-over or an ID token
+    token_id: str = ""  # of a tagged link, a hand-over or an ID token; of a disown the customer key
     campaign: str = ""
     human: str = ""  # pointer, key, touch, dwell: the human signal behind a link
     consent: str = ""
@@ -196,6 +197,20 @@ class VaultRow(msgspec.Struct):
     value: str  # the pseudonym
     key: str  # own person id
     sealed: str  # base64
+
+
+class ConsentRow(msgspec.Struct):
+    """One entry of the consent ledger: what somebody granted, refused or took back, for one purpose."""
+
+    consent_id: str  # follows from what was said, so that a repeated request is one entry
+    key: str  # own person id of the customer key or the visitor that it is about
+    purpose: str  # see Purpose
+    state: str  # granted, denied, withdrawn
+    source: str  # unsubscribe, preferences, list
+    time_ms: int
+    policy_version: int = 1
+    actor: str = ""  # who wrote it down, where it was not the person: operator:NAME, key:ID
+    proof: str = ""  # id of the tagged link's token, or of the minting, by which it came
 
 
 class LandingRow(msgspec.Struct, omit_defaults=True):
@@ -232,15 +247,21 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
     viewport: str = ""
     fingerprint: str = ""
     fingerprint_version: int = 0
-    link_status: str = ""  # "", unconfirmed, confirmed, expired, forged, bot
+    link_status: str = ""  # "" without a tagged link; see collector.links.judgement.LinkStatus
+    link_kind: str = ""  # message, recipient, unsubscribe, preferences
     link_token_id: str = ""
     link_campaign: str = ""
     link_message: str = ""
+    link_name: str = ""  # which link of the message
+    link_class: str = ""  # who followed it: human, scanner, prefetch, preview, bot
+    link_reasons: str = ""  # what spoke for that, words with a comma between
+    link_way: str = ""  # redirect: by way of /l/, which counts the click itself; page: in the page's own address
     keep_days: int = 0  # 0: for ever
     events: list[EventRow] = msgspec.field(default_factory=list)
     evidence: list[EvidenceRow] = msgspec.field(default_factory=list)
     rejected: list[RejectedRow] = msgspec.field(default_factory=list)
     vault: list[VaultRow] = msgspec.field(default_factory=list)  # of sites that want it, else empty
+    consents: list[ConsentRow] = msgspec.field(default_factory=list)
 
 
 # --- at the edge --------------------------------------------------------------------------------------------
@@ -271,6 +292,7 @@ class Context(msgspec.Struct, frozen=True):
     assurance_hours: float = 12.0  # how long a signed identify stays in force
     issuer_keys: KeyBook | None = None  # the public keys of those who issue ID tokens
     link_parameter: str = "lt"  # never kept in an address
+    link_watch: LinkWatch | None = None  # what is known of addresses that follow tagged links
     day_salt: bytes = b""  # the salt of the day; empty where no site is cookieless
     judge_rate: Callable[[Site, int], int] = lambda site, events: 0  # seconds until the site's rate lets them in
 
@@ -287,6 +309,7 @@ class Beacon(msgspec.Struct):
     is_plain: bool = False  # every event small and of the usual form, its identifiers aside: see accept.bounds.is_small
     named: dict[tuple[str, str], Any] = msgspec.field(default_factory=dict)  # identifiers as judged, by kind and text
     removed: dict[str, int] = msgspec.field(default_factory=dict)  # how many values became `[removed]`, by place
+    link_in_address: str | None = None  # what stood in the page's address where the link's token should be
     is_cookieless: bool = False  # kept without anything on the device: no cookie is read or set
     set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away
     stale_cookies: tuple[CookieForm, ...] = ()  # earlier forms of it that came along: they go when it is set

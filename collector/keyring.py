@@ -2,18 +2,18 @@
 
 Format: JSON, mode 0600. `TAGSTITCH_SECRETS` may hold the same JSON instead of a file. A list of keys is newest first:
 the first one signs, all of them verify, so that a rotation has a grace period. Every purpose has a key of its own.
-Nothing here is ever logged or passed to the engine; the engine gets digests of its credentials.
+Nothing here is ever logged or passed to the engine; the engine gets digests of its credentials. Keys are put in and
+taken out by `key_changes`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import os
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,15 @@ class Key(msgspec.Struct, frozen=True):
 
     id: str
     secret: str
+
+
+class LinkKey(Key, frozen=True):
+    """A key of tagged links. `made_at_ms`: when it was made; `until_ms`: until when what it has signed still ties a
+    visitor, 0 where no end is set. Milliseconds since 1970. `waits`: it verifies, and signs nothing yet."""
+
+    made_at_ms: int = 0
+    until_ms: int = 0
+    waits: bool = False
 
 
 class PersonalKey(Key, frozen=True):
@@ -52,7 +61,7 @@ class Keyring(msgspec.Struct, frozen=True):
     format: int
     instance_id: str
     cookie_keys: list[Key]  # the visitor cookie
-    link_keys: list[Key]  # tagged links
+    link_keys: list[LinkKey]  # tagged links
     identify_key: str  # the sites' signing secrets are derived from it
     pseudonym_key: str  # own person ids; changing it changes every person
     digest_key: str  # digests of rejected bodies, hashes of API keys
@@ -87,7 +96,7 @@ def make_keyring() -> Keyring:
         format=FORMAT,
         instance_id=str(uuid.uuid4()),
         cookie_keys=[key()],
-        link_keys=[key()],
+        link_keys=[make_link_key()],
         identify_key=secrets.token_hex(32),
         pseudonym_key=secrets.token_hex(32),
         digest_key=secrets.token_hex(32),
@@ -97,6 +106,11 @@ def make_keyring() -> Keyring:
         analyst=credential("analyst"),
         personal_keys=[make_personal_key()],
     )
+
+
+def make_link_key(now_ms: int = 0) -> LinkKey:
+    """Make a fresh key of tagged links."""
+    return LinkKey(id=secrets.token_hex(2), secret=secrets.token_hex(32), made_at_ms=now_ms)
 
 
 def make_personal_key(now_ms: int = 0) -> PersonalKey:
@@ -130,76 +144,6 @@ def read_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyrin
     if keyring.format != FORMAT:
         raise KeyringError(f"secrets in {source} have format {keyring.format}, this version knows {FORMAT}: update")
     return keyring
-
-
-def add_personal_key(path: Path, now_ms: int, environ: Mapping[str, str] | None = None) -> Keyring:
-    """Put a fresh personal key in front of the others in the file, and return the new secrets.
-
-    Raises KeyringError where keys rotate already, or the file cannot be changed.
-    """
-
-    def add(keyring: Keyring) -> list[PersonalKey]:
-        newest = keyring.personal_keys[0]
-        if len(keyring.personal_keys) > 1:
-            raise KeyringError(f"personal keys rotate already, to {newest.id}: `tagstitch key finish-rotation` first")
-        made = make_personal_key(now_ms)
-        while made.id == newest.id:
-            made = make_personal_key(now_ms)
-        return [made, newest]
-
-    return _change_personal_keys(path, add, environ)
-
-
-def drop_personal_keys(path: Path, newest_id: str, environ: Mapping[str, str] | None = None) -> Keyring:
-    """Take every personal key but this one, the newest, out of the file, and return the new secrets.
-
-    Raises KeyringError where another one is the newest by now, or the file cannot be changed.
-    """
-
-    def drop(keyring: Keyring) -> list[PersonalKey]:
-        if keyring.personal_keys[0].id != newest_id:
-            raise KeyringError("the personal keys were changed meanwhile: look with `tagstitch key rotation`")
-        return keyring.personal_keys[:1]
-
-    return _change_personal_keys(path, drop, environ)
-
-
-def _change_personal_keys(
-    path: Path, change: Callable[[Keyring], list[PersonalKey]], environ: Mapping[str, str] | None
-) -> Keyring:
-    """Write the file anew with other personal keys: whole or not at all, for the same owner, one changer at a time.
-
-    What else stands in the file stays, also what this version does not know.
-    """
-    environ = os.environ if environ is None else environ
-    if environ.get(ENVIRONMENT_NAME):
-        raise KeyringError(
-            f"the secrets are in {ENVIRONMENT_NAME}, which a command cannot change: put them into a file, name it with "
-            "`--set secrets_file=FILE`, change that, and bring its text back"
-        )
-    path = path.resolve()  # a link stays one
-    folder = os.open(path.parent, os.O_RDONLY)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        keys = change(read_keyring(path, environ))
-        document = msgspec.json.decode(path.read_bytes())
-        document["personal_keys"] = msgspec.to_builtins(keys)
-        owner = path.stat()
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)  # root rotates, the roles go on reading
-            file.write(msgspec.json.format(msgspec.json.encode(document), indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        os.fsync(folder)
-    except OSError as error:
-        raise KeyringError(f"secrets {path} cannot be changed: {error.strerror or error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
-        os.close(folder)
-    return read_keyring(path, environ)
 
 
 def open_keyring(path: Path, environ: Mapping[str, str] | None = None) -> Keyring:

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     HANDOVER = "handover"  # a hand-over token that is forged, too old, or of another browser
     EXCLUDED = "excluded"  # a network that the site excludes
     RATE = "rate"  # too many at once
+    LINK = "link"  # a tagged link that is forged, or leads where no site lets links lead
     SCOPE = "scope"  # the key of a server may not do this
 
 

@@ -26,6 +26,7 @@ from collector.accept.recognise import recognise_client
 from collector.app import create_app
 from collector.config import Config
 from collector.country import open_country_lookup
+from collector.data_centres import open_data_centres
 from collector.endpoints.beacon import Beacons
 from collector.endpoints.edge import Edge
 from collector.errors import InstanceBusy
@@ -66,6 +67,7 @@ async def _serve(config: Config, keyring: Keyring, listener: socket.socket) -> N
             spool=spool,
             now_ms=lambda: time.time_ns() // 1_000_000,
             find_country=open_country_lookup(config.country_database),
+            is_data_centre=open_data_centres(config.data_centre_file),
             find_day_salt=poller.day_salts.find,
             issuer_keys=key_poller.keys,
             claim_visitor=FirstSight(config.data_path, keyring.pseudonym_key).claim,

@@ -6,6 +6,7 @@ stands in `browser/` needs a browser, what stands in `chaos/` kills processes.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ NEEDS_ENGINE = (
     "RunningStore",
     "RunningEngine",
 )
+# How the signed part of a link begins: kind and key, then a random id of its own.
+LINK_TOKEN = re.compile(r"[A-Za-z][a-z0-9]{4}\.[\w-]{11}")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a case that is given a link's token by its argument: a token is random, and the processes that share the
+    tests must all know a case by the same name."""
+    return argname if isinstance(val, str) and LINK_TOKEN.match(val) else None
 
 
 @pytest.hookimpl(trylast=True)

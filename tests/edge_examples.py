@@ -9,7 +9,7 @@ import msgspec
 from collector.accept.pipeline import Accepted, Refused, accept
 from collector.accept.refusals import make_line
 from collector.event import Context, LandingRow
-from collector.keyring import Credential, Key, Keyring, PersonalKey
+from collector.keyring import Credential, Key, Keyring, LinkKey, PersonalKey
 from collector.signing import sign_identify
 from collector.sites.book import Site, SiteBook
 
@@ -25,7 +25,7 @@ KEYRING = Keyring(
     format=1,
     instance_id="00000000-0000-4000-8000-000000000001",
     cookie_keys=[Key("c2", "cookie-new" * 6), Key("c1", "cookie-old" * 6)],
-    link_keys=[Key("b2c4", "link-new" * 8), Key("a1b3", "link-old" * 8)],
+    link_keys=[LinkKey("b2c4", "link-new" * 8), LinkKey("a1b3", "link-old" * 8)],
     identify_key="11" * 32,
     pseudonym_key="22" * 32,
     digest_key="33" * 32,

@@ -34,7 +34,7 @@ from known_sites import PATIENCE_S, wait_for_site
 
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.identity.stitching.rebuild import rebuild
-from collector.links import mint_link
+from collector.links.minting import mint_link
 from collector.signing import sign_identify
 from collector.sites.book import IdentifierKind, Site
 from collector.sites.keys import SCOPES, create_key

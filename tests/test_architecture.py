@@ -23,12 +23,14 @@ LAYERS = (
     ),
     (
         "collector.keyring",
+        "collector.key_changes",
         "collector.first_sight",
         "collector.instance",
         "collector.listener",
         "collector.role_board",
         "collector.shared_totals",
     ),
+    ("collector.links.revocations", "collector.links.rules"),
     ("collector.reasons", "collector.sites.book", "collector.event"),
     (
         "fingerprint",
@@ -45,7 +47,7 @@ LAYERS = (
     ),
     (
         *("collector.accept", "collector.identity.stitching", "collector.sites.poll"),
-        *("collector.load", "collector.country"),
+        *("collector.load", "collector.country", "collector.data_centres"),
     ),
     (
         "collector.accept.pipeline",

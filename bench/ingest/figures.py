@@ -13,7 +13,7 @@ from typing import Literal
 
 from bench.tag.spread import compare, sum_up
 
-Unit = Literal["ratio", "ms", "s", "MB", "B", "1/s"]
+Unit = Literal["ratio", "us", "ms", "s", "MB", "B", "1/s", "chars"]
 Verdict = Literal["aim", "bound", "missed", "open"]
 """Reached the aim; kept the bound; neither; or nothing to judge by."""
 

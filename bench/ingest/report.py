@@ -14,7 +14,16 @@ from bench.ingest.figures import Finding, Series, Unit
 from bench.tag.report import VERDICTS
 from bench.tag.spread import sum_up
 
-WORDS = {"ratio": "{:.2f}", "ms": "{:.1f} ms", "s": "{:.2f} s", "MB": "{:.0f} MB", "B": "{:.1f} B", "1/s": "{:,.0f}"}
+WORDS = {
+    "ratio": "{:.2f}",
+    "us": "{:.1f} µs",
+    "ms": "{:.1f} ms",
+    "s": "{:.2f} s",
+    "MB": "{:.0f} MB",
+    "B": "{:.1f} B",
+    "1/s": "{:,.0f}",
+    "chars": "{:.0f}",
+}
 BUSY_LOAD = 0.5
 
 

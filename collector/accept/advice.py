@@ -97,6 +97,10 @@ ADVICE: dict[Reason, Advice] = {
         "The hand-over token is forged, too old, or came from another browser or page.",
         "Link from a page of the same space, without noreferrer, and follow the link within five minutes.",
     ),
+    Reason.LINK: Advice(
+        "The tagged link is forged or cut, or leads where no site of its space lets links lead.",
+        "Copy the whole link; add the target's host to the site's origins or its link hosts.",
+    ),
     Reason.EXCLUDED: Advice(
         "The request comes from a network that the site excludes.",
         "Test from another network, or take this one off the site's list.",

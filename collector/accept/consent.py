@@ -79,12 +79,12 @@ def read_purposes(letters: str | None, preset: str) -> frozenset[Purpose]:
 
 
 def _forget_identity(beacon: Beacon) -> None:
-    """Take identifiers, link and hand-over away, and the events that say nothing without them."""
+    """Take identifiers and hand-over away, and the events that say nothing without them. Of a tagged link the campaign
+    may still be counted: see `accept.links`."""
     envelope = beacon.envelope
-    for field, name in (("lt", "link_token"), ("ho", "handover")):
-        if getattr(envelope, name):
-            setattr(envelope, name, "")
-            beacon.rejected.append(Rejected(Reason.CONSENT, field=field))
+    if envelope.handover:
+        envelope.handover = ""
+        beacon.rejected.append(Rejected(Reason.CONSENT, field="ho"))
     envelope.wants_handover = 0
     kept: list[WireEvent] = []
     for event in envelope.events:
@@ -100,10 +100,13 @@ def _make_cookieless(beacon: Beacon, context: Context) -> None:
     """Make it a beacon of today's visitor. What only the device can have said goes; an honest tag has not sent it."""
     envelope, row = beacon.envelope, beacon.row
     beacon.is_cookieless = True
-    sent = (("d", envelope.visitor_id), ("rf", envelope.reset_from), ("x", envelope.session), ("hs", envelope.human))
+    sent = (
+        *(("d", envelope.visitor_id), ("rf", envelope.reset_from), ("x", envelope.session)),
+        *(("lt", envelope.link_token), ("hs", envelope.human)),
+    )
     read = (("l", row.language), ("z", row.time_zone), ("w", row.viewport))
     beacon.rejected += (Rejected(Reason.CONSENT, field=field) for field, value in (*sent, *read) if value)
-    envelope.visitor_id = envelope.reset_from = envelope.human = ""
+    envelope.visitor_id = envelope.reset_from = envelope.link_token = envelope.human = ""
     envelope.session = None
     row.language = row.time_zone = row.viewport = ""
     row.session_id, row.session_number, row.session_started_ms = NIL_ID, 0, 0

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from collector.accept.identifiers import CLAIMED, Known
 from collector.accept.minimise import REMOVED
 from collector.event import NIL_ID, Beacon, Context, EvidenceRow, LandingRow, WireEvent
-from collector.identity.evidence import REQUEST_CHARS
+from collector.identity.evidence import DISOWN, REQUEST_CHARS
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier, own_person_id
 from collector.identity.normal_forms import normalise
 from collector.identity.rekey import make_rekey
@@ -71,6 +71,15 @@ def add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: 
     if before != row.visitor_id:
         evidence.proof = COOKIE if is_proved else SCRIPT
         evidence.evidence_id = make_evidence_id(evidence)
+
+
+def add_disown(beacon: Beacon, context: Context, event: WireEvent, customer_key: str) -> None:
+    """Note that whoever sits at the visitor is not the customer whom a tagged link has named.
+
+    `customer_key`: as the visitor's own cookie has it, which nobody else can write.
+    """
+    visitor = name_visitor(beacon, context, beacon.row.visitor_id)
+    add_evidence(beacon, event, visitor, kind=DISOWN, source="tag").token_id = customer_key
 
 
 def add_group(

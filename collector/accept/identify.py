@@ -14,32 +14,34 @@ from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
 from collector.accept.crossing import give_handover, take_handover
 from collector.accept.evidence import (
+    COOKIE,
     GROUP,
     RESET,
     SCRIPT,
-    add_evidence,
+    add_disown,
     add_group,
     add_identities,
     add_reset,
     prove_fresh,
 )
-from collector.accept.identifiers import CAPTURE, TAG, Known, keep_surest, name_known, read_identifiers
+from collector.accept.identifiers import CAPTURE, TAG, Known, keep_surest, read_identifiers
+from collector.accept.links import FollowedLink, confirm_link, find_link_text, follow_link
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
 from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Rejected, WireEvent
 from collector.id_tokens.keys import WAIT_MS
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
-from collector.links import LinkToken, read_link
 from collector.reasons import Reason
 from fingerprint import VERSIONS, make_fingerprint
 
 ALIAS = "alias"
 PAGE_VIEW = "page_view"
 LINK_CONFIRM = "link_confirm"
+NOT_ME = "not_me"
+"""The page has asked "not you?" of somebody whom a tagged link named, and it was somebody else."""
 SPEAKING = frozenset((IDENTIFY, ALIAS, RESET, GROUP))
 """Events that say something about who it is, besides those with identifiers."""
 KEYS_RETRY_S = WAIT_MS // 1000
-HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -54,7 +56,8 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     _make_fingerprint(beacon)
     has_identity = Purpose.IDENTITY in beacon.purposes
     assurance = Assurance(cookie if has_identity else None, int(context.assurance_hours * 3600))
-    link = _read_link(beacon, context) if has_identity and beacon.envelope.link_token else None
+    link_text = find_link_text(beacon)
+    link = None if link_text is None else follow_link(beacon, context, link_text)
 
     # Events of an earlier visitor that come late bring the cookies of whoever is there now.
     is_late = sent is not None and cookie is None and not is_reset_from(beacon, sent)
@@ -118,7 +121,7 @@ def _go_through(
     context: Context,
     sent: VisitorCookie | None,
     assurance: Assurance,
-    link: Known | None,
+    link: FollowedLink | None,
     has_captured: bool,
 ) -> list[WireEvent]:
     """Make the rows of the events one by one, with the evidence in them. Return those that are kept."""
@@ -139,6 +142,9 @@ def _go_through(
             said.clear()
             if has_identity:
                 add_reset(beacon, context, event, is_proved=is_reset_from(beacon, sent))
+        if event.name == NOT_ME and has_identity and _is_by_link(beacon, assurance):
+            add_disown(beacon, context, event, assurance.customer_key)
+            assurance.clear()
         known = [identity for identity in keep_surest(known) if _is_news(identity, event, assurance, said)]
         if known:
             add_identities(beacon, context, event, known, ALIAS if event.name == ALIAS else IDENTIFY)
@@ -146,9 +152,15 @@ def _go_through(
         if event.name == GROUP and has_identity:
             add_group(beacon, context, event, known, source=TAG)
         if link is not None and event.name == LINK_CONFIRM:
-            _add_link(beacon, event, link, assurance)
+            confirm_link(beacon, event, link, assurance)
         _add_event(beacon, event, assurance)
     return kept
+
+
+def _is_by_link(beacon: Beacon, assurance: Assurance) -> bool:
+    """Whether a tagged link alone has named a customer here, by the visitor's own cookie. It does not matter how long
+    ago: who has signed in since is known by that."""
+    return assurance.level == LINKED and beacon.row.visitor_proof == COOKIE
 
 
 def _make_fingerprint(beacon: Beacon) -> None:
@@ -180,37 +192,6 @@ def _sign_in(known: list[Known], event: WireEvent, assurance: Assurance) -> None
     if signed:
         best = min(signed, key=lambda identity: (not identity.kind.unique, identity.kind.priority))
         assurance.sign_in(best.key, event.time_ms, best.mfa)
-
-
-def _read_link(beacon: Beacon, context: Context) -> Known | None:
-    """Fill in what the token says. Return the customer, where a human may confirm it."""
-    row, site = beacon.row, beacon.site
-    token = read_link(context.keyring, beacon.envelope.link_token, context.received_at_ms // 1000)
-    if not isinstance(token, LinkToken):
-        row.link_status = token.reason
-        return None
-    known = name_known(beacon, context, token.kind, token.value) if token.space_id == site.space_id else Reason.SHAPE
-    if isinstance(known, Reason):
-        row.link_status = "forged"  # true, but not for this site's people
-        return None
-    row.link_token_id, row.link_campaign, row.link_message = token.token_id, token.campaign, token.message
-    if row.is_bot:
-        row.link_status = "bot"
-        return None
-    row.link_status = "unconfirmed"
-    return msgspec.structs.replace(known, level=LINKED)
-
-
-def _add_link(beacon: Beacon, event: WireEvent, link: Known, assurance: Assurance) -> None:
-    human = beacon.envelope.human
-    if human not in HUMAN_SIGNALS or beacon.row.visitor_id == NIL_ID:
-        return
-    row = beacon.row
-    if row.link_status != "confirmed":
-        row.link_status = "confirmed"
-        evidence = add_evidence(beacon, event, link, kind="link", source="link")
-        evidence.token_id, evidence.campaign, evidence.human = row.link_token_id, row.link_campaign, human
-    assurance.follow_link(link.key, event.time_ms)
 
 
 def _add_event(beacon: Beacon, event: WireEvent, assurance: Assurance) -> None:

@@ -16,6 +16,7 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 
 from collector.event import NIL_ID, Beacon, Context, Envelope, Rejected, WireEvent
+from collector.sites.book import Site
 
 REMOVED = "[removed]"
 
@@ -60,9 +61,9 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     envelope = beacon.envelope
     # This machine's own address says nothing about anybody, and on it sites are tried out.
     address = "" if context.address.startswith(("127.", "::1")) else context.address
-    parameters = _KEPT
-    if beacon.site.url_parameters:
-        parameters = _KEPT.union(beacon.site.url_parameters) - {context.link_parameter}
+    parameters = list_kept_parameters(beacon.site, context.link_parameter)
+    if not (envelope.link_token or beacon.is_cookieless) and f"{context.link_parameter}=".encode() in beacon.body:
+        beacon.link_in_address = _find_link(envelope, context.link_parameter)
     if beacon.is_plain and is_harmless(beacon, address):
         _shorten_addresses(beacon, parameters)
         return beacon
@@ -78,6 +79,31 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
                 _count(beacon, "properties", _ENCODE(event.props).decode(), _ENCODE(props).decode())
             event.props = props
     return beacon
+
+
+def list_kept_parameters(site: Site, link_parameter: str) -> frozenset[str]:
+    """Return the parameters that stay in a site's addresses; a tagged link's token never does."""
+    return _KEPT.union(site.url_parameters) - {link_parameter} if site.url_parameters else _KEPT
+
+
+def find_parameter(url: str, parameter: str) -> str | None:
+    """Return the value of an address's parameter as it stands there, or None where it has none."""
+    for pair in url.partition("#")[0].partition("?")[2].split("&", MAX_PARAMETERS)[:MAX_PARAMETERS]:
+        name, _, value = pair.partition("=")
+        if name == parameter:
+            return value
+    return None
+
+
+def _find_link(envelope: Envelope, parameter: str) -> str | None:
+    """Return what stands where a link's token should, with what comes first on a page, before it is taken away.
+
+    The tag takes tokens off the address: what still stands there is none, or the page has no script.
+    """
+    for event in envelope.events:
+        if event.sequence <= 1:
+            return find_parameter(event.url or envelope.url, parameter)
+    return None
 
 
 def _clean_page(beacon: Beacon, page: Envelope | WireEvent, parameters: frozenset[str], address: str) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from collector.commands.link_keys import drop_links, rotate_links, show_link_keys
 from collector.commands.options import (
     ConfigOption,
     DataOption,
@@ -26,7 +27,7 @@ from collector.sites import keys as api_keys
 from collector.sites import rows as site_rows
 from collector.sites.book import DEFAULT_SPACE
 
-key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, for signing identifies, and behind pseudonyms.")
+key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, for identifies and links, and behind pseudonyms.")
 
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, as `tagstitch key list` shows it.")]
 IDENTIFY_SCOPE = "identify"
@@ -165,6 +166,9 @@ def rotate_key(
 key_app.command("rotate-personal")(rotate_personal)
 key_app.command("rotation")(show_rotation)
 key_app.command("finish-rotation")(finish_rotation)
+key_app.command("rotate-links")(rotate_links)
+key_app.command("links")(show_link_keys)
+key_app.command("drop-links")(drop_links)
 
 
 def _print_secret(what: str, secret: str) -> None:

@@ -1,70 +1,161 @@
-"""Commands that print something to put into a page or a mailing: `link` and `snippet`."""
+"""Commands that print something to put into a page or a mailing: `link`, `snippet`, and the group `links`."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 
-from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, open_writer, read_running
+from collector.commands.link_options import (
+    BaseOption,
+    CampaignOption,
+    DaysOption,
+    KindOption,
+    MessageOption,
+    RedirectOption,
+    SealedOption,
+    SentAtOption,
+    TestOption,
+    TypeOption,
+    check_targets,
+    find_kind,
+    find_link_base,
+    read_time,
+)
+from collector.commands.link_revocations import revocations, revoke, unrevoke
+from collector.commands.links_mint import mint
+from collector.commands.links_page import page
+from collector.commands.links_records import mintings, sent
+from collector.commands.options import (
+    ConfigOption,
+    DataOption,
+    SetOption,
+    find_operator,
+    open_secrets,
+    open_writer,
+    read_running,
+    read_site_book,
+)
 from collector.config import Settings
-from collector.errors import KeyringError, StoreError
-from collector.links import DEFAULT_DAYS, DEFAULT_KIND, add_token, is_safe_target, mint_link
+from collector.errors import KeyringError, LinkError, StoreError
+from collector.links.minting import LinkMaker, Mailing
+from collector.links.record import begin_minting, keep_minting
+from collector.links.targets import add_token
+from collector.links.token import LASTING, LinkKind
 from collector.sites.book import DEFAULT_SPACE, Site
 from collector.sites.poll import read_copy
 from collector.sites.rows import read_book
 from collector.snippet import make_snippet
 
+QR_FORMS = (".svg", ".png", ".pdf")
+
+links_app = typer.Typer(no_args_is_help=True, help="Tagged links of mailings: make them, see what came of them.")
+links_app.command("mint")(mint)
+links_app.command("page")(page)
+links_app.command("mintings")(mintings)
+links_app.command("sent")(sent)
+links_app.command("revoke")(revoke)
+links_app.command("revocations")(revocations)
+links_app.command("unrevoke")(unrevoke)
+
 
 def link(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The page to which the link leads.")],
+    url: Annotated[str, typer.Argument(metavar="[URL]", help="The page to which the link leads.")] = "",
     customer: Annotated[
-        str, typer.Option("--customer", metavar="ID", help="The customer's reference, never an e-mail.")
-    ],
+        str, typer.Option("--customer", metavar="ID", help="Whose link it is: a reference of the kind --kind.")
+    ] = "",
     data: DataOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    campaign: Annotated[str, typer.Option("--campaign", metavar="NAME", help="Campaign, shown in reports.")] = "",
-    message: Annotated[str, typer.Option("--message", metavar="NAME", help="Which message of the campaign.")] = "",
+    kind: KindOption = "customer",
+    type_: TypeOption = LinkKind.MESSAGE,
+    campaign: CampaignOption = "",
+    message: MessageOption = "",
     name: Annotated[str, typer.Option("--link", metavar="NAME", help="Which link of the message.")] = "",
-    kind: Annotated[str, typer.Option("--kind", metavar="KIND", help="Kind of the reference.")] = DEFAULT_KIND,
-    days: Annotated[float, typer.Option("--days", metavar="N", help="How long the link is recognised.")] = DEFAULT_DAYS,
+    consent: Annotated[
+        str, typer.Option("--consent", metavar="LETTERS", help="What the customer has consented to: i, m or im.")
+    ] = "",
+    days: DaysOption = None,
+    sent_at: SentAtOption = "",
+    test: TestOption = False,
+    sealed: SealedOption = False,
     space: Annotated[str, typer.Option("--space", metavar="NAME", help="Identity space.")] = DEFAULT_SPACE,
-    redirect: Annotated[
-        bool, typer.Option("--redirect", help="Print the form that goes through the collector, /l/TOKEN.")
-    ] = False,
+    redirect: RedirectOption = False,
+    base_url: BaseOption = "",
+    token_only: Annotated[bool, typer.Option("--token-only", help="Print the bare token.")] = False,
+    qr: Annotated[
+        Path | None, typer.Option("--qr", metavar="FILE", help="Draw it as a QR code too: .svg, .png or .pdf.")
+    ] = None,
 ) -> None:
     """Print a signed link for one customer.
 
     Whoever follows it is recognised on the site as that customer, provisionally, once a person has touched the page.
-    It signs nobody in, and forwarding it changes nothing. The reference can be read from the link: no e-mail in it.
+    It signs nobody in, and forwarding it changes nothing. The reference can be read from the link unless it is
+    sealed: no e-mail in it; with `--kind email` the link carries a pseudonym of the address.
 
+    \b
         tagstitch link --customer 4711 --campaign spring https://shop.example/offer
+        tagstitch link --customer anna@mail.example --kind email --campaign spring https://shop.example/offer
+        tagstitch link --customer 4711 --type unsubscribe --base-url https://shop.example
+        tagstitch link --customer 4711 --campaign flyer --redirect --qr flyer.svg https://shop.example/offer
     """
     read = read_running(data, config, settings)
-    if not is_safe_target(url):
-        raise typer.BadParameter("must be an absolute http or https address", param_hint="URL")
+    keyring = open_secrets(read)
+    is_lasting = type_ in LASTING
+    if is_lasting and url:
+        raise typer.BadParameter(f"{type_} links lead to the collector's own page: leave it out", param_hint="URL")
+    if not (url or is_lasting or token_only):
+        raise typer.BadParameter("say to which page the link leads, or --token-only", param_hint="URL")
+    if not customer:
+        raise typer.BadParameter("say whose link it is", param_hint="--customer")
+    book = read_site_book(read)
+    check_targets(book, space, [url] if url else [])
+    mailing = Mailing(
+        kind=type_,
+        campaign=campaign,
+        message=message,
+        link=name,
+        identifier_kind=find_kind(book, space, kind),
+        space_id=space,
+        target=url if redirect else "",
+        days=days,
+        sent_at_s=read_time(sent_at, "--sent-at"),
+        is_test=test,
+        sealed=sealed,
+    )
+    now_ms = time.time_ns() // 1_000_000
     try:
-        token = mint_link(
-            open_secrets(read),
-            customer,
-            now_s=int(time.time()),
-            days=days,
-            kind=kind,
-            campaign=campaign,
-            message=message,
-            link=name,
-            space_id=space,
-            target=url if redirect else "",
-        )
-    except ValueError as error:
+        token = LinkMaker(keyring, mailing, now_ms // 1000).make(customer, consent=consent)
+    except LinkError as error:
         raise typer.BadParameter(str(error)) from error
-    if redirect:
-        base = read.config.public_url or f"http://{read.config.host}:{read.config.port}"
-        typer.echo(f"{base.rstrip('/')}{read.config.link_path.rstrip('/')}/{token}")
+    if token_only:
+        made = token
+    elif redirect or is_lasting:
+        made = f"{find_link_base(read.config, base_url)}{token}"
     else:
-        typer.echo(add_token(url, token, read.config.link_parameter))
+        made = add_token(url, token, read.config.link_parameter)
+    if qr is not None:
+        _draw(made, qr)
+    minting = begin_minting(keyring, mailing, now_ms=now_ms, actor=find_operator(), via="command")
+    keep_minting(read.config, keyring, msgspec.structs.replace(minting, made=1, recipients=1))
+    typer.echo(made)
+
+
+def _draw(text: str, path: Path) -> None:
+    """Draw a QR code of level M, which is read with 15 % of it dirty. Raises BadParameter."""
+    import segno
+
+    if path.suffix.lower() not in QR_FORMS:
+        raise typer.BadParameter(f"must end with one of {', '.join(QR_FORMS)}", param_hint="--qr")
+    try:
+        segno.make_qr(text, error="m").save(str(path), scale=8, border=4)
+    except segno.DataOverflowError:
+        raise typer.BadParameter("the link is too long for a QR code: shorten it", param_hint="--qr") from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot be written: {error.strerror}", param_hint="--qr") from None
 
 
 def snippet(

@@ -32,7 +32,8 @@ from collector.identity.rotation import (
     rekey_vault,
     wait_for_vault,
 )
-from collector.keyring import FIRST_PERSONAL_ID, Keyring, add_personal_key, drop_personal_keys
+from collector.key_changes import add_personal_key, drop_personal_keys
+from collector.keyring import FIRST_PERSONAL_ID, Keyring
 from collector.load.drain import look_at_spool, wait_for_spool
 from collector.store.client import open_client
 from collector.store.rendering import find_target

@@ -191,6 +191,15 @@ def add_site(
             rich_help_panel=COOKIES,
         ),
     ] = None,
+    link_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--link-host",
+            metavar="HOST",
+            help="Host besides the origins to which tagged links may lead, by https; several times.",
+            rich_help_panel=WHERE,
+        ),
+    ] = None,
     auto: Annotated[
         str | None,
         typer.Option(
@@ -254,6 +263,7 @@ def add_site(
         "auto": auto,
         "consent_from": consent_from,
         "linked_domains": _list(linked_domain, str, "--linked-domain"),
+        "link_hosts": _list(link_host, str, "--link-host"),
         "sample": sample,
         "rate": rate,
         "tag": tag,

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
+from collector.event import NIL_ID
 from collector.store.client import StoreClient, open_client
 
 INTERVAL_S = 0.5
@@ -23,7 +24,9 @@ LEVELS = ("-", "claimed", "linked", "signed", "server")
 
 NEW_EVENTS = """
 SELECT toString(event_id) AS id, received_at, event_name, path, customer_id, toString(person_id) AS person,
-       assurance, provisional, browser, device, is_bot, visitor_proof
+       assurance, provisional, browser, device, is_bot, visitor_proof,
+       if(link_campaign != '', link_campaign, utm_campaign) AS campaign,
+       link_status, link_name, link_class, link_reasons
 FROM v_events
 WHERE site_id = {site:String} AND received_at >= {since:DateTime64(3)}
   AND time >= {since:DateTime64(3)} - INTERVAL 1 DAY
@@ -71,7 +74,7 @@ def tail(
                 if as_json:
                     console.print(json.dumps(row, default=str), markup=False)
                 else:
-                    console.print(_describe(row))
+                    console.print(describe(row))
         except KeyboardInterrupt:
             pass
     if not as_json:
@@ -97,7 +100,8 @@ def _watch(client: StoreClient, site: str, back_s: float, follow: bool) -> Itera
         time.sleep(INTERVAL_S)
 
 
-def _describe(row: dict[str, Any]) -> Text:
+def describe(row: dict[str, Any]) -> Text:
+    """Return the line of an event or of a refusal."""
     line = Text(f"{row['received_at'].astimezone():%H:%M:%S.%f}"[:-3] + "  ", style="dim")
     if "reason" in row:
         line.append(f"refused {row['reason']:<12}", style="bold red")
@@ -105,6 +109,10 @@ def _describe(row: dict[str, Any]) -> Text:
         return line.append(f", field {row['field']}" if row["field"] else "")
     line.append(f"{row['event_name']:<20.20} ", style="bold")
     line.append(f"{row['path']:<32.32} ")
+    if row["person"] == NIL_ID:  # the collector's own note of a tagged link: a click alone is nobody
+        line.append(f"{row['link_class'] or 'nobody'} ", style="yellow" if row["is_bot"] else "cyan")
+        said = (row["campaign"], row["link_name"], row["link_status"], row["link_reasons"])
+        return line.append(f"({', '.join(text for text in said if text)})", style="dim")
     if row["customer_id"]:
         mark = "?" if row["provisional"] else ""
         line.append(f"customer {row['customer_id']}{mark} ", style="green")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collector.config import Config
 from collector.console.catalogue import SITE_ID, DemoCustomer
 from collector.keyring import Keyring
-from collector.links import add_token, mint_link
+from collector.links.minting import mint_link
+from collector.links.targets import add_token
 from collector.signing import sign_identify
 
 IDENTIFY_VERSION = 1

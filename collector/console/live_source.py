@@ -23,7 +23,7 @@ QUERIES = Path(__file__).parent / "queries"
 
 
 class LiveRow(msgspec.Struct, frozen=True):
-    """One event as the page shows it. Times in milliseconds since 1970."""
+    """One event as the page shows it. Times in milliseconds since 1970; a person id of zeros: nobody, a click alone."""
 
     event_id: str
     time_ms: int
@@ -42,6 +42,8 @@ class LiveRow(msgspec.Struct, frozen=True):
     channel: str = ""
     campaign: str = ""
     link_status: str = ""
+    link_name: str = ""
+    link_class: str = ""  # who followed a tagged link: human, scanner, prefetch, preview or bot
     browser: str = ""
     os: str = ""
     is_bot: int = 0

@@ -31,6 +31,10 @@ REMEDIES: dict[str, str] = {
         "more than `address_rate` or the site's `--rate`: a loop in the page, a robot, "
         "or a proxy that `trusted_proxies` does not name"
     ),
+    Reason.LINK: (
+        "forged or cut links: nothing to do. With the field target: links lead where no site of their space lets them, "
+        "so add that host to the site's origins or its link_hosts"
+    ),
     Reason.SCOPE: "give the server a key with scope track, and identify-server where it names customers",
 }
 

@@ -15,6 +15,8 @@ from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
 from collector.endpoints.identity_description import describe_identity
+from collector.endpoints.link_revocations_description import describe_revocations
+from collector.endpoints.mint_description import describe_mint
 from collector.endpoints.server_events_texts import describe_server_events
 from collector.event import Envelope
 from collector.reasons import Reason
@@ -39,6 +41,8 @@ def describe(config: Config) -> dict[str, Any]:
     refused = _json("Refused, with the reason.", _REFUSAL)
     server_paths, server_schemas = describe_server_events(_REFUSAL)
     identity_paths, identity_schemas = describe_identity()
+    mint_paths, mint_schemas = describe_mint()
+    revocation_paths, revocation_schemas = describe_revocations()
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -47,9 +51,12 @@ def describe(config: Config) -> dict[str, Any]:
         **_describe_sites(),
         **server_paths,
         **identity_paths,
+        **mint_paths,
+        **revocation_paths,
         **_describe_health(),
     }
-    schemas |= {**server_schemas, **identity_schemas, "Refusal": _describe_refusal()}
+    schemas |= {**server_schemas, **identity_schemas, **mint_schemas, **revocation_schemas}
+    schemas["Refusal"] = _describe_refusal()
     if config.inspect:
         unavailable = {**refused, "headers": _RETRY_AFTER}
         inspect_paths, inspect_schemas = describe_inspect(beacon, refused, unavailable)

@@ -18,18 +18,20 @@ from collector.accept.validate import parse_networks
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
-from collector.endpoints.limits import RateLimits
+from collector.endpoints.limits import RateLimits, find_key
 from collector.endpoints.plain import Headers
 from collector.event import Context
 from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
+from collector.links.recipients import RecipientWindow
+from collector.links.watch import LinkWatch
 from collector.sites.book import SiteBook
 
 MAX_KNOWN_HOPS_BYTES = 128
 """A longer X-Forwarded-For is read anew each time, so that what is kept of them stays small."""
 
 _NO_COOKIES: dict[str, Any] = {}
-_PURPOSE_HEADERS = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
+_PURPOSE_HEADERS = frozenset((b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"))
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Edge:
     spool: Spool
     now_ms: Callable[[], int]
     find_country: Callable[[str], str] = field(default=lambda address: "")
+    is_data_centre: Callable[[str], bool] = field(default=lambda address: False)
     find_day_salt: Callable[[int], bytes] = field(default=lambda now_ms: b"")
     issuer_keys: KeyBook = field(default_factory=KeyBook)
     claim_visitor: Callable[[str, str, str, str, int], bool] = field(default=lambda *named: True)
@@ -98,6 +101,12 @@ class Edge:
             address_burst=self.config.address_burst,
             workers=max(1, self.config.web_workers),
         )
+
+    @cached_property
+    def link_watch(self) -> LinkWatch:
+        """What is known of addresses that follow tagged links."""
+        recipients = RecipientWindow(self.config.link_many_recipients)
+        return LinkWatch(self.is_data_centre, recipients, self.config.link_soon_s, find_key)
 
     @cached_property
     def refusals(self) -> Refusals:
@@ -179,6 +188,7 @@ def read_head(
         issuer_keys=edge.issuer_keys,
         judge_rate=edge.limits.judge_site,
         link_parameter=edge.config.link_parameter,
+        link_watch=edge.link_watch,
         day_salt=edge.find_day_salt(now_ms) if needs.day_salt else b"",
     )
     length = find(b"content-length", b"")

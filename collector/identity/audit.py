@@ -23,10 +23,16 @@ MAX_NOTE_CHARS = 500
 MAX_LISTED = 1_000
 FAILED = "failed"
 ROTATE, FINISH_ROTATION, VAULT = "rotate-personal", "finish-rotation", "vault"
+REVOKE_LINKS, LIFT_REVOCATION = "revoke-links", "lift-revocation"
+ROTATE_LINKS, DROP_LINK_KEY = "rotate-links", "drop-link-key"
 SETTINGS = {
     ROTATE: "the key before is in force until the rotation is finished, and nothing is undone by that",
     FINISH_ROTATION: "the old key is destroyed",
     VAULT: "say `tagstitch site add SITE --replace --vault`, or --no-vault; what was never sealed cannot be had back",
+    REVOKE_LINKS: "say `tagstitch links unrevoke ID`, and undo the entry that took evidence back",
+    LIFT_REVOCATION: "revoke the same links again",
+    ROTATE_LINKS: "the key before verifies as long as it was given; to have another one sign, rotate once more",
+    DROP_LINK_KEY: "the key is destroyed",
 }
 """Changes that are no evidence, and why `undo` does not undo them."""
 _COLUMNS = """
@@ -103,10 +109,11 @@ def write_setting(
     arguments: dict[str, Any],
     at_ms: int,
     audit_id: str = "",
+    via: str = "command",
 ) -> AuditEntry:
     """Append that something is changed which is no evidence: one of SETTINGS. Raises StoreError."""
     said = msgspec.json.encode(arguments).decode()
-    entry = AuditEntry(audit_id or str(uuid4()), at_ms, action, actor, "command", said)
+    entry = AuditEntry(audit_id or str(uuid4()), at_ms, action, actor, via, said)
     write_entry(client, space_id, entry)
     return entry
 

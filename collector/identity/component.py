@@ -41,7 +41,7 @@ _SELECT = """
         campaign, human, consent, policy_version, actor, op, space_id, site_id,
         toUnixTimestamp64Milli(received_at) AS received_at_ms, batch_host, batch_seq
     FROM identity_evidence AS evidence
-    WHERE space_id = {space:String} AND (level >= 2 OR kind = 'reset' OR op < 0)
+    WHERE space_id = {space:String} AND (level >= 2 OR kind IN ('reset', 'disown') OR op < 0)
 """
 """Evidence that resolve looks at. The rest are hints, and are never read."""
 

@@ -22,6 +22,10 @@ LINK = "link"
 HANDOVER = "handover"
 """`a` is the visitor that arrived, `b` the one that left another domain; the session is that of the one that left."""
 
+DISOWN = "disown"
+"""Whoever sits at a visitor says that it is not the customer a tagged link has named. `a` and `b` are the visitor,
+`token_id` is the customer key's own person id: only the edge writes it, from the cookie that carried it."""
+
 CLAIMED = 1
 LINKED = 2
 SIGNED = 3

@@ -37,6 +37,7 @@ MEANINGS: dict[str, str] = {
     GuardReason.TWO_PEOPLE: "it would make one person of two, which only level 4 may",
     GuardReason.TOO_MANY_KEYS: "the person has as many values of this kind as one may have",
     GuardReason.OTHER_CUSTOMER: "a tagged link on a visitor that belongs to another customer",
+    GuardReason.DISOWNED: "a tagged link withdrawn: whoever followed it said that they are somebody else",
     GuardReason.FORWARDED: "a tagged link withdrawn: another customer signed in on that visitor later",
     GuardReason.SHARED_DEVICE: "a tagged link on a visitor of many people",
     GuardReason.UNPROVED: "who sent it knew the visitor's id and did not prove to have the visitor",

@@ -7,13 +7,13 @@ guard refuses is never lost: it stays evidence, and a GuardEntry says why it cou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
 from collector.event import NIL_ID
-from collector.identity.evidence import HANDOVER, LINK, SURE_PROOFS, Evidence
+from collector.identity.evidence import DISOWN, HANDOVER, LINK, SURE_PROOFS, TRUSTED_PROOFS, Evidence
 from collector.identity.identifiers import VISITOR_KIND, is_blocked
 from collector.identity.policy import Policy
 
@@ -29,6 +29,7 @@ class GuardReason(StrEnum):
     TWO_PEOPLE = "two_people"  # it would make one person of two, and is no level 4
     TOO_MANY_KEYS = "too_many_keys"  # the person has as many values of this kind as one may have
     OTHER_CUSTOMER = "other_customer"  # a tagged link on a visitor that belongs to another customer
+    DISOWNED = "disowned"  # a tagged link withdrawn: whoever followed it said that they are somebody else
     FORWARDED = "forwarded"  # a tagged link withdrawn: later another customer signed in on that visitor
     SHARED_DEVICE = "shared_device"  # a tagged link on a visitor of many people
     UNPROVED = "unproved"  # only the script names the visitor, and somebody is there whom its cookie or a server proves
@@ -122,10 +123,29 @@ def find_flooded(joins: Iterable[Evidence], policy: Policy) -> frozenset[str]:
     return frozenset(key for key, seen in customers_of.items() if len(seen) > policy.max_customers_per_visitor)
 
 
+def find_disowned(standing: Iterable[Evidence]) -> dict[tuple[str, str], int]:
+    """Return until when links from a customer's mails count for nothing on a visitor: by visitor and customer key,
+    milliseconds since 1970, that moment included.
+
+    Who only knows a visitor's id cannot say it. A link that is followed later counts again.
+    """
+    until_ms: dict[tuple[str, str], int] = {}
+    for row in standing:
+        if row.kind == DISOWN and row.proof in TRUSTED_PROOFS:
+            pair = (row.a_key, row.token_id)
+            until_ms[pair] = max(until_ms.get(pair, row.time_ms), row.time_ms)
+    return until_ms
+
+
 def keep_admitted(
-    joins: Sequence[Evidence], policy: Policy, fused: frozenset[str], notes: list[GuardEntry]
+    joins: Sequence[Evidence],
+    policy: Policy,
+    fused: frozenset[str],
+    notes: list[GuardEntry],
+    disowned: Mapping[tuple[str, str], int],
 ) -> list[Evidence]:
-    """Return the evidence that ties identifiers, in its order, and note what is refused."""
+    """Return the evidence that ties identifiers, in its order, and note what is refused. `disowned`: as
+    `find_disowned` returns it."""
     flooded = find_flooded(joins, policy)
     kept = []
     for row in joins:
@@ -133,6 +153,8 @@ def keep_admitted(
             notes.append(note(row, GuardReason.FUSED))
         elif _is_unconfirmed(row):
             notes.append(note(row, GuardReason.UNCONFIRMED))
+        elif row.kind == LINK and row.time_ms <= disowned.get((row.a_key, row.b_key), row.time_ms - 1):
+            notes.append(note(row, GuardReason.DISOWNED))
         else:
             kept.append(row)
     return _refuse_replays(kept, policy, notes)

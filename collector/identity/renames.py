@@ -8,7 +8,7 @@ name has its row, and the value shown is the newest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -51,6 +51,14 @@ class Renames(NamedTuple):
     def rewrite_policy(self, policy: Policy) -> Policy:
         """Return the policy; whoever is blocked by one name is by all."""
         return replace(policy, blocked_keys=self.find_first(policy.blocked_keys))
+
+    def rewrite_disowned(self, disowned: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """Return until when links are disowned, the customer keys by first names."""
+        until_ms: dict[tuple[str, str], int] = {}
+        for (visitor, key), at_ms in disowned.items():
+            pair = (visitor, self.by_name[key].first if key in self.by_name else key)
+            until_ms[pair] = max(until_ms.get(pair, at_ms), at_ms)
+        return until_ms
 
     def _rewrite(self, row: Evidence) -> Evidence:
         a, b = self.by_name.get(row.a_key), self.by_name.get(row.b_key)

@@ -70,6 +70,8 @@ class Retract(Change, frozen=True, kw_only=True):
     ids: Annotated[list[EvidenceId], Meta(max_length=MAX_IDS)] = []
     source: Word = ""
     token: Word = ""
+    campaign: Word = ""
+    message: Word = ""
     by: Word = ""
     site: Word = ""
     of: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] = ""
@@ -220,6 +222,8 @@ def _read_selector(request: Retract) -> Selector:
         ids=tuple(request.ids),
         source=request.source,
         token=request.token,
+        campaign=request.campaign,
+        message=request.message,
         actor=request.by,
         site=request.site,
         from_ms=read_ms(request.since),

@@ -19,7 +19,14 @@ from typing import NamedTuple
 
 from collector.event import NIL_ID
 from collector.identity.evidence import LINKED, RESET, SERVER, TRUSTED_PROOFS, Evidence, keep_standing
-from collector.identity.guards import GuardEntry, find_busy, find_fused, keep_admitted, take_out_blocked
+from collector.identity.guards import (
+    GuardEntry,
+    find_busy,
+    find_disowned,
+    find_fused,
+    keep_admitted,
+    take_out_blocked,
+)
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.intervals import BEGINNING_MS, Boundary, Interval, count_cuts, keep_sign_outs
 from collector.identity.people import Member, MergeEntry, People, Request, form_people, gather_requests
@@ -102,7 +109,10 @@ def resolve(evidence: Iterable[Evidence], policy: Policy, fused: Iterable[str] =
         known_fused = renames.find_first(known_fused)
     joins = take_out_blocked(standing, policy, notes)
     all_fused = find_fused(joins, policy) | known_fused
-    admitted = keep_admitted(joins, policy, all_fused, notes)
+    disowned = find_disowned(standing)
+    if renames is not None:
+        disowned = renames.rewrite_disowned(disowned)
+    admitted = keep_admitted(joins, policy, all_fused, notes, disowned)
     if renames is not None:
         renames = renames.leave_out(all_fused | policy.blocked_keys)
 

@@ -1,6 +1,6 @@
 """Rotating the personal keys: from two keys in force to one, without a person changing.
 
-    begin     `keyring.add_personal_key`: new pseudonyms are made with the new key. Whoever is seen from then on is
+    begin     `key_changes.add_personal_key`: new pseudonyms are made with the new key. Whoever is seen from then on is
               written under both, tied by rekey evidence (see `accept.evidence`)
     period    as long as the operator likes: everybody who comes back keeps their thread
     rekey     whoever is in the vault is named anew from there, seen or not, as often as one likes
@@ -58,6 +58,7 @@ _READ_LEFT = """
         AND b_key GLOBAL IN (SELECT key FROM identifier_vault WHERE key_id = {new:String}))
     ORDER BY space_id, vault.key LIMIT {most:UInt32}
 """
+# A link brings the pseudonym that it was minted with, for as long as it lives: no host is late for that.
 _COUNT = """
     SELECT count() AS known, countIf(is_seen) AS seen, countIf(is_vaulted) AS vaulted,
         countIf(NOT is_seen AND NOT is_vaulted) AS lost, toUnixTimestamp64Milli(max(last)) AS last_ms
@@ -67,7 +68,7 @@ _COUNT = """
                 WHERE kind = 'rekey' AND startsWith(a_value, {old_prefix:String})) AS is_seen,
             key GLOBAL IN (SELECT key FROM identifier_vault WHERE key_id = {old:String}) AS is_vaulted
         FROM (
-            SELECT name.1 AS key, max(received_at) AS last
+            SELECT name.1 AS key, maxIf(received_at, kind != 'link') AS last
             FROM identity_evidence ARRAY JOIN [(a_key, a_value), (b_key, b_value)] AS name
             WHERE kind != 'rekey' AND startsWith(name.2, {old_prefix:String}) AND length(name.2) = {length:UInt8}
             GROUP BY key))

@@ -31,6 +31,11 @@ _SECOND = (
     "evidence.b_key IN {keys:Array(UUID)} AND evidence.a_key GLOBAL IN"
     " (SELECT a_key FROM identity_pairs WHERE space_id = {space:String} AND b_key IN {keys:Array(UUID)})"
 )
+# Evidence does not say which message a link stood in; the event that brought it does.
+_OF_MESSAGE = (
+    "SELECT event_id FROM events"
+    " WHERE space_id = {space:String} AND link_status = 'confirmed' AND link_message = {message:String}"
+)
 
 _decode = msgspec.json.Decoder(type=dict[str, Any]).decode
 
@@ -63,6 +68,8 @@ class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
     ids: tuple[str, ...] = ()
     source: str = ""
     token: str = ""  # id of a tagged link's, a hand-over's or a sign-in's token
+    campaign: str = ""  # of a tagged link
+    message: str = ""  # of a tagged link, as its event says
     actor: str = ""
     site: str = ""
     keys: tuple[str, ...] = ()  # own person ids of either identifier: one identifier under all its names
@@ -194,10 +201,16 @@ def _render(space_id: str, selector: Selector) -> tuple[str, dict[str, Any]]:
         # Two names of one identifier are nobody's observation: they are taken back by id alone.
         terms.append("kind != {rekey:String}")
         params["rekey"] = REKEY
-    for name, column in (("source", "source"), ("token", "token_id"), ("site", "site_id")):
+    if selector.token:  # a recipient's token counts by the month, see `accept.links.name_token`
+        terms.append("(token_id = {token:String} OR startsWith(token_id, {months:String}))")
+        params |= {"token": selector.token, "months": f"{selector.token}:"}
+    for name, column in (("source", "source"), ("campaign", "campaign"), ("site", "site_id")):
         if value := getattr(selector, name):
             terms.append(f"{column} = {{{name}:String}}")
             params[name] = value
+    if selector.message:
+        terms.append(f"event_id GLOBAL IN ({_OF_MESSAGE})")
+        params["message"] = selector.message
     if selector.actor:  # a key also stands for the agents behind it: `key:1a2b/agent-17`
         terms.append("(actor = {actor:String} OR startsWith(actor, {agents:String}))")
         params |= {"actor": selector.actor, "agents": f"{selector.actor}/"}

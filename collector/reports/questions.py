@@ -18,7 +18,7 @@ from typing import Any
 from collector.errors import TagstitchError
 from collector.store.client import StoreClient
 
-PARAMETER = re.compile(r"^--   (?P<name>\w+): (?P<type>[\w()]+)(?: = (?P<default>[^;]+))?; (?P<meaning>.+)$")
+PARAMETER = re.compile(r"^--   (?P<name>\w+): (?P<type>[\w()]+)(?: = (?P<default>[^;]*))?; (?P<meaning>.+)$")
 
 
 class QuestionError(TagstitchError):

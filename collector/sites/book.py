@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from collector.links.rules import LinkRules
+
 DEFAULT_SPACE = "main"
 
 
@@ -92,6 +94,7 @@ class Site(msgspec.Struct, frozen=True):
     linked_domains: tuple[str, ...] = ()  # hosts to which visitors are handed over; goes into the snippet
     sample: float = 1.0  # share of visitors that is kept, 0–1
     rate: float = 0.0  # events a second that each host takes; 0: any
+    link_hosts: tuple[str, ...] = ()  # hosts besides its origins to which tagged links may lead; always https
     vault: bool = False  # keep the clear values behind pseudonyms, sealed, in the vault
     tag: bool = True  # False: the tag falls silent, and what still comes is refused
     debug: bool = False
@@ -124,11 +127,13 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class SiteBook(msgspec.Struct, frozen=True):
-    """A snapshot of all sites and keys. `read_at_ms`: when the store was last asked."""
+    """A snapshot of all sites and keys, and of what tagged links are to be judged by. `read_at_ms`: when the store was
+    last asked."""
 
     sites: dict[str, Site] = msgspec.field(default_factory=dict)
     keys: dict[str, ApiKey] = msgspec.field(default_factory=dict)
     read_at_ms: int = 0
+    links: LinkRules = LinkRules()
 
     def find_site(self, site_id: str) -> Site | None:
         """Return the site, or None where there is none or it is switched off."""

@@ -9,6 +9,7 @@ Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says w
     merge            say that two customers are one
     pages            see the live page and the metrics from elsewhere
     repair           see why somebody is who they are, and change it: merge, split, retract, block, undo
+    links            make tagged links
 
 Signing secrets of sites (scope `identify`) are no keys of this kind: they are derived, see `rows`.
 """
@@ -30,7 +31,8 @@ from collector.sites.rows import find_site, read_keys, write_key
 from collector.store.client import StoreClient
 
 REPAIR_SCOPE = "repair"
-SCOPES = ("read", "write", "track", "identify-server", "merge", "pages", REPAIR_SCOPE)
+LINKS_SCOPE = "links"
+SCOPES = ("read", "write", "track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE)
 PREFIX = "ts"
 GRACE_MS = 24 * 3_600_000
 USE_INTERVAL_MS = 60_000

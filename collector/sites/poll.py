@@ -1,8 +1,9 @@
 """The SitePoller: keeps a web process's snapshot of sites and keys fresh, and a copy of it on disk.
 
 A thread of its own asks the store every `settings_interval_s`. Where the store is away, the last snapshot stays in
-force, and a process that starts then begins with the copy on disk (`web/sites.json`, shared by the web processes of
-a host). How old the snapshot is, is a metric and stands in /health; nothing is refused for its age.
+force, and a process that starts then begins with the copy on disk (`web/sites.json`, and `web/links.msgpack` for what
+tagged links are judged by, which may be long and seldom changes; shared by the web processes of a host). How old the
+snapshot is, is a metric and stands in /health; nothing is refused for its age.
 
 Invariants: a snapshot is replaced whole, by one assignment, so that a request sees one state. A copy that is damaged
 or of another version is left aside: an empty book knows no site and lets nothing pass.
@@ -14,13 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from collector import disk
 from collector.config import Config
-from collector.errors import StoreError
+from collector.errors import StoreError, StoreUnavailable
 from collector.keyring import Keyring
+from collector.links.rows import RuleReader
+from collector.links.rules import LinkRules
 from collector.logs import get_logger
 from collector.sites.book import SiteBook
 from collector.sites.day_salt import DaySalts
@@ -28,10 +32,18 @@ from collector.sites.keys import KeyUses
 from collector.sites.rows import read_book, write_uses
 from collector.store.client import open_client
 
-FILE_NAME = "sites.json"
+FILE_NAME, RULES_NAME = "sites.json", "links.msgpack"
 COPY_INTERVAL_MS = 60_000
 FIRST_INTERVAL_S = 0.2
 """Until the store has answered once, nothing can be accepted: ask often."""
+
+
+_Copy = TypeVar("_Copy", SiteBook, LinkRules)
+_Decoded = TypeVar("_Decoded", covariant=True)
+
+
+class _Decoder(Protocol[_Decoded]):
+    def decode(self, text: bytes, /) -> _Decoded: ...
 
 
 def _read_clock() -> int:
@@ -40,28 +52,39 @@ def _read_clock() -> int:
 
 def read_copy(data: Path) -> SiteBook:
     """Read the copy in an instance's folder; an empty book where there is none, or none that can be read."""
-    path = data / "web" / FILE_NAME
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SiteBook)
-    except FileNotFoundError:
-        return SiteBook()
-    except (OSError, msgspec.MsgspecError) as error:
-        get_logger().warning("the copy of sites and keys cannot be read", path=str(path), reason=str(error))
-        return SiteBook()
+    folder = data / "web"
+    book = _read_file(folder / FILE_NAME, msgspec.json.Decoder(SiteBook)) or SiteBook()
+    rules = _read_file(folder / RULES_NAME, msgspec.msgpack.Decoder(LinkRules)) or book.links
+    return msgspec.structs.replace(book, links=rules)
 
 
-def write_copy(data: Path, book: SiteBook) -> bool:
-    """Write the copy. False: another process of this host is writing the same. Raises OSError."""
+def write_copy(data: Path, book: SiteBook, *, with_rules: bool = True) -> bool:
+    """Write the copy. False: another process of this host is writing the same. Raises OSError.
+
+    `with_rules`: also what links are judged by.
+    """
     path = data / "web" / FILE_NAME
     disk.make_folder(path.parent)
     lock = disk.take_lock(path.with_suffix(".lock"))
     if lock is None:
         return False
     try:
-        disk.write_file(path, msgspec.json.encode(book))
+        if with_rules:
+            disk.write_file(path.with_name(RULES_NAME), msgspec.msgpack.encode(book.links))
+        disk.write_file(path, msgspec.json.encode(msgspec.structs.replace(book, links=LinkRules())))
     finally:
         disk.close(lock)
     return True
+
+
+def _read_file(path: Path, decoder: _Decoder[_Copy]) -> _Copy | None:
+    try:
+        return decoder.decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        get_logger().warning("the copy of sites and keys cannot be read", path=str(path), reason=str(error))
+        return None
 
 
 class SitePoller:
@@ -85,6 +108,8 @@ class SitePoller:
         self._unwritten: dict[str, int] = {}
         self._is_away = False
         self._book = self._copied = read_copy(config.data_path)
+        self._rules = RuleReader(self._client, self._book.links)
+        self._is_refused = False
 
     def read_book(self) -> SiteBook:
         """Return the snapshot in force. Costs nothing; to be called once per request."""
@@ -114,7 +139,7 @@ class SitePoller:
     def poll(self) -> bool:
         """Ask the store once. Returns whether it answered; the snapshot is then as it says."""
         try:
-            book = read_book(self._client, self._now_ms())
+            book = msgspec.structs.replace(read_book(self._client, self._now_ms()), links=self._read_rules())
             self._write_uses()
         except StoreError as error:
             self._note_away(str(error))
@@ -140,6 +165,20 @@ class SitePoller:
         except OSError as error:
             get_logger().warning("the salt of an earlier day cannot be deleted", reason=error.strerror or "unknown")
 
+    def _read_rules(self) -> LinkRules:
+        """Return what links are judged by. A store that is not migrated yet has none: sites and keys go on."""
+        try:
+            rules = self._rules.read()
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            if not self._is_refused:
+                self._is_refused = True
+                get_logger().warning("what tagged links are judged by cannot be read, it stays", reason=str(error))
+            return self._rules.rules
+        self._is_refused = False
+        return rules
+
     def _write_uses(self) -> None:
         self._unwritten |= self.uses.take()
         if self._unwritten:
@@ -154,12 +193,13 @@ class SitePoller:
     def _keep_copy(self) -> None:
         """Write the copy where something has changed, and once a minute, so that its age can be told."""
         book, copied = self._book, self._copied
-        is_same = (book.sites, book.keys) == (copied.sites, copied.keys)
+        is_same = (book.sites, book.keys) == (copied.sites, copied.keys) and book.links.rows is copied.links.rows
         # A clock that was set back makes the copy look as if it came from the future: write it then too.
+        # Who wants no marketing may change at any time and be long: once a minute is often enough.
         if is_same and abs(book.read_at_ms - copied.read_at_ms) < COPY_INTERVAL_MS:
             return
         try:
-            if write_copy(self._data, book):
+            if write_copy(self._data, book, with_rules=book.links is not copied.links):
                 self._copied = book
         except OSError as error:
             get_logger().warning("the copy of sites and keys cannot be written", reason=error.strerror or "unknown")

@@ -204,6 +204,11 @@ def _validate_delivery(site: Site) -> None:
             (_HOST.fullmatch(host) and "." in host) or is_local(host) or is_address(host),
             *(site, "linked_domains", f"{host!r} is no host: write other.example, without scheme and path"),
         )
+    for host in site.link_hosts:
+        _require(
+            _HOST.fullmatch(host) and "." in host,
+            *(site, "link_hosts", f"{host!r} is no host: write apps.example, in lower case, without scheme and path"),
+        )
     _require(
         0 <= site.rate <= MAX_RATE,
         *(site, "rate", f"is 0 (any) to {MAX_RATE} events a second, not {site.rate:g}"),

@@ -119,8 +119,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         ...context,
         x: { i: memory.session, n: memory.number, t: memory.startedMs },
       };
-    }
-    if (!consent.allows("i")) extra.lt = extra.ho = undefined;
+    } else extra.lt = undefined;
+    // Of a link its campaign is counted without identity: the collector keeps nothing else of it then.
+    if (!consent.allows("i")) extra.ho = undefined;
     transport.add({ event, context, extra });
   };
 

@@ -236,7 +236,8 @@ describe("tagged link", () => {
     run("consent", { storage: true });
     await pass();
     expect(names()).toEqual([["page_view"]]);
-    expect(last()).not.toHaveProperty("lt");
+    expect(last()).toMatchObject({ c: "s", lt: TOKEN }); // the collector counts its campaign, and nothing else of it
+    expect(last()).not.toHaveProperty("hs");
     run("consent", { identity: true });
     await pass();
     expect(names()[1]).toEqual(["link_confirm"]);
@@ -440,7 +441,7 @@ describe("cookieless", () => {
     expect(last()).not.toHaveProperty("d");
   });
 
-  test("a token of the address is not sent without consent to identity", async () => {
+  test("a token of the address is not sent without consent to storage", async () => {
     start({ consent: "cookieless" }, TOKEN);
     await pass();
     expect(last()).not.toHaveProperty("lt");

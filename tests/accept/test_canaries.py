@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from collector.accept.pipeline import accept
-from collector.links import mint_link
+from collector.links.minting import mint_link
 from tests.edge_examples import ADDRESS, KEYRING, NOW_S, make_body, make_context, make_event, make_id, read_line
 
 EMAIL = "canary.person@mail.example"

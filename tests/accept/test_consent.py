@@ -10,6 +10,7 @@ import pytest
 from collector.accept.consent import read_purposes
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
 from collector.event import NIL_ID, Purpose
+from collector.links.minting import mint_link
 from collector.reasons import Reason
 from tests.edge_examples import (
     KEYRING,
@@ -76,7 +77,8 @@ def test_a_withdrawal_takes_the_cookie_away() -> None:
 
 
 def test_without_identity_nobody_is_named() -> None:
-    """Without consent to identity there are no identifiers, no evidence, no link and no customer on any event."""
+    """Without consent to identity there are no identifiers, no evidence and no customer on any event. A link is counted
+    by its campaign, and nothing says whose it was."""
     cookie = VisitorCookie(VISITOR, NOW_S, 3, NOW_S + 3600, "8a" * 4 + "-0000-4000-8000-000000000000")
     context = make_context(cookies={"__Host-ts_shop": write_cookie(KEYRING, "shop", cookie)})
     answer, row = take(
@@ -85,15 +87,16 @@ def test_without_identity_nobody_is_named() -> None:
             make_event(2, n="purchase", k=[{"k": "customer", "v": "4711"}]),
             make_event(3, n="reset"),
             make_event(4, n="link_confirm"),
-            c="s",
-            lt="b2c4.abc.def",
+            c="sm",
+            lt=mint_link(KEYRING, "4711", now_s=NOW_S, campaign="spring"),
             hs="pointer",
         ),
         context,
     )
     assert [event.name for event in row.events] == ["purchase", "reset", "link_confirm"]
     assert {(event.assurance, event.customer_key) for event in row.events} == {(0, NIL_ID)}
-    assert (row.evidence, row.link_status, row.link_token_id) == ([], "", "")
+    assert (row.evidence, row.link_status, row.link_token_id) == ([], "unconfirmed", "")
+    assert (row.link_campaign, row.link_class) == ("spring", "human")
     assert answer.reasons == (Reason.CONSENT,)
     assert "4711" not in answer.line.decode()
     assert answer.set_cookie is not None

@@ -81,7 +81,8 @@ def base(web: WebProcess) -> str:
 
 def choose_checks(name: str) -> list[Any]:
     """Return what an operation's answers are held against."""
-    return WITHOUT_STORE if " /v1/identity/" in name else CHECKS
+    asks_store = (" /v1/identity/", " /v1/links/revocations")
+    return WITHOUT_STORE if any(path in name for path in asks_store) else CHECKS
 
 
 @pytest.mark.parametrize(
@@ -120,6 +121,10 @@ def test_the_answers_are_not_all_refusals(web: WebProcess, base: str) -> None:
         ("POST /v1/track", 200, key, call),
         ("POST /v1/track", 401, {}, call),
         ("POST /v1/batch", 200, key, {"batch": [call, {"type": "nothing"}]}),
+        ("POST /v1/links", 200, key, {"reference": "4711", "url": f"{SITE.origins[0]}/spring", "campaign": "spring"}),
+        ("POST /v1/links", 200, key, {"recipients": [{"reference": "4711"}, {"reference": "guest"}]}),
+        ("POST /v1/links", 400, key, {"reference": "4711", "url": "https://evil.example/"}),
+        ("POST /v1/links", 401, {}, {"reference": "4711"}),
         ("POST /v1/identity/merge", 401, {}, {"a": "customer=1", "b": "customer=2"}),
         ("POST /v1/identity/merge", 400, key, {"a": "customer=1"}),
         ("GET /v1/identity/log", 503, key, None),

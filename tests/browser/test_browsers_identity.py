@@ -15,7 +15,7 @@ import pytest
 from engines import Engine, Tab, wait_for, wait_for_answers
 from secure_site import OTHER, SHOP, SUBDOMAIN, THIRD_PARTY, SecureSite
 
-from collector.links import mint_link
+from collector.links.minting import mint_link
 from collector.signing import sign_identify
 from tests.edge_examples import KEYRING
 

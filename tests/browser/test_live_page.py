@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from collector.console.live import LEVELS
+from collector.event import NIL_ID
 from tests.console.live_rows import FilledSource, hand_over, make_event
 from tests.console.running_app import RunningPages, running_pages
 
@@ -99,6 +100,21 @@ def test_rows_change_hands_before_the_watchers_eyes(live: Page, source: FilledSo
     expect(live.locator("#people li").first).to_contain_text("Ada Kowalski")
     expect(live.locator("#rows tr").nth(1).locator(".dot")).not_to_have_class("hollow")
     expect(live.locator("#count-customers")).to_have_text("1")
+
+
+def test_a_click_alone_is_nobody(live: Page, source: FilledSource) -> None:
+    """What the collector notes of a tagged link has a class instead of a person: no face, no thread, no colour."""
+    nobody = {"person_id": NIL_ID, "visitor_id": NIL_ID, "visitor_proof": "none"}
+    facts = {"link_class": "scanner", "link_name": "top", "link_status": "expired", "campaign": "spring"}
+    source.fill(make_event(1), *(make_event(number, "link_click", is_bot=1, **nobody, **facts) for number in (2, 3)))
+    rows = live.locator("#rows tr")
+    expect(rows).to_have_count(3)
+    for text in ("link_click", "top · expired", "spring"):
+        expect(rows.first).to_contain_text(text)
+    expect(rows.first.locator(".owner")).to_have_text("scanner no visitor")
+    expect(rows.first.locator(".lanes i")).to_have_count(0)
+    expect(rows.last.locator(".lanes .dot")).to_have_count(1)
+    expect(live.locator("#people li")).to_have_count(1)
 
 
 def test_the_highlight_is_seen(live: Page, source: FilledSource) -> None:

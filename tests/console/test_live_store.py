@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from collector.console.live_source import StoreSource
+from collector.event import NIL_ID
 from collector.store.client import open_client
 from tests.running_store import NOON_MS, RunningStore, make_event, make_id, make_row, running_store
 
@@ -82,3 +83,28 @@ def test_rows_change_hands_when_the_map_does(store: RunningStore, source: StoreS
     )
     assert (other.customer_id, other.person_id) == ("", make_id(2, 0xB))
     assert source.read().counts.customers == 1
+
+
+def test_a_click_alone_is_a_row_and_nobody(store: RunningStore, source: StoreSource) -> None:
+    """What the collector notes of a tagged link is shown with its class, and counts as no visitor and no person."""
+    store.load(
+        make_row(
+            site_id="demo",
+            events=[make_event(1, name="link_click", url="https://shop.example/lamp")],
+            visitor_id=NIL_ID,
+            own_person_id=NIL_ID,
+            session_id=NIL_ID,
+            visitor_proof="none",
+            is_bot=1,
+            link_status="unconfirmed",
+            link_campaign="autumn",
+            link_name="top",
+            link_class="scanner",
+        )
+    )
+    snapshot = source.read()
+    row = snapshot.rows[0]
+    assert (row.event_name, row.path, row.campaign, row.link_name) == ("link_click", "/lamp", "autumn", "top")
+    assert (row.link_class, row.link_status, row.person_id) == ("scanner", "unconfirmed", NIL_ID)
+    counts = snapshot.counts
+    assert (counts.events, counts.visitors, counts.persons, counts.customers) == (1, 0, 0, 0)

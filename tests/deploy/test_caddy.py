@@ -114,6 +114,19 @@ def test_everything_that_the_collector_needs_reaches_it(caddy: str, upstream: Up
     assert "forwarded" not in seen.headers
 
 
+def test_who_follows_a_link_while_the_collector_is_away_sees_the_shop(
+    caddy: str, upstream: Upstream, tmp_path: Path
+) -> None:
+    """The first page of the shop in place of an error; who unsubscribes by one click is to come again."""
+    with socket.socket() as away:  # bound and not listening: every connection is refused
+        away.bind(("127.0.0.1", 0))
+        with running_caddy(caddy, tmp_path, away.getsockname()[1], upstream.port) as (url, _):
+            link = httpx.get(f"{url}/l/{TOKEN}")
+            unsubscribing = httpx.post(f"{url}/l/{TOKEN}", content=b"List-Unsubscribe=One-Click")
+    assert (link.status_code, link.headers["location"]) == (302, "/")
+    assert unsubscribing.status_code == 503
+
+
 def test_nothing_that_points_at_a_person_is_written(caddy: str, upstream: Upstream, tmp_path: Path) -> None:
     """No query string, token, e-mail address, header or full address is in what Caddy writes, errors included."""
     with socket.socket() as away:  # bound and not listening: every connection is refused

@@ -126,15 +126,18 @@ def test_nothing_that_points_at_a_person_is_written(proxy: Proxy, upstream: Upst
 
 
 def test_a_fault_behind_nginx_asks_the_tag_to_come_again(tmp_path: Path) -> None:
-    """With the collector away the answer is 503 with Retry-After in our form, and no log says who asked for what."""
+    """With the collector away the answer is 503 with Retry-After in our form, whoever follows a mail's link sees the
+    shop's first page, and no log says who asked for what."""
     with socket.socket() as taken:  # bound and not listening: every connection is refused
         taken.bind(("127.0.0.1", 0))
         with running_nginx(taken.getsockname()[1], folder=tmp_path / "nginx") as proxy:
             reply = httpx.post(f"{proxy.url}/x/b?query-4711", content=b"{}")
             link = httpx.get(f"{proxy.url}/l/{TOKEN}")
-            wait_for(lambda: proxy.read_logs().count("\n") >= 2, "the two requests are in no log")
+            unsubscribing = httpx.post(f"{proxy.url}/l/{TOKEN}", content=b"List-Unsubscribe=One-Click")
+            wait_for(lambda: proxy.read_logs().count("\n") >= 3, "the three requests are in no log")
             written = proxy.read_logs()
-    assert (reply.status_code, link.status_code) == (503, 503)
+    assert (reply.status_code, unsubscribing.status_code) == (503, 503)
+    assert (link.status_code, link.headers["location"]) == (302, "/")
     assert reply.headers["retry-after"] == "5"
     assert reply.json()["retry"] is True
     assert TOKEN not in written

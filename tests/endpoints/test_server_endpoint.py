@@ -462,7 +462,7 @@ def test_only_posts_are_taken() -> None:
 
 def test_every_refusal_has_a_sentence_and_a_status() -> None:
     """Sentences are for reasons that exist; what no server can meet has none."""
-    browser_only = {"version", "origin", "signature", "expired", "keys", "opted_out", "handover"}
+    browser_only = {"version", "origin", "signature", "expired", "keys", "opted_out", "handover", "link"}
     assert {reason for reason, _ in MESSAGES} == {*Reason, "unauthorized", "unavailable"} - browser_only
     assert STATUS[Reason.SCOPE] == 403
 

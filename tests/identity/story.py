@@ -179,6 +179,11 @@ def reset(new: str, old: str, at: int, *, proof: str = "cookie") -> list[Evidenc
     return [tie(new, old, at, 3, kind="reset", proof=proof)]
 
 
+def disown(visitor: str, name: str, at: int, *, proof: str = "cookie") -> list[Evidence]:
+    """Somebody says that they are not the customer whom a link has named."""
+    return [tie(visitor, visitor, at, 1, kind="disown", proof=proof, token=key(name))]
+
+
 def alias(first: str, second: str, at: int, *, level: int = 4, id: str = "") -> list[Evidence]:
     """The organisation says that two identifiers are one person."""
     return [tie(first, second, at, level, kind="alias", proof="server", id=id)]

@@ -23,6 +23,7 @@ from tests.identity.story import (
     alias,
     click,
     days,
+    disown,
     hand_over,
     key,
     minutes,
@@ -85,6 +86,7 @@ def make_shop(chance: random.Random, customers: int) -> list[Evidence]:
                     start = at - chance.randrange(3_600_000)
                     rows += click(visitor, names[0], at, token=f"t{who}", session_start=start, proof=proof)
                 elif what < 0.88:
+                    rows += disown(visitor, names[0], at, proof=proof)
                     rows += reset(chance.choice((visitor, f"{visitor}-new")), visitor, at, proof=proof)
                 elif what < 0.92:
                     rows += hand_over(f"{visitor}-b", visitor, at, session_start=at - 60_000)

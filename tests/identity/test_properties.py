@@ -20,6 +20,7 @@ from tests.identity.story import (
     People,
     alias,
     click,
+    disown,
     hand_over,
     key,
     minutes,
@@ -79,6 +80,13 @@ statements = st.one_of(
         visitors,
         moments,
         st.sampled_from(("cookie", "script")),
+    ),
+    st.builds(
+        lambda visitor, name, at, proof: disown(visitor, name, at, proof=proof),
+        visitors,
+        st.sampled_from(("K1", "K2", "K3", "E1", "E4")),
+        moments,
+        proofs,
     ),
     st.builds(lambda names, at: rekey(*names, at), renames, moments),
     st.builds(lambda first, second, at, level: alias(first, second, at, level=level), keys, keys, moments, st.just(3)),
@@ -341,7 +349,7 @@ def test_the_random_logs_reach_what_they_should() -> None:
     """The strategies are worth something: every guard and every word of the merge log comes up in them."""
     chance = random.Random(3)
     reasons: set[str] = set()
-    for _ in range(400):
+    for _ in range(800):
         log: Log = []
         for _ in range(chance.randrange(4, 18)):
             visitor, at = chance.choice(VISITORS[:3]), minutes(chance.randrange(60) * 97)
@@ -353,6 +361,7 @@ def test_the_random_logs_reach_what_they_should() -> None:
                         click(visitor, chance.choice(KEYS[:3]), at, token="t1", human=chance.choice(("key", ""))),
                         alias(*chance.sample(KEYS, 2), at),
                         reset(visitor, chance.choice(VISITORS), at),
+                        disown(visitor, chance.choice(KEYS[:3]), at),
                         sign_in(visitor, chance.choice(KEYS[:3]), at=at),
                     )
                 )
@@ -361,6 +370,6 @@ def test_the_random_logs_reach_what_they_should() -> None:
         reasons |= {entry.reason for entry in (*resolution.guards, *resolution.merges)}
     assert reasons >= {
         *("fused", "unconfirmed", "replayed", "second_device", "two_people", "too_many_keys", "other_customer"),
-        *("forwarded", "shared_device", "merge", "associate", "switch"),
+        *("disowned", "forwarded", "shared_device", "merge", "associate", "switch"),
     }
     assert name_kind("A") == "visitor"

@@ -29,12 +29,11 @@ from collector.identity.rotation import (
     wait_for_vault,
 )
 from collector.identity.vault import open_value, seal_value
+from collector.key_changes import add_personal_key, drop_personal_keys
 from collector.keyring import (
     FIRST_PERSONAL_ID,
     Keyring,
     PersonalKey,
-    add_personal_key,
-    drop_personal_keys,
     make_keyring,
     open_keyring,
     read_keyring,
@@ -200,6 +199,18 @@ def test_it_is_counted_who_would_lose_their_thread(store: RunningStore) -> None:
     assert (found.known, found.seen, found.vaulted, found.lost) == (4, 2, 2, 1)
     assert found.last_ms == NOON_MS
     assert read_rotation(store.writer, make_ring(store, NEW)) == []
+
+
+def test_a_link_of_before_holds_nothing_up(store: RunningStore) -> None:
+    """A link that was minted with the old key brings the old name for as long as it lives; no host is behind."""
+    store.load(see(store, 1, "reader@x.example"))
+    [before] = read_rotation(store.writer, make_ring(store, NEW, OLD))
+    row = see(store, 2, "reader@x.example")
+    row.evidence[0].kind, row.received_at_ms = "link", NOON_MS + LATE_MS
+    store.load(row, seq=2)
+    [after] = read_rotation(store.writer, make_ring(store, NEW, OLD))
+    assert (before.last_ms, after.last_ms) == (NOON_MS, NOON_MS)
+    assert after.known == 1
 
 
 def test_a_host_without_the_new_key_is_noticed() -> None:

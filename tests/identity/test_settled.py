@@ -15,7 +15,7 @@ from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.resolve import Resolution, resolve
 from collector.identity.stitching.settled import Held, Seen, find_settled
 from collector.identity.stitching.settled_columns import find_settled_columns
-from tests.identity.story import POLICY, alias, click, hand_over, hours, minutes, reset, sign_in, take_back, tie
+from tests.identity.story import POLICY, alias, click, disown, hand_over, hours, minutes, reset, sign_in, take_back, tie
 
 LOGS = 300
 KEYS = ("K1", "K2", "K3", "L1", "E1", "E2")
@@ -40,7 +40,10 @@ def see(row: Evidence, age: int) -> Seen:
 def settle(old: list[Evidence], new: list[Evidence]) -> set[str]:
     """Return the visitors that are settled, by their keys."""
     looked = [
-        (row, age) for age, rows in enumerate((old, new)) for row in rows if row.level >= 2 or row.kind == "reset"
+        (row, age)
+        for age, rows in enumerate((old, new))
+        for row in rows
+        if row.level >= 2 or row.kind in ("reset", "disown")
     ]
     seen = [see(row, age) for row, age in looked if row.a_kind == VISITOR_KIND]
     tied = {to_bytes(row.b_key) for row, _ in looked if row.b_kind == VISITOR_KIND}
@@ -80,6 +83,7 @@ def make_log(chance: random.Random) -> tuple[list[Evidence], list[Evidence]]:
                 click(visitor, chance.choice(("K1", "K2")), at, token="t"),
                 alias(*chance.sample(("K1", "K2", "K3", "E2"), 2), at),
                 reset(visitor, chance.choice("ABCDF"), at),
+                disown(visitor, chance.choice(("K1", "K2")), at),
                 hand_over(visitor, chance.choice("ABC"), at),
                 [tie(visitor, "K1", at, 1)],
             )

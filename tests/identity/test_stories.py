@@ -16,6 +16,7 @@ from tests.identity.story import (
     alias,
     click,
     days,
+    disown,
     hand_over,
     hours,
     key,
@@ -113,6 +114,47 @@ def test_forwarded_mail_is_withdrawn_when_the_friend_signs_in() -> None:
     assert people.who("A", hours(2)) == "K1"
     (entry,) = people.resolution.guards
     assert (entry.reason, entry.person_id, entry.other_person_id) == ("forwarded", key("K1"), key("K2"))
+
+
+def test_who_followed_a_forwarded_mail_says_not_me() -> None:
+    """B clicks A's link and says that they are somebody else: the link is withdrawn for its whole interval, noted, and
+    B is nobody's. The same link that is followed again later counts again."""
+    click_b, said = click("B", "K1", at=hours(2), session_start=hours(1)), disown("B", "K1", hours(3))
+    people = People(sign_in("A", "K1", at=hours(0)), click_b, said)
+    assert [people.who("B", at) for at in (hours(1), hours(2), hours(4))] == [""] * 3
+    assert people.who("A", hours(4)) == "K1"
+    (entry,) = people.resolution.guards
+    assert (entry.reason, entry.a_key, entry.b_key) == ("disowned", key("B"), key("K1"))
+    assert People(click_b, said, take_back(said)).who("B", hours(4)) == "K1?"
+    again = click("B", "K1", at=hours(5), session_start=hours(4.5))
+    assert [People(click_b, said, again).who("B", at) for at in (hours(2), hours(6))] == ["", "K1?"]
+
+
+@pytest.mark.parametrize("proof", ["script", "fresh"])
+def test_who_only_knows_a_visitor_disowns_nothing(proof: str) -> None:
+    """Not me is what the visitor's own cookie says."""
+    assert People(click("B", "K1", at=hours(2)), disown("B", "K1", hours(3), proof=proof)).who("B", hours(4)) == "K1?"
+
+
+def test_not_me_says_nothing_about_a_sign_in() -> None:
+    """Who has signed in signs out; and a link of another customer stays."""
+    assert People(sign_in("B", "K1", at=hours(2)), disown("B", "K1", hours(3))).who("B", hours(4)) == "K1"
+    assert People(click("B", "K2", at=hours(2)), disown("B", "K1", hours(3))).who("B", hours(4)) == "K2?"
+
+
+def test_a_disowned_link_gives_its_place_to_the_customers_own_device() -> None:
+    """Two visitors may come with one link; who says "not me" was none of them."""
+    people = People(
+        *(click(visitor, "K1", at=hours(n), token="t") for n, visitor in enumerate("BCD", 1)),
+        disown("B", "K1", hours(1.5)),
+    )
+    assert [people.who(visitor, hours(9)) for visitor in "BCD"] == ["", "K1?", "K1?"]
+
+
+def test_a_link_to_an_address_is_disowned_under_all_its_names() -> None:
+    """The key of addresses was rotated between: both names are one address."""
+    people = People(rekey("E1", "E2", hours(0)), click("B", "E1", at=hours(2)), disown("B", "E2", hours(3)))
+    assert people.refused == ["disowned"]
 
 
 def test_a_withdrawn_link_makes_no_customer_but_its_events_still_know_their_key() -> None:

@@ -126,6 +126,8 @@ def fill_state(store: RunningStore, last_seq: int) -> None:
     """Rows of state as stitch and the commands write them."""
     store.put("identity_map", {"space_id": "main", "key": make_id(1, 0xB), "person_id": make_id(9, 0xC), "version": 3})
     store.put("stitch_progress", {"host": HOST, "seq": last_seq, "version": last_seq})
+    said = {"key": make_id(1, 0xC), "purpose": "marketing", "state": "granted", "time": 1, "batch_seq": 1_000}
+    store.put("consent_ledger", said | {"consent_id": "by a list, so from no spool"})
     for version in (1, 2):
         store.put("sites", {"id": "shop", "row": f'{{"keep_days":{version}}}', "version": version})
 
@@ -199,6 +201,7 @@ def test_a_move_while_events_go_on_coming(
         "SELECT * FROM v_events ORDER BY event_id",
         "SELECT host, max(seq) AS seq FROM batches GROUP BY host ORDER BY host",
         "SELECT row, version FROM sites FINAL",
+        "SELECT * FROM v_consent_history",
     ):
         answer = filled.writer.query_rows(question)
         assert answer
@@ -356,6 +359,7 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
     kinds = {table.name: table.kind for table in read_tables(source.writer)}
     assert [name for name, kind in kinds.items() if kind == "derived"] == ["identity_pairs", "sessions"]
     assert [name for name, kind in kinds.items() if kind == "batched"] == [
+        "consent_ledger",
         "events",
         "identifier_vault",
         "identity_evidence",

@@ -148,7 +148,7 @@ def _make_visit(
     query, referrer, channel, campaign = chance.choice(ARRIVALS)
     link = f"token-{chance.randrange(12)}" if chance.random() < 0.25 else ""
     status = chance.choice(["unconfirmed", "confirmed", "confirmed", "expired", "forged"]) if link else ""
-    if link:  # the campaign of a tagged link goes before, the channel of an utm medium too
+    if link and status != "forged":  # the campaign of a tagged link goes before, the channel of an utm medium too
         channel, campaign = ("link" if not query else channel), "mailing"
     visit = Visit(number, visitor, person, customer, is_bot, channel, campaign, (query, referrer))
     moment = begin

@@ -16,6 +16,8 @@ from tests.reports.simulated_shop import FIRST, LAST, Happening, Shop, simulate_
 from tests.running_store import RunningStore, make_id
 
 pytestmark = pytest.mark.engine
+BY_CLASS = frozenset(("link_clicks", "link_days", "link_unfilled"))
+"""Questions that tell people from machines by the class of a click."""
 TODAY = LAST.date()
 RANGE = {"site": "shop", "first": FIRST.date() - timedelta(days=1), "last": LAST.date()}
 
@@ -40,7 +42,7 @@ def ask(reader: StoreClient, name: str, **params: Any) -> list[dict[str, Any]]:
     return run_question(reader, name, {**RANGE, **params}, today=TODAY)
 
 
-def test_there_are_ten_questions_and_each_explains_itself() -> None:
+def test_each_question_explains_itself() -> None:
     """A question, its parameters with type and meaning, and what it costs; nothing but views for readers is read."""
     questions = list_questions()
     assert [q.name for q in questions] == [
@@ -49,6 +51,9 @@ def test_there_are_ten_questions_and_each_explains_itself() -> None:
         "daily_visitors",
         "first_last_touch",
         "funnel",
+        "link_clicks",
+        "link_days",
+        "link_unfilled",
         "links",
         "rejected",
         "retention",
@@ -65,7 +70,7 @@ def test_there_are_ten_questions_and_each_explains_itself() -> None:
             question.sql.count(f"{{{p.name}:{p.type}}}") for p in question.parameters
         ), f"{question.name}: a parameter is bound but not described"
         assert "FROM events" not in question.sql
-        assert "is_bot = 0" in question.sql
+        assert ("is_bot = 0" in question.sql) == (question.name not in BY_CLASS)
 
 
 def test_daily_visitors(reader: StoreClient, shop: Shop) -> None:
@@ -234,37 +239,6 @@ def ask_journey(reader: StoreClient, customer: str) -> list[dict[str, Any]]:
 def test_a_journey_of_nobody_is_empty(reader: StoreClient) -> None:
     """An unknown customer has no events, and is no error."""
     assert ask_journey(reader, "no such customer") == []
-
-
-def test_link_performance(reader: StoreClient, shop: Shop) -> None:
-    """Each link once: opened, confirmed, expired, forged; converted where its person bought afterwards."""
-    tokens: dict[str, list[Happening]] = defaultdict(list)
-    for happening in shop.happenings:
-        if happening.link:
-            tokens[happening.link].append(happening)
-    last_bought: dict[str, datetime] = {}
-    for h in shop.human:
-        if h.name == "purchase":
-            last_bought[h.person] = max(h.time, last_bought.get(h.person, h.time))
-    human = {token: [h for h in found if not h.is_bot] for token, found in tokens.items()}
-    confirmed = {
-        token: min((h for h in found if h.link_status == "confirmed"), key=lambda h: h.time)
-        for token, found in human.items()
-        if any(h.link_status == "confirmed" for h in found)
-    }
-    rows = ask(reader, "links")
-    assert len(rows) == 1
-    assert rows[0] == {
-        "campaign": "mailing",
-        "message": "m-1",
-        "opened": sum(bool(found) for found in human.values()),
-        "confirmed": len(confirmed),
-        "expired": sum(any(h.link_status == "expired" for h in found) for found in human.values()),
-        "forged": sum(any(h.link_status == "forged" for h in found) for found in human.values()),
-        "scanners": sum(not found for found in human.values()),
-        "people": len({h.person for h in confirmed.values()}),
-        "converted": sum(last_bought.get(h.person, FIRST) >= h.time for h in confirmed.values()),
-    }
 
 
 def test_rejected_by_reason(reader: StoreClient) -> None:

@@ -48,7 +48,17 @@ def test_every_setting_can_be_given(store: RunningStore, data: Path) -> None:
         *("--issuer", "https://login.example,web,kind=customer,claim=no", "--capture-cookie", "uid:email:signed"),
         *("--capture-cookie", "sid2", "--cookie-name", "sid", "--cookie-domain", "shop.example"),
         *("--capture", "customer=param:cid", "--capture", "email=meta:mail", "--auto", "spa forms"),
-        *("--consent-from", "tcf google", "--linked-domain", "outlet.example", "--sample", "0.25", "--no-tag"),
+        *(
+            "--consent-from",
+            "tcf google",
+            "--linked-domain",
+            "outlet.example",
+            "--link-host",
+            "apps.example",
+            "--sample",
+            "0.25",
+            "--no-tag",
+        ),
     )
     assert done.exit_code == 0, done.output
     assert "no site of space main has pages on outlet.example" in done.output
@@ -66,12 +76,13 @@ def test_every_setting_can_be_given(store: RunningStore, data: Path) -> None:
         auto="spa forms",
         consent_from="tcf google",
         linked_domains=("outlet.example",),
+        link_hosts=("apps.example",),
         sample=0.25,
         tag=False,
     )
     empty = [
         word
-        for name in ("issuer", "capture", "cookie-name", "auto", "linked-domain", "kind", "time-zone")
+        for name in ("issuer", "capture", "cookie-name", "auto", "linked-domain", "link-host", "kind", "time-zone")
         for word in (f"--{name}", "")
     ]
     assert run(store, data, "site", "add", "shop", "--replace", "--tag", *empty).exit_code == 0

@@ -66,7 +66,7 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     local = {name for name in made if name.endswith("_local")}
     names = (
         *("landing", "events", "identity_evidence", "identity_pairs"),
-        *("sessions", "rejected_events", "identifier_vault"),
+        *("sessions", "rejected_events", "identifier_vault", "consent_ledger"),
     )
     assert local == {f"{name}_local" for name in names}
     for name in local:
@@ -91,7 +91,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 6
+        assert len(targets) == 7
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -149,6 +149,7 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "evidence_to_identity_pairs",
         "landing_to_rejected_events",
         "landing_to_identifier_vault",
+        "landing_to_consent_ledger",
         "events_to_sessions",
     }
     assert list_views(CLUSTER) == {f"{name}_local" for name in list_views(EMBEDDED)}

@@ -1,4 +1,4 @@
-"""Send events from a server to tagstitch.
+"""Send events from a server to tagstitch, and have tagged links made.
 
     from tagstitch_client import Client
 
@@ -12,6 +12,7 @@ Needs nothing but the standard library. See docs/server-events.md.
 
 from tagstitch_client.client import Client
 from tagstitch_client.delivery import Problem, Receipt
+from tagstitch_client.links import Link, LinksError
 
-__all__ = ["Client", "Problem", "Receipt"]
+__all__ = ["Client", "Link", "LinksError", "Problem", "Receipt"]
 __version__ = "0.1.0"

@@ -10,12 +10,13 @@ import contextlib
 import os
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tagstitch_client.calls import CallError, make_call
+from tagstitch_client.calls import CallError, format_time, make_call
 from tagstitch_client.delivery import Delivery, OnError, Pace, Problem, Receipt, find_delay_s, join_batch, judge_answer
+from tagstitch_client.links import Link, make_links
 from tagstitch_client.transport import Transport, read_address
 
 AGENT = "tagstitch-client-python/0.1.0"
@@ -48,7 +49,7 @@ class Client:
         """Nothing is sent yet.
 
         `url`: the collector's address. `key`: a key with scope track, identify-server where customers are named,
-        and merge for aliases.
+        merge for aliases, and links for links.
         `site`: for a key that is bound to none. `on_error`: hears of each call that is not kept, in whatever
         thread finds out; without it the log does. `max_queue`: most calls that wait; more are not taken. A batch is
         sent once it has `batch_size` calls (1–500) or is `interval_s` old. Raises ValueError where one of these makes
@@ -160,6 +161,37 @@ class Client:
                     message = answer.problem or f"The collector answered {answer.status}."
                     return Receipt(False, message_id, (Problem("unavailable", "", message, dict(fields)),))
                 time.sleep(delay_s)
+
+    def make_links(
+        self,
+        recipients: Sequence[Id | Fields],
+        *,
+        url: str = "",
+        campaign: str = "",
+        message: str = "",
+        link: str = "",
+        timeout_s: float = 30.0,
+        **more: Any,
+    ) -> list[Link]:
+        """Have tagged links made, one for each recipient, in order; needs a key with scope links.
+
+        `recipients`: references, or mappings with `reference`, `consent`, `link` and `url`. `more`: further fields of
+        the request by their names: kind, type, days, consent, sent_at, test, sealed, redirect. A reference that cannot
+        be used is a Link with `error` in its place. Raises LinksError where there are no links at all.
+        """
+        if isinstance(recipients, str | Mapping):
+            raise TypeError("recipients must be a list, also of one")
+        given = {"url": url, "campaign": campaign, "message": message, "link": link, **more}
+        shared = {
+            name: format_time(value) if isinstance(value, datetime) else value
+            for name, value in given.items()
+            if value not in ("", None)
+        }
+        give_up_at = time.monotonic() + timeout_s
+        with contextlib.closing(self._make_transport()) as transport:
+            return make_links(
+                transport, recipients, shared, give_up_at=give_up_at, retry_base_s=self._pace.retry_base_s
+            )
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Send what is queued now. True where all of it has been settled in time: stored, or told to `on_error`."""

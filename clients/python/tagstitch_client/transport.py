@@ -71,15 +71,15 @@ class Transport:
         }
         self._connection: http.client.HTTPConnection | None = None
 
-    def post(self, body: bytes) -> Answer:
+    def post(self, body: bytes, path: str = PATH) -> Answer:
         """Send a body of JSON. Never raises: an answer that did not come has status 0."""
         headers = self._headers
         if len(body) >= COMPRESS_FROM_BYTES:
             body, headers = gzip.compress(body, 6, mtime=0), {**headers, "Content-Encoding": "gzip"}
         is_reused = self._connection is not None
-        answer = self._exchange(body, headers)
+        answer = self._exchange(path, body, headers)
         if answer.status == 0 and is_reused:
-            answer = self._exchange(body, headers)  # a connection that was idle may have been closed meanwhile
+            answer = self._exchange(path, body, headers)  # a connection that was idle may have been closed meanwhile
         return answer
 
     def close(self) -> None:
@@ -89,11 +89,11 @@ class Transport:
                 self._connection.close()
             self._connection = None
 
-    def _exchange(self, body: bytes, headers: dict[str, str]) -> Answer:
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            self._connection.request("POST", self._address.path + PATH, body, headers)
+            self._connection.request("POST", self._address.path + path, body, headers)
             response = self._connection.getresponse()
             raw = response.read(MAX_ANSWER_BYTES)
             if response.will_close or not response.isclosed():

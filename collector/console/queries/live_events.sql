@@ -19,6 +19,8 @@ SELECT
     channel,
     if(link_campaign != '', link_campaign, utm_campaign) AS campaign,
     link_status,
+    link_name,
+    link_class,
     browser,
     os,
     is_bot,

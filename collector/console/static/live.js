@@ -20,9 +20,12 @@
     sign_up_newsletter: "M3.5 6h17v12.5h-17zM3.5 7l8.5 6.5L20.5 7",
     identify: "M15 4.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM11.5 12 4 19.5M6.5 17l2.5 2.5",
     link_confirm: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+    mail_open: "M3.5 9.5v9h17v-9L12 4zM3.5 9.5 12 15l8.5-5.5",
+    unsubscribe: "M3.5 6h17v12.5h-17zM9 9.5l6 6M15 9.5l-6 6",
     fingerprint: "M7 18c1-3 1-4 1-6a4 4 0 0 1 8 0c0 3 0 5-1 8M12 12c0 4 0 6-1.5 9M4.5 15c.5-2 .5-2 .5-3a7 7 0 0 1 14 0v3",
     reset: "M19 12a7 7 0 1 1-2-5M19 3.5V8h-4.5",
     consent: "M12 3.5 5 6v6c0 4 3 7 7 8.5 4-1.5 7-4.5 7-8.5V6z",
+    link_click: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
     other: "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z",
     lock: "M6.5 11h11v8.5h-11zM9 11V8a3 3 0 0 1 6 0v3",
     code: "m8.5 8-4 4 4 4M15.5 8l4 4-4 4",
@@ -78,7 +81,11 @@
   /** The last digits: ids made by time begin alike. */
   const shorten = (id) => id.slice(-4);
 
+  /** What the collector notes of a tagged link by itself belongs to no person: a click alone is nobody. */
+  const hasPerson = (row) => row.person_id !== NOBODY;
+
   function describePerson(row) {
+    if (!hasPerson(row)) return { name: row.link_class || "nobody", detail: "no visitor", initials: "" };
     if (!row.customer_id) return { name: "anonymous", detail: shorten(row.person_id), initials: "" };
     const name = row.customer_name || `Customer ${row.customer_id}`;
     const initials = row.customer_name ? name.replace(/(\p{L})\S*\s*/gu, "$1").slice(0, 2) : "#";
@@ -98,7 +105,7 @@
     const present = new Map();
     for (const id of [...order].reverse()) {
       const { row } = shown.get(id);
-      present.set(row.person_id, row);
+      if (hasPerson(row)) present.set(row.person_id, row);
     }
     for (const map of [hues, lanes]) {
       for (const person of map.keys()) if (!present.has(person)) map.delete(person);
@@ -130,6 +137,7 @@
     const spans = new Map();
     order.forEach((id, index) => {
       const { row } = shown.get(id);
+      if (!hasPerson(row)) return;
       const span = spans.get(row.person_id);
       if (span) span.last = index;
       else spans.set(row.person_id, { first: index, last: index, isKnown: Boolean(row.customer_id) });
@@ -146,7 +154,9 @@
         piece.style.setProperty("--lane", findLane(person));
         pieces.push(piece);
       }
-      parts.lanes.replaceChildren(...pieces, parts.dot);
+      parts.lanes.replaceChildren(...pieces);
+      if (!hasPerson(row)) return;
+      parts.lanes.append(parts.dot);
       parts.dot.style.setProperty("--lane", findLane(row.person_id));
     });
     document.documentElement.style.setProperty("--lanes", Math.min(LANES, Math.max(1, lanes.size)));
@@ -176,7 +186,7 @@
 
   function fillBadge(badge, row) {
     const { name, detail, initials } = describePerson(row);
-    badge.className = `badge hue-${hues.get(row.person_id)}`;
+    badge.className = `badge hue-${hues.get(row.person_id) ?? "none"}`;
     badge.classList.toggle("hollow", !row.customer_id);
     badge.classList.toggle("ringed", Boolean(row.customer_id && row.provisional));
     const face = make("i", "face", initials);
@@ -242,7 +252,9 @@
     } catch {
       return ""; // cut off
     }
-    const texts = [];
+    // A click is unconfirmed always: what is worth a word is a link that was expired, revoked, not filled ...
+    const status = row.link_status === "unconfirmed" ? "" : row.link_status;
+    const texts = hasPerson(row) ? [] : [row.link_name, status].filter(Boolean);
     if (props.order) texts.push(props.order);
     else if (props.sku) texts.push(props.sku);
     else if (props.term) texts.push(`“${props.term}”`);
@@ -254,17 +266,17 @@
   function fillRow(entry) {
     const { row, parts, was } = entry;
     fillBadge(parts.badge, row);
-    parts.dot.className = `dot hue-${hues.get(row.person_id)}`;
+    parts.dot.className = `dot hue-${hues.get(row.person_id) ?? "none"}`;
     parts.dot.classList.toggle("hollow", !row.customer_id);
     parts.dot.classList.toggle("ringed", Boolean(row.customer_id && row.provisional));
-    parts.tr.className = `hue-${hues.get(row.person_id)}`;
+    parts.tr.className = `hue-${hues.get(row.person_id) ?? "none"}`;
     parts.tr.classList.toggle("bot", Boolean(row.is_bot));
     const notes = [];
     if (row.customer_id && row.provisional) notes.push("provisional");
     if (was) notes.push(`was ${was}`);
     else if (row.customer_id && !row.customer_id_then) notes.push("was anonymous");
     else if (row.customer_id_then && row.customer_id_then !== row.customer_id) notes.push(`was #${row.customer_id_then}`);
-    if (row.is_bot) notes.push("automated");
+    if (row.is_bot && hasPerson(row)) notes.push("automated");
     parts.note.textContent = notes.join(" · ");
 
     const level = levels[row.assurance] || levels[0];

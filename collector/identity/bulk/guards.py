@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from collector.identity.bulk.ids import Array, Ids, find_places, number_ids, read_id_texts, write_numbers
 from collector.identity.bulk.rows import (
+    DISOWN_WORD,
     HANDOVER_WORD,
     LINK_WORD,
     RESET_WORD,
@@ -22,7 +23,7 @@ from collector.identity.bulk.rows import (
 )
 from collector.identity.evidence import LINKED
 from collector.identity.guards import GuardReason
-from collector.identity.identifiers import VISITOR_KIND, is_blocked
+from collector.identity.identifiers import UUID, VISITOR_KIND, is_blocked
 
 _DIGIT, _AT, _FOREIGN = 1, 2, 4
 _SIGNS = np.zeros(256, dtype=np.uint8)
@@ -130,6 +131,10 @@ def find_admitted(evidences: Evidences, joins: Array, fused: Array) -> Array:
     if is_unconfirmed.any():
         evidences.notes.append(note(joins[is_unconfirmed], GuardReason.UNCONFIRMED))
         joins = joins[~is_unconfirmed]
+    disowned = _find_disowned(evidences, joins)
+    if len(disowned):
+        evidences.notes.append(note(disowned, GuardReason.DISOWNED))
+        joins = _leave_out(joins, disowned)
     return joins
 
 
@@ -148,6 +153,29 @@ def leave_out_replays(evidences: Evidences, admitted: Array, contested: Conteste
 def _leave_out(places: Array, refused: Array) -> Array:
     kept: Array = places[~np.isin(places, refused)] if len(refused) else places
     return kept
+
+
+def _find_disowned(evidences: Evidences, joins: Array) -> Array:
+    """Return the rows of links that their visitor has disowned: `guards.find_disowned`. There are few such words."""
+    rows = evidences.rows
+    said = np.flatnonzero(rows.stands & (rows.word == DISOWN_WORD) & rows.is_proved)
+    if not len(said):
+        return said
+    tokens = evidences.table["token_id"].take(write_numbers(said)).to_pylist()
+    named = find_places(evidences.keys.id, read_id_texts({token for token in tokens if UUID.fullmatch(token)}))
+    high, low = evidences.keys.id.take(named)
+    first = evidences.first_name[named].tolist()
+    key_of = {one << 64 | other: key for one, other, key in zip(high.tolist(), low.tolist(), first, strict=True)}
+    until_ms: dict[tuple[int, int], int] = {}
+    for place, token in zip(said.tolist(), tokens, strict=True):
+        key = key_of.get(int(token.replace("-", ""), 16)) if UUID.fullmatch(token) else None
+        if key is not None:
+            pair, at_ms = (int(rows.a[place]), key), int(rows.time_ms[place])
+            until_ms[pair] = max(until_ms.get(pair, at_ms), at_ms)
+    links = joins[(rows.word[joins] == LINK_WORD) & np.isin(rows.a[joins], rows.a[said])]
+    places = zip(links.tolist(), rows.a[links].tolist(), rows.b[links].tolist(), strict=True)
+    disowned = [row for row, a, b in places if (a, b) in until_ms and rows.time_ms[row] <= until_ms[a, b]]
+    return np.array(disowned, dtype=np.int64)
 
 
 def _is_unconfirmed(evidences: Evidences, places: Array) -> Array:

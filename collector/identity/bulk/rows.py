@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from collector.identity.bulk.columns import read_evidence
 from collector.identity.bulk.ids import Array, Ids, find_first, join_ids, number_ids, read_ids, write_numbers
 from collector.identity.evidence import (
+    DISOWN,
     HANDOVER,
     LINK,
     LINKED,
@@ -32,8 +33,15 @@ from collector.identity.people import ALIAS
 from collector.identity.policy import Policy
 from collector.identity.rekey import REKEY
 
-OTHER_WORD, RESET_WORD, LINK_WORD, HANDOVER_WORD, ALIAS_WORD, REKEY_WORD = range(6)
-_WORDS = {RESET: RESET_WORD, LINK: LINK_WORD, HANDOVER: HANDOVER_WORD, ALIAS: ALIAS_WORD, REKEY: REKEY_WORD}
+OTHER_WORD, RESET_WORD, LINK_WORD, HANDOVER_WORD, ALIAS_WORD, REKEY_WORD, DISOWN_WORD = range(7)
+_WORDS = {
+    RESET: RESET_WORD,
+    LINK: LINK_WORD,
+    HANDOVER: HANDOVER_WORD,
+    ALIAS: ALIAS_WORD,
+    REKEY: REKEY_WORD,
+    DISOWN: DISOWN_WORD,
+}
 PROVED, SURE, OF_BROWSER = 1, 2, 4
 """Of a proof, what it is good for: see `Attachment` and `intervals.OF_BROWSER`."""
 NOBODY = -1

@@ -38,7 +38,7 @@ _NEWS = """
     SELECT DISTINCT space_id, a_kind, a_key, b_key, kind = 'block' AS is_block, op < 0 AS is_undone
     FROM identity_evidence
     WHERE batch_host = {host:String} AND batch_seq BETWEEN {first:UInt64} AND {last:UInt64}
-        AND (level >= 2 OR kind = 'reset' OR op < 0)
+        AND (level >= 2 OR kind IN ('reset', 'disown') OR op < 0)
 """
 
 

@@ -906,8 +906,8 @@ function createTag(settings, found, note) {
         ...context,
         x: { i: memory.session, n: memory.number, t: memory.startedMs }
       };
-    }
-    if (!consent2.allows("i")) extra.lt = extra.ho = void 0;
+    } else extra.lt = void 0;
+    if (!consent2.allows("i")) extra.ho = void 0;
     transport.add({ event, context, extra });
   };
   const describeCustomer = (event, extra, session) => {

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     space_id LowCardinality(String) COMMENT 'Identity space',
     site_id LowCardinality(String) COMMENT 'Site on which it was seen',
     evidence_id String COMMENT 'Id of the evidence; a retraction carries the same, and a retry that says it otherwise',
-    kind LowCardinality(String) COMMENT 'identify, link, handover, reset, group, server, alias, block, or rekey: two pseudonyms of one value',
+    kind LowCardinality(String) COMMENT 'identify, link, disown (not whom a link named), handover, reset, group, server, alias, block, or rekey: two pseudonyms of one value',
     level UInt8 COMMENT 'Assurance: 1 claimed, 2 linked, 3 signed, 4 server',
     a_kind LowCardinality(String) COMMENT 'Kind of the first identifier, visitor where there is one',
     a_value String COMMENT 'Value of the first identifier; a keyed pseudonym where its kind is personal',
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS @local(identity_evidence) @on_cluster
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one evidence that say the same the one with the higher value stays: what was received first',
-    counts UInt8 MATERIALIZED level >= 2 OR kind = 'reset' OR op < 0
+    counts UInt8 MATERIALIZED level >= 2 OR kind IN ('reset', 'disown') OR op < 0
         COMMENT '1: stitch looks at it; 0: a hint that joins nobody',
     texts Array(String) ALIAS [
         if(a_kind = 'visitor' AND toString(toUUIDOrZero(a_value)) = a_value AND a_value NOT IN ('ffffffff-ffff-ffff-ffff-ffffffffffff', '00000000-0000-0000-0000-000000000000'), '', a_value),
@@ -129,7 +129,7 @@ COMMENT 'Which identifiers evidence names together, by the second one: the way b
 CREATE MATERIALIZED VIEW IF NOT EXISTS @local(evidence_to_identity_pairs) @on_cluster TO @local(identity_pairs) AS
 SELECT space_id, b_key, a_key
 FROM @local(identity_evidence)
-WHERE level >= 2 OR kind = 'reset' OR op < 0;
+WHERE level >= 2 OR kind IN ('reset', 'disown') OR op < 0;
 
 CREATE TABLE IF NOT EXISTS @name(batches) @on_cluster
 (

@@ -55,7 +55,7 @@ SELECT
     uniqExactState(id_hash) AS events,
     uniqExactIfState(id_hash, e.event_name = 'page_view') AS page_views,
     argMinState(
-        CAST((e.url, e.referrer_host, e.channel, e.utm_source, e.utm_medium, e.utm_campaign, e.utm_term, e.utm_content, e.link_campaign, e.browser, e.os, e.device, e.country, e.language),
+        CAST((e.url, e.referrer_host, e.channel, e.utm_source, e.utm_medium, e.utm_campaign, e.utm_term, e.utm_content, if(e.link_status IN ('unfilled', 'test', 'forged'), '', e.link_campaign), e.browser, e.os, e.device, e.country, e.language),
             'Tuple(url String, referrer_host String, channel String, utm_source String, utm_medium String, utm_campaign String, utm_term String, utm_content String, link_campaign String, browser String, os String, device String, country String, language String)'),
         place) AS entry,
     argMaxState(e.url, place) AS exit

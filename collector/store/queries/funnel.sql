@@ -28,6 +28,7 @@ WITH reached AS
                 arrayResize({steps:Array(String)}, 8, '')) AS is_step
         FROM v_events
         WHERE site_id = {site:String} AND is_bot = 0
+            AND own_person_id != toUUID('00000000-0000-0000-0000-000000000000')
             AND time >= toDateTime({first:Date}, {zone:String}) AND time < toDateTime({last:Date} + 1, {zone:String})
             AND (event_name = 'page_view' OR has({steps:Array(String)}, event_name))
     )

@@ -15,6 +15,7 @@ WITH came AS
     SELECT person_id, groupUniqArray(toMonday(toDate(time, {zone:String}))) AS weeks
     FROM v_events
     WHERE site_id = {site:String} AND is_bot = 0
+        AND own_person_id != toUUID('00000000-0000-0000-0000-000000000000')
         AND time >= toDateTime({first:Date}, {zone:String}) AND time < toDateTime({last:Date} + 1, {zone:String})
     GROUP BY person_id
 )

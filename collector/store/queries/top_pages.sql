@@ -12,7 +12,7 @@ SELECT
     host,
     path,
     count() AS page_views,
-    uniqExact(visitor_id) AS visitors,
+    uniqExactIf(visitor_id, visitor_id != toUUID('00000000-0000-0000-0000-000000000000')) AS visitors,
     uniqExact(person_id) AS people,
     uniqExactIf(customer_id, customer_id != '') AS customers
 FROM v_events

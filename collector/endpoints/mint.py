@@ -1,0 +1,225 @@
+"""`POST /v1/links`: tagged links for backends, one or many at a time.
+
+Parses and answers, no more: a LinkMaker makes the tokens. A key needs the scope `links`; its space is the links' space,
+and a key of one site makes links to that site alone. A reference that cannot be used is an answer of its own in its
+place, and the others get their links. Links are answered once the record of the minting is on disk; it goes to the
+store a little later, so that a store that is away keeps nobody waiting. Of recipients nothing is kept, and nothing of
+a body is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+
+from collector.endpoints.body import Disconnected, read_body
+from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.limits import MAX_WAIT_S, Pace
+from collector.endpoints.mint_links import LinkDraft, MadeLink, Minted, MintRequest, RequestProblem
+from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
+from collector.endpoints.server_events import read_key
+from collector.errors import StoreError
+from collector.links.record import begin_minting, put_pending, send_pending
+from collector.logs import get_logger
+from collector.metrics import count_request
+from collector.reasons import Reason
+from collector.sites.book import ApiKey
+from collector.sites.keys import LINKS_SCOPE, SCOPES, verify_key
+from collector.store.client import open_client
+
+PATH = "/v1/links"
+MAX_BYTES = 4_194_304
+REQUEST_COST_S, LINK_COST_S, PATIENCE_S = 0.02, 0.000_05, 4.0
+"""Each key may ask 50 times a second, or have 20,000 links made; and 200 times at once."""
+AT_ONCE = 2
+MAX_ASKED = 16
+RETRY_AFTER_S = 5
+SEND_AFTER_S, SEND_AGAIN_S = 2.0, 30.0
+"""When records go to the store: those of two seconds together; where it is away, again half a minute later."""
+
+BODY_STATUS = {Reason.SIZE: 413, Reason.ENCODING: 415}
+MESSAGES = {
+    "unauthorized": "Send a key in force: Authorization: Bearer ts_… (tagstitch key create --scope links).",
+    "scope": "The key may not do this: it needs scope links.",
+    "unavailable": "No link can be made just now, and none was; ask again later.",
+    "rate": "Too many links with this key; ask again later.",
+    "argument": "The body is not as it is described.",
+    Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
+    Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
+}
+_BASE: Headers = [
+    (b"cache-control", b"no-store"),
+    (b"content-type", b"application/json"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_CLOSE = (b"connection", b"close")
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
+
+
+class Mint:
+    """The endpoint of one web process. `note_use`: takes note that a key was used, by its id and the time in ms."""
+
+    def __init__(self, edge: Edge, note_use: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+        self._edge = edge
+        self._note_use = note_use
+        self._pace = Pace(clock=clock)
+        self._threads = asyncio.Semaphore(AT_ONCE)
+        self._asked = 0
+        self._sending: asyncio.Task[None] | None = None
+        self._decode = msgspec.json.Decoder(MintRequest).decode
+
+    async def receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        facts = read_facts(self._edge, scope)
+        if not facts.context.sites.read_at_ms:
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S, is_unread=True)
+            return
+        key = await self._find_key(scope, facts, send)
+        if key is None:
+            return
+        self._note_use(key.key_id, facts.context.received_at_ms)
+        try:
+            body = await read_body(receive, facts.content_length, facts.content_encoding, MAX_BYTES)
+        except Disconnected:
+            count_request("disconnected")
+            return
+        if isinstance(body, Reason):
+            await _refuse(send, BODY_STATUS.get(body, 400), body, is_unread=True)
+            return
+        try:
+            request = self._decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # The decoder names types and places, never a value.
+            await _refuse(send, 400, "argument", message=str(error) if isinstance(error, msgspec.MsgspecError) else "")
+            return
+        cost_s = REQUEST_COST_S + LINK_COST_S * len(request.recipients)
+        wait_s = self._pace.find_wait_s(key.key_id, cost_s, PATIENCE_S)
+        if wait_s:
+            await _refuse(send, 429, "rate", retry_after_s=min(int(wait_s) + 1, MAX_WAIT_S))
+            return
+        if self._asked >= MAX_ASKED:
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
+            return
+        await self._answer(key, request, facts, scope, send)
+
+    async def _find_key(self, scope: Scope, facts: RequestFacts, send: Send) -> ApiKey | None:
+        """Return the key where it may do this; else answer why not, and return None."""
+        context, text = facts.context, read_key(scope)
+        found = {
+            name: key
+            for name in SCOPES
+            if text and (key := verify_key(context.sites, context.keyring, text, name, now_ms=context.received_at_ms))
+        }
+        if not found:
+            count_request("unauthorized")
+            wait_s = self._edge.limits.judge_address(context.address)
+            if wait_s:
+                await _refuse(send, 429, "rate", retry_after_s=wait_s, is_unread=True)
+            else:
+                await _refuse(send, 401, "unauthorized", is_unread=True)
+            return None
+        if LINKS_SCOPE not in found:
+            await _refuse(send, 403, "scope", is_unread=True)
+            return None
+        return found[LINKS_SCOPE]
+
+    async def _answer(self, key: ApiKey, request: MintRequest, facts: RequestFacts, scope: Scope, send: Send) -> None:
+        base = find_base(self._edge, facts, scope)
+        self._asked += 1
+        try:
+            async with self._threads:
+                answer = await asyncio.to_thread(self._make, key, request, facts, base)
+        except RequestProblem as problem:
+            await _refuse(send, 400, problem.error, problem.field, str(problem))
+            return
+        except OSError as error:
+            get_logger().warning("the record of a minting cannot be written", reason=error.strerror or "unknown")
+            await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
+            return
+        finally:
+            self._asked -= 1
+        if answer.made and (self._sending is None or self._sending.done()):
+            self._sending = asyncio.create_task(self._send_records())
+        await send_answer(send, 200, _BASE, msgspec.json.encode(answer))
+
+    def _make(self, key: ApiKey, request: MintRequest, facts: RequestFacts, base: str) -> Minted:
+        """Make the links, and put the record on disk. Raises RequestProblem, OSError."""
+        edge, now_ms = self._edge, facts.context.received_at_ms
+        desk = LinkDraft(edge.keyring, edge.config.link_parameter, facts.context.sites, key, request, base, now_ms)
+        links = desk.make_all()
+        made = sum(isinstance(link, MadeLink) for link in links)
+        if not made:
+            return Minted("", 0, links)
+        minting = begin_minting(edge.keyring, desk.mailing, now_ms=now_ms, actor=f"key:{key.key_id}", via="api")
+        put_pending(
+            edge.config.data_path,
+            msgspec.structs.replace(
+                minting, made=made, recipients=made, refused=len(links) - made, links=desk.list_names()
+            ),
+        )
+        return Minted(minting.minting_id, made, links)
+
+    async def _send_records(self) -> None:
+        """Bring the records that wait into the store; where it is away, try again until it is back."""
+        await asyncio.sleep(SEND_AFTER_S)
+        while True:
+            try:
+                await asyncio.to_thread(self._send_pending)
+            except StoreError as error:
+                get_logger().info("records of mintings wait for the store", reason=str(error))
+                await asyncio.sleep(SEND_AGAIN_S)
+            else:
+                return
+
+    def _send_pending(self) -> None:
+        with contextlib.closing(open_client(self._edge.config, self._edge.keyring, "writer")) as client:
+            send_pending(client, self._edge.config.data_path)
+
+
+def find_base(edge: Edge, facts: RequestFacts, scope: Scope) -> str:
+    """Return what stands before the token of a link by way of the collector: of `public_url`, else of the host that
+    was asked."""
+    base = edge.config.public_url
+    if not base:
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "localhost")
+        base = f"{'https' if facts.context.secure else 'http'}://{host}"
+    return f"{base.rstrip('/')}{edge.config.link_path.rstrip('/')}/"
+
+
+async def _refuse(
+    send: Send,
+    status: int,
+    error: str,
+    field: str = "",
+    message: str = "",
+    *,
+    retry_after_s: int = 0,
+    is_unread: bool = False,
+) -> None:
+    headers = list(_BASE)
+    if retry_after_s:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
+    if status == 401:
+        headers.append(_CHALLENGE)
+    if is_unread:
+        headers.append(_CLOSE)
+    text: dict[str, Any] = {
+        "error": error,
+        "field": field,
+        "message": message or MESSAGES.get(error, "This cannot be carried out."),
+        "retry": bool(retry_after_s),
+    }
+    await send_answer(send, status, headers, msgspec.json.encode(text))
+
+
+def routes(
+    edge: Edge, note_use: Callable[[str, int], None], clock: Callable[[], float] = time.monotonic
+) -> list[Route]:
+    """Return the route. `clock`: seconds that never go back."""
+    return [Route(PATH, PlainEndpoint(Mint(edge, note_use, clock).receive), methods=["POST"])]
