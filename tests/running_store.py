@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from collector.config import Config
-from collector.event import EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
+from collector.event import ConsentRow, EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
 from collector.keyring import Credential, Keyring, make_keyring
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
@@ -144,6 +144,11 @@ def make_evidence(number: int, visitor: int = 1, customer: str = "4711", **more:
 def make_refusal(reason: str = "shape", **more: Any) -> RejectedRow:
     """Return a refusal."""
     return RejectedRow(step="validate", reason=reason, **more)
+
+
+def make_consent(number: int, state: str = "granted") -> ConsentRow:
+    """Return what somebody said of marketing."""
+    return ConsentRow(f"consent-{number}-{state}", make_id(number, 0xF), "marketing", state, "unsubscribe", number)
 
 
 def make_vaulted(number: int, key_id: str = "p1") -> VaultRow:

@@ -19,6 +19,7 @@ from tests.chaos.outcome import chaos_case, count_rounds
 from tests.chaos.stream import make_line, note_acknowledged, note_sent
 from tests.running_store import (
     RunningStore,
+    make_consent,
     make_event,
     make_evidence,
     make_refusal,
@@ -59,7 +60,9 @@ def test_replay_into_every_table(running: RunningStore) -> None:
     """The same bytes under the same token, again and again, with other batches in between and after a merge."""
     running.clear()
     tables = list_targets(running)
-    assert {"events", "identifier_vault", "identity_evidence", "rejected_events", "sessions"} <= set(tables)
+    assert {"consent_ledger", "events", "identifier_vault", "identity_evidence", "rejected_events", "sessions"} <= set(
+        tables
+    )
     rounds = count_rounds(3, 20)
     injected = f"the same batch again, into {', '.join(tables)}"
     with chaos_case("a token replayed into every table", injected, rounds) as outcome:
@@ -70,6 +73,7 @@ def test_replay_into_every_table(running: RunningStore) -> None:
                 evidence=[make_evidence(visitor, visitor)],
                 rejected=[make_refusal()],
                 vault=[make_vaulted(visitor)],
+                consents=[make_consent(visitor)],
             )
             for visitor in range(200)
         ]
