@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from collector.config import Config
-from collector.instance import read_state
+from collector.instance import open_instance, read_state
 from collector.keyring import Keyring, read_keyring
 from collector.store.client import StoreClient, open_client
+from tests.migrated_store import lay_migrated_store
 
+PROGRAM = (sys.executable, "-m", "collector")
 START_S = 90.0
 STOP_S = 30.0
 
@@ -117,9 +119,17 @@ def start_instance(
     log_file: Path,
     *options: str,
     environ: dict[str, str] | None = None,
-    program: Sequence[str] = (sys.executable, "-m", "collector"),
+    program: Sequence[str] = PROGRAM,
+    is_first: bool = False,
 ) -> RunningInstance:
-    """Start an instance and wait until it says that it is ready."""
+    """Start an instance and wait until it says that it is ready.
+
+    `is_first`: with nothing there at all, as somebody starts it who has just got it; else a new instance finds a store
+    with our schema already.
+    """
+    if program == PROGRAM and not is_first and not data.exists():
+        open_instance(data, lock=False)
+        lay_migrated_store(data)
     with log_file.open("ab") as log:
         process = subprocess.Popen(
             [*program, "run", "--data", str(data), "--port", "0", "--engine-port", "0", *options],
@@ -152,10 +162,12 @@ def running_instance(
     folder: Path,
     *options: str,
     environ: dict[str, str] | None = None,
-    program: Sequence[str] = (sys.executable, "-m", "collector"),
+    program: Sequence[str] = PROGRAM,
+    is_first: bool = False,
 ) -> Iterator[RunningInstance]:
-    """Run an instance with its data in `folder`; stop it at the end and see that it ended well."""
-    instance = start_instance(folder / "data", folder / "log", *options, environ=environ, program=program)
+    """Run an instance with its data in `folder`, as `start_instance` does; stop it and see that it ended well."""
+    data, log_file = folder / "data", folder / "log"
+    instance = start_instance(data, log_file, *options, environ=environ, program=program, is_first=is_first)
     try:
         yield instance
         assert instance.stop() == 0, instance.log[-3000:]

@@ -22,9 +22,9 @@ from collector.event import ConsentRow, EventRow, EvidenceRow, LandingRow, Rejec
 from collector.keyring import Credential, Keyring, make_keyring
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
-from collector.store.migrate import migrate
 from collector.store.writer import insert_batch, insert_rows
 from tests.engine_process import RunningEngine, running_engine
+from tests.migrated_store import lay_migrated_store
 
 NOON_MS = 3_800_000_000_000
 """A moment in June 2090: tests pass the time in, and nothing that they write is too old to be kept."""
@@ -73,10 +73,10 @@ class RunningStore:
 
 @contextlib.contextmanager
 def running_store(folder: Path) -> Iterator[RunningStore]:
-    """Run an engine in `folder`, migrate it, and stop it at the end."""
+    """Run an engine in `folder` with our schema, and stop it at the end."""
+    lay_migrated_store(folder)
     with running_engine(folder) as engine:
         config, keyring = configure(engine)
-        migrate(config, keyring)
         with open_client(config, keyring, "writer") as writer:
             yield RunningStore(engine, config, keyring, writer)
 

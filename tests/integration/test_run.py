@@ -28,7 +28,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
     """One instance for all that only asks."""
-    with running_instance(tmp_path_factory.mktemp("run"), "--demo") as running:
+    with running_instance(tmp_path_factory.mktemp("run"), "--demo", is_first=True) as running:
         yield running
 
 
@@ -84,7 +84,7 @@ def test_a_second_instance_on_the_same_data_is_refused(instance: RunningInstance
 
 def test_ctrl_c_stops_everything_and_the_second_start_finds_it_all(tmp_path: Path) -> None:
     """What was acknowledged or refused a moment before Ctrl-C is in the store after the next start."""
-    with running_instance(tmp_path, "--demo") as first:
+    with running_instance(tmp_path, "--demo", is_first=True) as first:
         visitors = [_send(first)[1] for _ in range(20)]
         assert [_send(first, origin="https://evil.example")[0] for _ in range(5)] == [403] * 5
     second = start_instance(tmp_path / "data", tmp_path / "log", "--demo")
