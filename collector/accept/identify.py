@@ -124,7 +124,11 @@ def _go_through(
     link: FollowedLink | None,
     has_captured: bool,
 ) -> list[WireEvent]:
-    """Make the rows of the events one by one, with the evidence in them. Return those that are kept."""
+    """Make the rows of the events one by one, with the evidence in them. Return those that are kept.
+
+    A picture may stand in what a stranger has written on the site. So it is an event and no more: it ends no sign-in,
+    and disowns nobody, of whoever looks at it.
+    """
     has_identity = Purpose.IDENTITY in beacon.purposes
     kept: list[WireEvent] = []
     said: dict[str, int] = {}
@@ -137,12 +141,12 @@ def _go_through(
         if event.name == PAGE_VIEW and not has_captured:
             known, has_captured = known + read_captured_cookies(beacon, context), True
         kept.append(event)
-        if event.name == RESET:
+        if event.name == RESET and not context.pixel:
             assurance.clear()
             said.clear()
             if has_identity:
                 add_reset(beacon, context, event, is_proved=is_reset_from(beacon, sent))
-        if event.name == NOT_ME and has_identity and _is_by_link(beacon, assurance):
+        if event.name == NOT_ME and not context.pixel and has_identity and _is_by_link(beacon, assurance):
             add_disown(beacon, context, event, assurance.customer_key)
             assurance.clear()
         known = [identity for identity in keep_surest(known) if _is_news(identity, event, assurance, said)]
@@ -152,7 +156,7 @@ def _go_through(
         if event.name == GROUP and has_identity:
             add_group(beacon, context, event, known, source=TAG)
         if link is not None and event.name == LINK_CONFIRM:
-            confirm_link(beacon, event, link, assurance)
+            confirm_link(beacon, context, event, link, assurance)
         _add_event(beacon, event, assurance)
     return kept
 

@@ -17,20 +17,20 @@ and a kind of this site; it was followed by a human (see `links.clicks`), who ga
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
 from collector.accept.assurance import LINKED, Assurance
-from collector.accept.evidence import add_evidence
+from collector.accept.evidence import add_evidence, hold_to_arrival
 from collector.accept.identifiers import Known, name_known
-from collector.accept.minimise import clean_text, find_parameter
+from collector.accept.minimise import REMOVED, clean_text, find_parameter
 from collector.event import NIL_ID, Beacon, Context, LandingRow, Purpose, WireEvent
 from collector.identity.identifiers import PSEUDONYM
 from collector.links.clicks import Classed, LinkClass, Seen, class_click
 from collector.links.judgement import Judged, LinkStatus, judge_link
 from collector.links.minting import MAX_LABEL_CHARS
-from collector.links.token import LASTING, LinkKind, LinkToken
+from collector.links.token import LASTING, LinkKind, LinkToken, holds_token
 from collector.reasons import Reason
 
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))
@@ -82,8 +82,12 @@ def follow_link(beacon: Beacon, context: Context, text: str) -> FollowedLink | N
     return FollowedLink(known, token, row.link_campaign)
 
 
-def confirm_link(beacon: Beacon, event: WireEvent, link: FollowedLink, assurance: Assurance) -> None:
-    """Tie the visitor to the link's customer, where a human has given a sign."""
+def confirm_link(beacon: Beacon, context: Context, event: WireEvent, link: FollowedLink, assurance: Assurance) -> None:
+    """Tie the visitor to the link's customer, where a human has given a sign.
+
+    As with a sign-in, who only knows a visitor's id does not choose when: a sign-in that confirms the link would else
+    inherit a week of what is no one's.
+    """
     human, row = beacon.envelope.human, beacon.row
     if human not in HUMAN_SIGNALS or row.visitor_id == NIL_ID:
         return
@@ -96,6 +100,7 @@ def confirm_link(beacon: Beacon, event: WireEvent, link: FollowedLink, assurance
             link.campaign,
             human,
         )
+        hold_to_arrival(evidence, context)
     assurance.follow_link(link.known.key, event.time_ms)
 
 
@@ -156,9 +161,17 @@ def is_withdrawn(context: Context, judged: Judged) -> bool:
 
 
 def read_label(addresses: list[str], parameter: str) -> str:
-    """Return a parameter's value as a label, from the first address that has it; "" where none has."""
+    """Return a parameter's value as a label, from the first address that has it; "" where none has.
+
+    What is personal is removed however often it was encoded on its way, and so is a token: a sender's merge tag may
+    stand behind the wrong name.
+    """
     value = next((found for found in (find_parameter(address, parameter) for address in addresses) if found), "")
-    return clean_text(unquote_plus(value).strip())[:MAX_LABEL_CHARS]
+    label = unquote_plus(value).strip()
+    plain = unquote(unquote(label))
+    if holds_token(plain) or (plain != label and clean_text(plain) != plain):
+        return REMOVED
+    return clean_text(label)[:MAX_LABEL_CHARS]
 
 
 def _list_addresses(beacon: Beacon) -> list[str]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SALT = b"tagstitch.link"
 SEALED_SALT = b"tagstitch.link.sealed"
 SIGNATURE_BYTES = 16
+SIGNATURE_CHARS = 22
 MAX_TOKEN_CHARS = 1024
 DEFAULT_KIND = "customer"
 CLOCK_SKEW_S = 60
@@ -64,6 +65,8 @@ LASTING = frozenset((LinkKind.UNSUBSCRIBE, LinkKind.PREFERENCES))
 PSEUDONYM_MARK, TEST_MARK = "P", "T"
 
 _FORM = re.compile(rf"[mrupMRUP][0-9a-z]{{1,16}}\.[A-Za-z0-9_.-]{{1,{MAX_TOKEN_CHARS - 32}}}")
+_DOTTED = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)+")
+_HEAD = re.compile(r"[mrup][0-9a-z]{1,16}")
 _ODD = re.compile(r"[^A-Za-z0-9-]")
 _ESCAPED = re.compile(r"_([a-z]|[0-9A-F]{2})")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -124,6 +127,21 @@ def read_link(keyring: Keyring, text: str, now_s: int) -> LinkToken | LinkProble
     if 0 < token.expires_s <= now_s or 0 < key.until_ms <= now_s * 1000:
         return LinkProblem("expired", token)
     return token
+
+
+def holds_token(text: str) -> bool:
+    """Whether something in the text has the form of a signed token, whoever has signed it. In linear time.
+
+    A sealed one is a long run of letters and digits, which `accept.minimise` removes as such.
+    """
+    if text.count(".") < 3:
+        return False
+    for run in _DOTTED.finditer(text):
+        head, token_id, *rest = run.group().split(".")
+        is_begun = len(token_id) == TOKEN_ID_CHARS and _HEAD.fullmatch(head) is not None
+        if is_begun and any(len(field) == SIGNATURE_CHARS for field in rest[1:]):
+            return True
+    return False
 
 
 def write_fields(token_id: str, reference: str, *rest: str) -> str:

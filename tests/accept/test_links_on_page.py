@@ -178,6 +178,20 @@ def test_a_recipients_token_is_never_soon() -> None:
     assert (row.link_reasons, row.link_status) == ("dwell", "confirmed")
 
 
+@pytest.mark.parametrize(
+    ("proof", "sent_ms"), [("script", NOW_MS - 300_000), ("cookie", NOW_MS - 6 * 86_400_000)], ids=["script", "cookie"]
+)
+def test_who_only_knows_a_visitor_does_not_choose_when_a_link_was_followed(proof: str, sent_ms: int) -> None:
+    """Else a link of one's own, followed in a stranger's name last week, would give the week since."""
+    then_ms = NOW_MS - 6 * 86_400_000
+    cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 7 * 86_400))
+    context = make_context(cookies={"__Host-ts_shop": cookie}) if proof == "cookie" else make_context(origin="")
+    events = [make_event(1, t=then_ms, q=1), make_event(2, n="link_confirm", t=then_ms, q=2)]
+    row = take(make_body(*events, lt=mint(now_s=NOW_S - 8 * 86_400), hs="pointer"), context)[1]
+    [evidence] = row.evidence
+    assert (evidence.proof, evidence.time_ms) == (proof, sent_ms)
+
+
 # --- kinds of token ------------------------------------------------------------------------------------------
 
 
@@ -194,6 +208,15 @@ def test_a_campaign_in_the_address_is_no_place_for_an_address() -> None:
     row = land(mint_recipient(), u=f"{ORIGIN}/?utm_campaign=anna%40mail.example-{'x' * 200}")
     assert row.link_campaign.startswith("[removed]")
     assert len(row.link_campaign) <= 64
+
+
+def test_a_campaign_in_the_address_is_no_place_for_a_token() -> None:
+    """A merge tag behind the wrong name: what says whose link it is must not become a label."""
+    for text in (mint(), mint("anna-4711"), mint(sealed=True)):
+        row = land(mint_recipient(), u=f"{ORIGIN}/?utm_campaign={text}&utm_id=m7")
+        assert (row.link_campaign, row.link_message) == ("[removed]", "m7")
+    row = land(mint_recipient(), u=f"{ORIGIN}/?utm_campaign=promo.spring-sale.v1.of-2026")
+    assert row.link_campaign == "promo.spring-sale.v1.of-2026"
 
 
 def test_a_pseudonym_is_the_stored_form() -> None:
@@ -267,6 +290,37 @@ def test_other_parameters_are_no_link() -> None:
     assert row.link_status == ""
 
 
+def _percent(text: str) -> str:
+    return "".join(f"%{ord(sign):02X}" for sign in text)
+
+
+TOKEN = mint()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"lt={TOKEN}&lt={TOKEN}",
+        f"a=1;lt={TOKEN}",
+        f"LT={TOKEN}",
+        f"%6Ct={TOKEN}",
+        f"lt={_percent(TOKEN)}",
+        f"lt%5B%5D={TOKEN}",
+        f"a=b#lt={TOKEN}",
+        f"#/?lt={TOKEN}",
+        f"lt={TOKEN}#lt={TOKEN}",
+        "&".join(f"p{number}=1" for number in range(80)) + f"&lt={TOKEN}",
+    ],
+)
+def test_a_token_in_an_address_is_not_written(query: str) -> None:
+    """Twice, encoded, in the fragment, under a name in capitals or behind many others; of the page before as well."""
+    body = make_body(make_event(1, q=1), u=f"{ORIGIN}/a?{query}", r=f"{ORIGIN}/b?{query}", c="sim")
+    answer, row = take(body, make_context(site=msgspec.structs.replace(SITE, url_parameters=("lt", "a"))))
+    assert (row.link_status in ("", "forged", "unconfirmed"), row.evidence) == (True, [])
+    assert TOKEN.rpartition(".")[2].encode() not in answer.line
+    assert b"4711" not in answer.line
+
+
 def test_a_page_without_script() -> None:
     """The picture's address has the token: counted, never confirmed, and not written."""
     token = mint()
@@ -324,3 +378,14 @@ def test_a_recipients_token_counts_anew_each_month() -> None:
     recipient, message = land(mint_recipient()), land(mint())
     assert recipient.evidence[0].token_id == f"{recipient.link_token_id}:2026-11"
     assert message.evidence[0].token_id == message.link_token_id
+
+
+def test_a_picture_cannot_say_not_me() -> None:
+    """It may stand in what a stranger has written: whoever looks at that says nothing about who they are."""
+    known = VisitorCookie(VISITOR, NOW_S - 7200, 2, NOW_S + 600, CUSTOMER)
+    cookies = {"__Host-ts_shop": write_cookie(KEYRING, "shop", known)}
+    for name in ("not_me", "reset"):
+        body = build_body({"s": "shop", "n": name, "c": "sim", "u": f"{ORIGIN}/comments"}, NOW_MS)
+        _, row = take(body, make_context(cookies=cookies, pixel=True, may_set_visitor=True))
+        assert (row.visitor_proof, row.evidence) == ("cookie", [])
+        assert [(event.name, event.assurance) for event in row.events] == [(name, 2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
@@ -336,26 +335,6 @@ def test_whoever_withdrew_leaves_no_token() -> None:
     assert follow(token, book=_rule(withdrawn=UUID(OTHER_CUSTOMER).bytes))[1][0].link_token_id
     _, [row], _ = follow(token, book=_rule(withdrawn=UUID(CUSTOMER).bytes))
     assert (row.link_token_id, row.network, row.consent, row.link_campaign) == ("", "", "", "spring")
-
-
-# --- merge tags ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", ["*|LT|*", "{{ lt }}", "%%LT%%", "[LT]", "-lt-", "undefined", ""])
-def test_a_merge_tag_that_nobody_filled(text: str) -> None:
-    """A page that says so kindly, and a row for the site that was asked, with the campaign of the address."""
-    response, [row], requests = follow(quote(text, safe="*|{}[]"), tail="?utm_campaign=spring&x=1")
-    assert response.status_code == 404
-    assert "not filled in" in response.text
-    assert (row.site_id, row.link_status, row.link_campaign, row.events[0].url) == ("shop", "unfilled", "spring", "")
-    assert requests.refused == []
-
-
-def test_pages_speak_german() -> None:
-    """By what the browser says that it likes."""
-    response, _, _ = follow("*|LT|*", headers={"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"})
-    assert "nicht ausgefüllt" in response.text
-    assert '<html lang="de">' in response.text
 
 
 # --- what nobody can bring about -----------------------------------------------------------------------------
