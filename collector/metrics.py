@@ -1,8 +1,8 @@
 """What one process has counted, as plain numbers. `exposition` gives them Prometheus' form, `shared_totals` a file.
 
-Labels are closed sets or site ids, never anything of an event. Counting is one entry of a dictionary: no lock and no
-object for each label, because it happens several times for each beacon. A process counts from its event loop; where
-another thread counts at the same instant, a count may be lost, none is invented.
+Labels are closed sets, site ids or names of the configuration, never anything of an event. Counting is one entry of a
+dictionary: no lock and no object for each label, because it happens several times for each beacon. A process counts
+from its event loop; where another thread counts at the same instant, a count may be lost, none is invented.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ COUNTERS = {
     "spool_failures": CounterForm("Groups of beacons that the disk did not take.", ()),
     "spool_refusals": CounterForm("Beacons refused for a bound of the spool.", ()),
     "kept_bodies": CounterForm("Refused bodies kept for replay, or not, by what became of them.", ("outcome",)),
+    "adapter_answers": CounterForm("Answers of data adapters, by what became of them.", ("adapter", "outcome")),
 }
 
 
@@ -66,6 +67,7 @@ _requests: defaultdict[str, int] = defaultdict(int)
 _limited: defaultdict[str, int] = defaultdict(int)
 _removed: defaultdict[str, int] = defaultdict(int)
 _kept_bodies: defaultdict[str, int] = defaultdict(int)
+_adapter_answers: defaultdict[tuple[str, str], int] = defaultdict(int)
 _acks = Histogram([0] * (len(ACK_BOUNDS_S) + 1))
 
 
@@ -105,6 +107,12 @@ def count_kept_body(outcome: str, bodies: int = 1) -> None:
     _kept_bodies[outcome] += bodies
 
 
+def count_adapter(adapter: str, outcome: str) -> None:
+    """Count an answer of a data adapter, by its configured name. `outcome`: `kept` (all of it was in the cache),
+    `fetched`, `none` (no such record), `stale`, `searched`, or the reason why a field is unavailable."""
+    _adapter_answers[adapter, outcome] += 1
+
+
 def observe_acknowledgement(seconds: float) -> None:
     """Note how long a beacon waited for its answer: from the last byte of its body to the end of the sync."""
     _acks.buckets[bisect_left(ACK_BOUNDS_S, seconds)] += 1
@@ -123,8 +131,9 @@ def read_totals() -> Totals:
         "kept_bodies": _kept_bodies,
     }
     counters = {name: dict(counts) for name, counts in single.items() if counts}
-    if _rejected:
-        counters["rejected"] = {SEPARATOR.join(labels): count for labels, count in dict(_rejected).items()}
+    for name, pairs in (("rejected", _rejected), ("adapter_answers", _adapter_answers)):
+        if pairs:
+            counters[name] = {SEPARATOR.join(labels): count for labels, count in dict(pairs).items()}
     return Totals(counters, {"acknowledgement_seconds": Histogram(list(_acks.buckets), _acks.total)})
 
 

@@ -34,6 +34,7 @@ LAYERS = (
     ("collector.reasons", "collector.sites.book", "collector.event"),
     (
         "fingerprint",
+        "collector.adapters",
         "collector.handover",
         "collector.id_tokens",
         "collector.identity",
