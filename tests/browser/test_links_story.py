@@ -227,6 +227,39 @@ def test_whoever_only_fetches(instance: RunningInstance, method: str, agent: str
     assert click["link_reasons"]
 
 
+@pytest.mark.parametrize(
+    ("is_in_front", "link_class", "reasons"),
+    [(False, "human", "soon"), (True, "scanner", "soon,dwell")],
+    ids=["in the background", "in front"],
+)
+def test_a_scanner_that_runs_the_script(
+    instance: RunningInstance,
+    open_reader: Callable[..., Reader],
+    is_in_front: bool,
+    link_class: str,
+    reasons: str,
+) -> None:
+    """A whole browser, at once after sending, whose page stands open for longer than the tag waits, and nobody touches
+    it. Without the focus it is a click and no more; with it two hints say what it is. Neither ties anybody."""
+    mail = Mail(instance, f"scripted-{link_class}")
+    scanner = open_reader()
+    scanner.consent()
+    scanner.page.goto(mail.tag("m-550"))
+    if not is_in_front:
+        scanner.context.new_cdp_session(scanner.page).send("Emulation.setFocusEmulationEnabled", {"enabled": False})
+        scanner.context.new_page().bring_to_front()
+    assert scanner.page.evaluate("document.hasFocus()") == is_in_front
+    scanner.page.wait_for_timeout(7000)
+    scanner.page.evaluate("tagstitch('track', 'afterwards')")
+    rows = scanner.until(lambda rows: bool(rows) and rows[-1]["event_name"] == "afterwards")
+    assert ("link_confirm" in {row["event_name"] for row in rows}) == is_in_front
+    followed = [row for row in rows if row["link_status"]]
+    assert {(row["link_status"], row["customer_id"]) for row in followed} == {("unconfirmed", "")}
+    assert (followed[-1]["link_class"], followed[-1]["link_reasons"]) == (link_class, reasons)
+    evidence = f"SELECT count() AS n FROM v_identity_evidence WHERE campaign = '{mail.campaign}'"
+    assert instance.sql(evidence) == [{"n": 0}]
+
+
 def test_a_browser_that_prefetches(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     """What a browser fetches in advance is no click of a person."""
     reader = open_reader()
