@@ -16,6 +16,7 @@
     ├── KeyringError         secrets are missing or unreadable
     ├── RepairError          a change to who is who cannot be made as it was asked for; `reason`
     ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
+    ├── AdapterError         a data adapter has no answer; `reason`
     └── RoleFailed           a role keeps dying; `role`, `reason`
 
 Every message is one line: what failed, and how to mend it. `cli` prints it and ends with status 1.
@@ -162,6 +163,30 @@ class IssuerUnavailable(TagstitchError):
     def __init__(self, issuer: str, reason: str) -> None:
         super().__init__(f"issuer {issuer}: {reason}")
         self.issuer = issuer
+
+
+class AdapterReason(StrEnum):
+    """Why a data adapter has no answer. Closed: the API uses these words."""
+
+    TIMEOUT = "timeout"  # the source did not answer in time
+    REFUSED = "refused"  # it does not accept who we are
+    UNREACHABLE = "unreachable"  # it cannot be connected to, or the connection broke
+    BAD_ANSWER = "bad_answer"  # what it said is no record
+    RATE = "rate"  # it is asked too often, by its word or by the configuration
+    OPEN = "open"  # it failed often, and is left alone for a while
+    CONFIG = "config"  # the configuration does not let us ask it, or asks what it does not have
+    NOT_SUPPORTED = "not_supported"  # it has no such field, or cannot be asked this
+
+
+class AdapterError(TagstitchError):
+    """A data adapter has no answer. The message holds no value of a record, no key and no secret.
+
+    `retry_after_s`: where the reason is `rate`, for how long the source wants to be left alone; 0: it did not say."""
+
+    def __init__(self, reason: AdapterReason, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class RoleFailed(TagstitchError):

@@ -1,0 +1,92 @@
+"""A source's values in the form that their field has. Pure.
+
+Sources write the same thing in several ways: a number as text, a point in time with or without its offset. What can be
+told apart without guessing is taken; the rest does not fit, and is not shown as something that it is not.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+from collector.adapters.contract import FieldType
+
+MAX_DIGITS = 40
+
+
+def fit_value(kind: FieldType, value: Any) -> Any:
+    """Return a value as the field's type has it: str, float, int, bool, dates and times as text in ISO 8601, the
+    latter in UTC. Raises ValueError or OverflowError, whose words may quote it, for what is not of that type. `value` is
+    not None."""
+    if kind == "json":
+        return value
+    if kind == "text":
+        return _fit_text(value)
+    if kind == "boolean":
+        return _fit_boolean(value)
+    if kind == "date":
+        return _fit_date(value)
+    if kind == "time":
+        return _fit_time(value)
+    number = _fit_number(value)
+    if kind == "number":
+        return number
+    if isinstance(number, float) and not number.is_integer():
+        raise ValueError("no whole number")
+    return int(number)
+
+
+def _fit_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueError("no text")  # noqa: TRY004 - what comes from a source is data
+    return str(value)
+
+
+def _fit_boolean(value: Any) -> bool:
+    if isinstance(value, str):
+        value = {"true": True, "false": False, "1": True, "0": False}.get(value.strip().lower())
+    if isinstance(value, int) and value in (0, 1):  # a truth value is one, too
+        return bool(value)
+    raise ValueError("no truth value")
+
+
+def _fit_number(value: Any) -> int | float:
+    if isinstance(value, bool):
+        raise ValueError("no number")  # noqa: TRY004
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and value.strip().isascii() and "_" not in value:
+        text = value.strip()
+        value = int(text) if text.lstrip("+-").isdigit() else float(text)  # itself raises ValueError
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float | Decimal) and math.isfinite(value):
+        return float(value)
+    raise ValueError("no number")
+
+
+def _fit_date(value: Any) -> str:
+    if isinstance(value, datetime):
+        value = value.date()
+    if isinstance(value, str):
+        value = date.fromisoformat(value.strip()[:32])
+    if isinstance(value, date):
+        day: date = value
+        return day.isoformat()
+    raise ValueError("no date")
+
+
+def _fit_time(value: Any) -> str:
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value.strip()[:64])
+    if not isinstance(value, datetime):
+        raise ValueError("no point in time")  # noqa: TRY004
+    # Without an offset it is UTC: what else should a program on another machine take it for?
+    instant: datetime = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    return instant.isoformat().replace("+00:00", "Z")
