@@ -4,7 +4,9 @@ GET shows a page with a button and changes nothing: mail scanners follow every l
 form or as mail programs do it in one click (RFC 8058, `List-Unsubscribe=One-Click`). The signed link is all that is
 needed: there is no cookie, and no form of another site could have it. It works however old it is and whatever was
 revoked; only one that we did not sign does not. An unsubscribe link takes consent away and never gives it, since
-whoever holds the mail may be somebody else; a link to the preferences does both.
+whoever holds the mail may be somebody else; a link to the preferences does both. In a test mail it only takes away:
+who tries out a mailing with a customer's row is not that customer, and the ledger would say that they had agreed. What
+is taken back by a test is taken back all the same, since it may have reached them.
 
 The answer says that it is done once the ledger's entry is on disk. Where it cannot be, it says so, and 503.
 """
@@ -57,7 +59,7 @@ class Unsubscribe:
         desk, token = self._desk, judged.token
         assert token is not None  # noqa: S101  see the class
         site = desk.find_site(scope, facts, token.space_id)
-        is_both = token.kind is LinkKind.PREFERENCES
+        is_both = token.kind is LinkKind.PREFERENCES and not token.is_test
         if scope["method"] != "POST":
             if site is not None:
                 await desk.record(facts, site, judged, is_head=scope["method"] == "HEAD")

@@ -94,6 +94,16 @@ def test_preferences_do_both() -> None:
     assert given.consents[0].consent_id != taken.consents[0].consent_id
 
 
+def test_a_test_mail_gives_nothing() -> None:
+    """Who tries a mailing out is not the customer in whose name it was made; what it takes back is taken back."""
+    requests, token = LinkRequests(), lasting(LinkKind.PREFERENCES, is_test=True)
+    assert requests.ask(token).text.count("<button") == 1
+    assert post(requests, token, "answer=grant").status_code == 400
+    assert [row.consents for row in requests.rows] == [[]]
+    assert post(requests, token, "answer=withdraw").status_code == 200
+    assert [consent.state for consent in requests.rows[1].consents] == ["withdrawn"]
+
+
 def test_the_same_again_is_one_entry() -> None:
     """Mail programs ask twice: the ledger's entry has the same id."""
     requests, token = LinkRequests(), lasting()
