@@ -18,8 +18,8 @@ MAX_DIGITS = 40
 
 def fit_value(kind: FieldType, value: Any) -> Any:
     """Return a value as the field's type has it: str, float, int, bool, dates and times as text in ISO 8601, the
-    latter in UTC. Raises ValueError or OverflowError, whose words may quote it, for what is not of that type. `value` is
-    not None."""
+    latter in UTC. `value` is not None. Raises ValueError or OverflowError, whose words may quote it, for what is not
+    of that type."""
     if kind == "json":
         return value
     if kind == "text":
