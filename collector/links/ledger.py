@@ -3,7 +3,8 @@
 A list says yes or no to marketing, or the wire's letters of several purposes; an empty cell says nothing. What is said
 goes to `consent_ledger` under the customer's own person id, with the minting as its proof. A list is what somebody
 exported once. So it never gives back what the customer took back by a link: whoever said no by themselves must say yes
-by themselves.
+by themselves. Who reads the ledger goes by that too (`LATEST_STATE`), for an entry may come in after a list that was
+written later, or stand under another name of the customer.
 """
 
 from __future__ import annotations
@@ -26,9 +27,17 @@ SOURCE = "list"
 ROWS_AT_ONCE = 2_000
 """Keys of one question: they come as one parameter of a form, which has a bound."""
 
+_ORDER = "(time, received_at, state != 'granted', consent_id)"
+"""What comes later in the ledger; where one list says both, no."""
+OWN_STATE = f"argMaxIf(state, {_ORDER}, source != '{SOURCE}')"
+LATEST_STATE = f"if({OWN_STATE} = '{WITHDRAWN}', '{WITHDRAWN}', argMax(state, {_ORDER}))"
+"""SQL over the entries of one person and purpose: what the person said by a link, "" for nothing; what holds."""
+
 MARKETING = next(letter for letter, purpose in PURPOSE_BY_LETTER.items() if purpose == Purpose.MARKETING)
-YES = frozenset(("1", "yes", "y", "true", "t", "granted", "x", "ja", "j", "wahr", "oui", "si", "sí"))
+YES = frozenset(("1", "yes", "y", "true", "t", "granted", "x", "ja", "j", "wahr", "oui", "sí"))
 NO = frozenset(("0", "no", "n", "false", "f", "denied", "withdrawn", "nein", "falsch", "non"))
+AMBIGUOUS = "si"
+"""Yes without its accent, or the letters of storage and identity."""
 _LETTERS = re.compile(f"[{''.join(PURPOSE_BY_LETTER)}]{{1,{len(PURPOSE_BY_LETTER)}}}")
 
 
@@ -44,6 +53,8 @@ def read_consent(cell: str) -> str | None:
         return MARKETING
     if word in NO:
         return ""
+    if word == AMBIGUOUS:
+        raise LinkError(LinkRefusal.VALUE, "the consent column says si: write yes, or is for storage and identity")
     if not _LETTERS.fullmatch(word):
         raise LinkError(LinkRefusal.VALUE, "the consent column says neither yes nor no")
     return "".join(letter for letter in PURPOSE_BY_LETTER if letter in word)
@@ -100,10 +111,13 @@ class LedgerWriter:
 
     def _write(self, said: list[tuple[str, str]]) -> None:
         """Write entries. The same list under the same minting writes the same ones, which the table keeps once."""
-        keys = {own_person_id(self._secret, self._space_id, self._kind.name, stored): said for stored, said in said}
-        withdrawn = self._find_withdrawn(list(keys))
+        entries = {
+            (own_person_id(self._secret, self._space_id, self._kind.name, stored), letters): None
+            for stored, letters in said
+        }
+        withdrawn = self._find_withdrawn(sorted({key for key, _ in entries}))
         rows: list[dict[str, Any]] = []
-        for key, letters in keys.items():
+        for key, letters in entries:
             states = {PURPOSE_BY_LETTER[letter]: GRANTED for letter in letters} or {Purpose.MARKETING: DENIED}
             for purpose, state in states.items():
                 if state == GRANTED and (key, purpose) in withdrawn:
@@ -123,9 +137,9 @@ class LedgerWriter:
 
     def _find_withdrawn(self, keys: list[str]) -> set[tuple[str, str]]:
         rows = self._client.query_rows(
-            "SELECT toString(key) AS owner, purpose, argMax(state, (time, received_at)) AS latest FROM consent_ledger "
+            f"SELECT toString(key) AS owner, purpose, {OWN_STATE} AS own FROM consent_ledger "  # noqa: S608  our own words
             "WHERE space_id = {space:String} AND key IN {keys:Array(UUID)} GROUP BY key, purpose "
-            "HAVING latest = {withdrawn:String}",
+            "HAVING own = {withdrawn:String}",
             {"space": self._space_id, "keys": keys, "withdrawn": WITHDRAWN},
         )
         return {(row["owner"], row["purpose"]) for row in rows}

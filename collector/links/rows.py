@@ -1,8 +1,8 @@
 """Revocations and who wants no marketing as rows in the store: written one at a time, read a change at a time.
 
 A revocation is the JSON text of its struct with a version; the highest version wins, and none is ever deleted. Who
-wants no marketing is what the ledger's latest entry about each person says, under whichever name: after a rotation of
-personal keys a mail address has two (see `identity.rekey`).
+wants no marketing is what the ledger says of each person (see `links.ledger`), under whichever name: after a rotation
+of personal keys a mail address has two (see `identity.rekey`).
 
 RuleReader is for pollers. It asks what has changed, and reads that alone: a poll where nothing did costs two looks at
 numbers, however much was taken back. `changed_at` and `loaded_at` are the store's own clock; rows may become visible
@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from collector.identity.rekey import REKEY
+from collector.links.ledger import LATEST_STATE
 from collector.links.revocations import Revocation
 from collector.links.rules import KEY_BYTES, KeySet, LinkRules, change_rows
 from collector.logs import get_logger
@@ -39,7 +40,7 @@ _ENTRIES = """
     SELECT count() AS found, toUnixTimestamp64Milli(max(loaded_at)) AS loaded_ms FROM consent_ledger
     WHERE loaded_at >= fromUnixTimestamp64Milli({since:Int64})
 """
-_LATEST = "argMax(state, (time, received_at, consent_id)) != 'granted'"
+_LATEST = f"{LATEST_STATE} != 'granted'"
 _BYTES = "toFixedString(unhex(replaceAll(toString(key), '-', '')), 16)"
 _ALL_KEYS = f"""
     SELECT {_BYTES} AS packed FROM (
@@ -62,7 +63,7 @@ _RENAMED_KEYS = f"""
             FROM identity_evidence WHERE kind = {{rekey:String}} AND op > 0))
     SELECT {_BYTES.replace("key", "owner")} AS packed, {_LATEST} AS is_withdrawn
     FROM names GLOBAL INNER JOIN (
-        SELECT space_id, key, state, time, received_at, consent_id FROM consent_ledger
+        SELECT space_id, key, state, time, received_at, consent_id, source FROM consent_ledger
         WHERE purpose = 'marketing' AND (space_id, key) GLOBAL IN (SELECT space_id, name FROM names)
     ) AS said ON said.space_id = names.space_id AND said.key = names.name
     GROUP BY names.space_id, owner

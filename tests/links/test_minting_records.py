@@ -127,9 +127,9 @@ def test_reading_consent(cell: str, letters: str | None) -> None:
     assert (None if read is None else set(read)) == (None if letters is None else set(letters))
 
 
-@pytest.mark.parametrize("cell", ["maybe", "imx", "2", "smm!", "yes?"])
+@pytest.mark.parametrize("cell", ["maybe", "imx", "2", "smm!", "yes?", "si", "SI "])
 def test_unreadable_consent(cell: str) -> None:
-    """What is neither is refused: consent is not guessed."""
+    """What is neither is refused, and so is what may be two things: consent is not guessed."""
     with pytest.raises(LinkError):
         read_consent(cell)
 
@@ -164,3 +164,28 @@ def test_ledger(store: RunningStore) -> None:
     ]
     batches = "SELECT min(batch_seq) AS n FROM consent_ledger WHERE space_id = 'ledger' AND source = 'list'"
     assert store.value(batches) > NOON_MS, "without a number it would not be copied to another store"
+
+
+def test_a_no_of_a_list_does_not_make_room_for_a_yes(store: RunningStore) -> None:
+    """Who took it back by a link stays out, though the last entry is a list's; and a list that says both says no."""
+    space = "room"
+    key = {name: own_person_id(store.keyring.pseudonym_key, space, "customer", name) for name in "ab"}
+    back = {"space_id": space, "key": key["a"], "purpose": "marketing", "time": NOON_MS / 1000 - 60}
+    store.put("consent_ledger", back | {"state": "withdrawn", "source": "unsubscribe", "consent_id": "1"})
+    for after, letters in enumerate(("", "m")):
+        writer = LedgerWriter(
+            *(store.writer, store.keyring),
+            space_id=space,
+            kind=CUSTOMER,
+            minting_id=f"list-{after}",
+            time_ms=NOON_MS + after,
+            actor="operator:anna",
+        )
+        writer.add([("a", letters), ("b", ""), ("b", "m")])
+        writer.finish()
+    assert writer.kept == 1
+    holds = "SELECT toString(own_person_id) AS owner, state, source FROM v_consents WHERE space_id = 'room'"
+    assert {row["owner"]: (row["state"], row["source"]) for row in store.query(holds)} == {
+        key["a"]: ("withdrawn", "unsubscribe"),
+        key["b"]: ("denied", "list"),
+    }

@@ -37,9 +37,16 @@ def store(shared_store: RunningStore) -> RunningStore:
     return shared_store
 
 
-def say(store: RunningStore, key: str, state: str, time_ms: int, purpose: str = "marketing") -> None:
+def say(
+    store: RunningStore,
+    key: str,
+    state: str,
+    time_ms: int,
+    purpose: str = "marketing",
+    source: str = "unsubscribe",
+) -> None:
     """Load what somebody has said about consent."""
-    entry = ConsentRow(f"{key}{state}{time_ms}{purpose}", key, purpose, state, "unsubscribe", time_ms)
+    entry = ConsentRow(f"{key}{state}{time_ms}{purpose}", key, purpose, state, source, time_ms)
     store.load(LandingRow(received_at_ms=NOON_MS, site_id="shop", space_id="main", consents=[entry]))
 
 
@@ -110,6 +117,36 @@ def test_the_latest_word_about_marketing_counts(
     say(store, PEOPLE[4], "withdrawn", NOON_MS)
     assert is_out(reader) == is_out(RuleReader(store.writer)) == [PEOPLE[1], PEOPLE[2], PEOPLE[4]]
     assert reader.read() is reader.read()
+
+
+@pytest.mark.parametrize("many", [50_000, 0])
+def test_no_list_brings_back_who_took_it_back(store: RunningStore, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    """Not even where their own word came in late, where an earlier list said no, or under another name of theirs."""
+    monkeypatch.setattr(link_rows, "MANY_KEYS", many)
+    reader = RuleReader(store.writer)
+    say(store, PEOPLE[0], "granted", NOON_MS + 1, source="list")
+    assert is_out(reader) == []
+    say(store, PEOPLE[0], "withdrawn", NOON_MS)  # on its way while the list was tagged
+    say(store, PEOPLE[1], "withdrawn", NOON_MS)
+    say(store, PEOPLE[1], "denied", NOON_MS + 1, source="list")
+    say(store, PEOPLE[1], "granted", NOON_MS + 2, source="list")
+    say(store, PEOPLE[2], "withdrawn", NOON_MS)
+    say(store, PEOPLE[3], "granted", NOON_MS + 1, source="list")
+    store.load(make_row(evidence=[make_rekey(DEFAULT_KINDS[1], ("old", PEOPLE[2]), ("new", PEOPLE[3]), at_ms=NOON_MS)]))
+    assert is_out(RuleReader(store.writer)) == PEOPLE[:4]
+    say(store, PEOPLE[0], "granted", NOON_MS + 3, source="preferences")
+    assert is_out(RuleReader(store.writer)) == PEOPLE[1:4]
+
+
+def test_where_one_list_says_both_it_says_no(store: RunningStore) -> None:
+    """Two rows of one person, in two batches of one moment."""
+    for key, other in ((PEOPLE[0], "a"), (PEOPLE[1], "z")):
+        entries = [
+            ConsentRow(name, key, "marketing", state, "list", NOON_MS)
+            for name, state in ((f"m{key}", "denied"), (f"{other}{key}", "granted"))
+        ]
+        store.load(LandingRow(received_at_ms=NOON_MS, site_id="shop", space_id="main", consents=entries))
+    assert is_out(RuleReader(store.writer)) == PEOPLE[:2]
 
 
 def test_a_person_with_two_names_is_out_under_both(store: RunningStore) -> None:

@@ -3,7 +3,8 @@
 -- A minting is one row however many links it made: nothing is kept of a recipient, and links can be made with the store
 -- away. Revocations are few rows that every web process polls, as it does sites and keys.
 --
--- The consent ledger only grows: what holds is the entry of the latest time. It names people by their own person ids.
+-- The consent ledger only grows: what holds is the entry of the latest time, but no list gives back what somebody took
+-- back by a link. It names people by their own person ids.
 --
 -- What happened to a link stands in `events`, and the views for readers say it in the words of mailings. A link is
 -- followed in two ways, and a click is counted once: by way of /l/ the request itself is the click, and the page behind
@@ -343,7 +344,9 @@ FROM
         space_id,
         key AS own_person_id,
         purpose,
-        argMax((time, state, source, policy_version), (time, received_at, consent_id)) AS last,
+        argMaxIf((time, state, source, policy_version), (time, received_at, state != 'granted', consent_id), source != 'list') AS own,
+        argMax((time, state, source, policy_version), (time, received_at, state != 'granted', consent_id)) AS latest,
+        if(own.2 = 'withdrawn', own, latest) AS last,
         uniqExact(consent_id) AS entries
     FROM @name(consent_ledger)
     GROUP BY space_id, key, purpose
