@@ -76,10 +76,13 @@ def add_reset(beacon: Beacon, context: Context, event: WireEvent, *, is_proved: 
 def add_disown(beacon: Beacon, context: Context, event: WireEvent, customer_key: str) -> None:
     """Note that whoever sits at the visitor is not the customer whom a tagged link has named.
 
-    `customer_key`: as the visitor's own cookie has it, which nobody else can write.
+    `customer_key`: as the visitor's own cookie has it, which nobody else can write. A link that was held to its arrival
+    is reached however late both have come: what is said here begins no earlier than such a link.
     """
     visitor = name_visitor(beacon, context, beacon.row.visitor_id)
-    add_evidence(beacon, event, visitor, kind=DISOWN, source="tag").token_id = customer_key
+    evidence = add_evidence(beacon, event, visitor, kind=DISOWN, source="tag")
+    evidence.token_id = customer_key
+    evidence.time_ms = max(event.time_ms, context.received_at_ms - UNPROVED_LATE_MS)
 
 
 def add_group(

@@ -361,6 +361,15 @@ def test_not_me_lets_the_customer_of_the_link_go(until_s: int) -> None:
     assert [(event.name, event.assurance) for event in row.events] == [("not_me", 0), ("page_view", 0)]
 
 
+def test_not_me_that_comes_late_reaches_the_link() -> None:
+    """Both waited for the network. A link that nothing proves counts from its arrival, and so does "not me"."""
+    late_ms = NOW_MS - 3_600_000
+    events = [make_event(1, t=late_ms, q=1), make_event(2, n="link_confirm", t=late_ms, q=2)]
+    [tied] = take(make_body(*events, lt=mint(), hs="key"))[1].evidence
+    [said] = come_back(make_event(3, n="not_me", t=late_ms + 1000)).evidence
+    assert tied.time_ms <= said.time_ms <= NOW_MS
+
+
 def test_not_me_of_who_has_signed_in_is_an_event_like_others() -> None:
     """A sign-out is `reset`."""
     row = come_back(make_event(3, n="not_me"), level=3)
