@@ -21,12 +21,14 @@ class LinkWatch:
 
     def look(self, seen: Seen, address: str, token: LinkToken | None, campaign: str, now_s: int) -> Seen:
         """Return what was seen, and what is known of its address and time. A recipient's token has no time of its
-        own: it was made long before the mail."""
+        own: it was made long before the mail. Pictures of mails and links are counted apart: whoever loads a picture
+        has followed nothing."""
         if token is None:
             return seen._replace(is_data_centre=self.is_data_centre(address))
+        mailing = f"{token.space_id}|{seen.is_picture:d}|{campaign}"
         recipient = f"{token.identifier_kind}|{token.reference}"
         return seen._replace(
             is_data_centre=self.is_data_centre(address),
             is_soon=token.kind is LinkKind.MESSAGE and is_soon(token.issued_s, now_s, self.soon_s),
-            is_many=self.recipients.meet(str(self.find_key(address)), f"{token.space_id}|{campaign}", recipient),
+            is_many=self.recipients.meet(str(self.find_key(address)), mailing, recipient),
         )

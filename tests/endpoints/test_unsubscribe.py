@@ -247,6 +247,16 @@ def test_an_open_keeps_the_tokens_id_as_a_click_does() -> None:
     assert requests.rows[0].link_token_id
 
 
+def test_pictures_do_not_make_many_of_those_who_click() -> None:
+    """An office whose mail programs load pictures: who then follows a link is no scanner for it. Pictures count among
+    themselves."""
+    requests = LinkRequests(link_opens=True)
+    for number in range(8):
+        requests.ask(mint(f"47{number:02}"), tail="/o.gif")
+    requests.ask(mint("4709"))
+    assert [row.link_reasons for row in requests.rows] == [*[""] * 7, "many", ""]
+
+
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_every_page_is_whole(language: str) -> None:
     """Each has its words in each language, its style is the one that its policy names, and no script."""
