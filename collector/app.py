@@ -30,6 +30,7 @@ from collector.endpoints import (
 )
 from collector.endpoints.edge import Edge
 from collector.endpoints.guard import OperatorGuard
+from collector.endpoints.mint_records import RecordSender
 from collector.keyring import Keyring
 from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller
@@ -52,6 +53,7 @@ def create_app(
     shared = SharedTotals(
         config.data_path, spool.writer, lambda: read_spool_totals(spool.counts), lambda: edge.site_book().read_at_ms
     )
+    records = RecordSender(config, keyring)
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -61,7 +63,7 @@ def create_app(
         *api.routes(config, keyring, poller),
         *server_events.routes(edge, poller.uses.note),
         *identity.routes(edge, poller.uses.note),
-        *mint.routes(edge, poller.uses.note),
+        *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
         *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
@@ -84,6 +86,7 @@ def create_app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         poller.start()
         shared.start()
+        records.start()
         if edge.kept_bodies is not None:
             edge.kept_bodies.start()
         try:
@@ -91,6 +94,7 @@ def create_app(
         finally:
             if edge.kept_bodies is not None:
                 await edge.kept_bodies.stop()
+            await records.stop()
             await shared.stop()
             poller.stop()
 

@@ -10,7 +10,6 @@ a body is logged.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,16 +21,15 @@ from collector.endpoints.body import Disconnected, read_body
 from collector.endpoints.edge import Edge, RequestFacts, read_facts
 from collector.endpoints.limits import MAX_WAIT_S, Pace
 from collector.endpoints.mint_links import LinkDraft, MadeLink, Minted, MintRequest, RequestProblem
+from collector.endpoints.mint_records import RecordSender
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.endpoints.server_events import read_key
-from collector.errors import StoreError
-from collector.links.record import begin_minting, put_pending, send_pending
+from collector.links.record import begin_minting, put_pending
 from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
 from collector.sites.keys import LINKS_SCOPE, SCOPES, verify_key
-from collector.store.client import open_client
 
 PATH = "/v1/links"
 MAX_BYTES = 4_194_304
@@ -40,8 +38,6 @@ REQUEST_COST_S, LINK_COST_S, PATIENCE_S = 0.02, 0.000_05, 4.0
 AT_ONCE = 2
 MAX_ASKED = 16
 RETRY_AFTER_S = 5
-SEND_AFTER_S, SEND_AGAIN_S = 2.0, 30.0
-"""When records go to the store: those of two seconds together; where it is away, again half a minute later."""
 
 BODY_STATUS = {Reason.SIZE: 413, Reason.ENCODING: 415}
 MESSAGES = {
@@ -65,13 +61,15 @@ _CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
 class Mint:
     """The endpoint of one web process. `note_use`: takes note that a key was used, by its id and the time in ms."""
 
-    def __init__(self, edge: Edge, note_use: Callable[[str, int], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, edge: Edge, note_use: Callable[[str, int], None], records: RecordSender, clock: Callable[[], float]
+    ) -> None:
         self._edge = edge
+        self._records = records
         self._note_use = note_use
         self._pace = Pace(clock=clock)
         self._threads = asyncio.Semaphore(AT_ONCE)
         self._asked = 0
-        self._sending: asyncio.Task[None] | None = None
         self._decode = msgspec.json.Decoder(MintRequest).decode
 
     async def receive(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,8 +142,8 @@ class Mint:
             return
         finally:
             self._asked -= 1
-        if answer.made and (self._sending is None or self._sending.done()):
-            self._sending = asyncio.create_task(self._send_records())
+        if answer.made:
+            self._records.wake()
         await send_answer(send, 200, _BASE, msgspec.json.encode(answer))
 
     def _make(self, key: ApiKey, request: MintRequest, facts: RequestFacts, base: str) -> Minted:
@@ -164,22 +162,6 @@ class Mint:
             ),
         )
         return Minted(minting.minting_id, made, links)
-
-    async def _send_records(self) -> None:
-        """Bring the records that wait into the store; where it is away, try again until it is back."""
-        await asyncio.sleep(SEND_AFTER_S)
-        while True:
-            try:
-                await asyncio.to_thread(self._send_pending)
-            except StoreError as error:
-                get_logger().info("records of mintings wait for the store", reason=str(error))
-                await asyncio.sleep(SEND_AGAIN_S)
-            else:
-                return
-
-    def _send_pending(self) -> None:
-        with contextlib.closing(open_client(self._edge.config, self._edge.keyring, "writer")) as client:
-            send_pending(client, self._edge.config.data_path)
 
 
 def find_base(edge: Edge, facts: RequestFacts, scope: Scope) -> str:
@@ -219,7 +201,10 @@ async def _refuse(
 
 
 def routes(
-    edge: Edge, note_use: Callable[[str, int], None], clock: Callable[[], float] = time.monotonic
+    edge: Edge,
+    note_use: Callable[[str, int], None],
+    records: RecordSender,
+    clock: Callable[[], float] = time.monotonic,
 ) -> list[Route]:
-    """Return the route. `clock`: seconds that never go back."""
-    return [Route(PATH, PlainEndpoint(Mint(edge, note_use, clock).receive), methods=["POST"])]
+    """Return the route. `records`: woken with each record. `clock`: seconds that never go back."""
+    return [Route(PATH, PlainEndpoint(Mint(edge, note_use, records, clock).receive), methods=["POST"])]

@@ -1,8 +1,8 @@
 """The record of a minting: who made how many links, when, for which campaign. One row, nothing about recipients.
 
 Links can be made with the store away: the record then waits in the data folder, in `links/pending`, and goes in with
-the next one that reaches the store. So a record is written to the folder first; only what is in the store is removed
-there. Writing one twice is harmless: the table keeps the row of the highest version.
+the next one that reaches the store, or when a web process starts. So a record is written to the folder first; only what
+is in the store is removed there. Writing one twice is harmless: the table keeps the row of the highest version.
 """
 
 from __future__ import annotations

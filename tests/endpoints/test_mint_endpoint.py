@@ -21,6 +21,7 @@ from collector.endpoints import mint
 from collector.endpoints.edge import Edge
 from collector.endpoints.mint import MAX_BYTES, PATH
 from collector.endpoints.mint_links import MAX_RECIPIENTS
+from collector.endpoints.mint_records import RecordSender
 from collector.errors import LinkRefusal
 from collector.links.record import FOLDER, Minting
 from collector.links.token import LinkKind, LinkProblem, LinkToken, read_link
@@ -64,7 +65,10 @@ class Desk:
         self.book = book
         settings = {"data": str(folder), "engine_port": 9, **config}
         edge = Edge(Config(**settings), KEYRING, lambda: self.book, MemorySpool(), lambda: NOW_MS)
-        self.app = Starlette(routes=mint.routes(edge, lambda key_id, now_ms: self.used.append(key_id), lambda: 0.0))
+        records = RecordSender(edge.config, KEYRING)
+        self.app = Starlette(
+            routes=mint.routes(edge, lambda key_id, now_ms: self.used.append(key_id), records, lambda: 0.0)
+        )
 
     def ask(self, body: Any, key: str = LINKS, times: int = 1, **headers: str) -> httpx.Response:
         """Ask, and return the last answer."""

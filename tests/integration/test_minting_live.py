@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +21,8 @@ from collector.cli import make_app
 from collector.errors import TagstitchError
 from collector.identity.identifiers import own_person_id
 from collector.keyring import open_keyring, read_keyring
-from collector.links.record import FOLDER
+from collector.links.minting import Mailing
+from collector.links.record import FOLDER, begin_minting, put_pending
 from collector.links.token import LinkToken, read_link
 
 pytestmark = pytest.mark.engine
@@ -141,6 +144,16 @@ def test_the_api_and_its_client(instance: RunningInstance) -> None:
     assert row["actor"].startswith("key:")
     assert links[0].token not in instance.log
     assert not list((instance.data / FOLDER).glob("*.json"))
+
+
+def test_a_record_that_a_dead_process_left(instance: RunningInstance) -> None:
+    """Links were answered and the process died: the next one brings the record in."""
+    keyring = read_keyring(instance.config.secrets_path, {})
+    left = begin_minting(keyring, Mailing(campaign="left"), now_ms=1_800_000_000_000, actor="key:aa", via="api")
+    put_pending(instance.data, left)
+    os.kill(instance.role_pids()["web"], signal.SIGKILL)
+    instance.until("SELECT actor FROM v_link_mintings WHERE campaign = 'left'", lambda rows: len(rows) == 1)
+    wait_until(lambda: not list((instance.data / FOLDER).glob("*.json")))
 
 
 def test_without_a_store(tmp_path: Path) -> None:
