@@ -97,7 +97,6 @@ def read_time(text: str, hint: str) -> int:
     if not text:
         return 0
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return int(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
         raise typer.BadParameter("write a time as 2026-03-01T09:00+01:00", param_hint=hint) from None
-    return int(moment.timestamp())

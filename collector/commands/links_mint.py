@@ -126,8 +126,8 @@ def mint(
     read = read_running(data, config, settings)
     keyring = open_secrets(read)
     book = read_site_book(read)
-    if len(delimiter) > 1:
-        raise typer.BadParameter("must be one character", param_hint="--delimiter")
+    if len(delimiter) > 1 or delimiter in ('"', "\r", "\n", "\0"):
+        raise typer.BadParameter("must be one character, and no quotation mark", param_hint="--delimiter")
     if out is None and not dry_run:
         raise typer.BadParameter("say where the tagged list goes", param_hint="--out")
     mailing = Mailing(

@@ -56,11 +56,17 @@ class ListWork:
         self._refusals: ListWriter | None = None
 
     def run(self, reader: ListReader, out: Path, refused: Path | None, say: Console, *, is_replacing: bool) -> None:
-        """Tag the list, write the ledger, keep the record; files take their names last."""
+        """Tag the list, write the ledger, keep the record; files take their names last.
+
+        `refused`: where refused rows go; None: beside `out`, in place of those of an earlier time. Raises BadParameter
+        where that is a file that must stay.
+        """
         began = time.monotonic()
         outlets = self._plan.outlets
         form: Form = find_form(out) if out != PIPE else "csv"
         listed = refused or (None if out == PIPE else out.with_name(f"{out.name}.refused.csv"))
+        if listed is not None:
+            _check_listed(listed, reader.path, out, is_replacing=is_replacing or refused is None)
         with ExitStack() as stack:
             ledger = self._open_ledger(stack) if self._plan.keeps_said else None
             names = [outlet.column for outlet in outlets]
@@ -142,6 +148,18 @@ class ListWork:
             say.print(f"ledger of consent: {ledger.written:,} entries{kept}", markup=False)
         where = "" if is_stored else "; its record waits for the store, and goes in with the next that reaches it"
         say.print(f"minting {done.minting_id}{where}", markup=False)
+
+
+def _check_listed(listed: Path, source: Path, out: Path, *, is_replacing: bool) -> None:
+    """Raise BadParameter where the refused rows would take the place of another list."""
+    if listed == PIPE:
+        problem = "standard output has the tagged list" if out == PIPE else ""
+    elif listed.resolve() in (source.resolve(), out.resolve()):
+        problem = f"{listed} is the list itself: name another file"
+    else:
+        problem = f"{listed} is there already: replace it with --force" if listed.exists() and not is_replacing else ""
+    if problem:
+        raise typer.BadParameter(problem, param_hint="--refused")
 
 
 def _write_refused(writer: ListWriter, batch: Batch, tagged: Tagged) -> None:

@@ -35,6 +35,8 @@ MAX_LINE_BYTES = 1_048_576
 MAX_COLUMNS = 1_000
 CSV_ROWS, PARQUET_ROWS = 8_192, 65_536
 """Rows of a batch."""
+BATCH_BYTES = 8_388_608
+"""A batch of CSV ends there too; a row that is twice as long is none."""
 _BOM = "\ufeff"
 
 
@@ -44,18 +46,23 @@ class Batch:
 
     rows: list[list[str]] | pa.RecordBatch
     lines: Sequence[int]
+    source: Path = PIPE
 
     def pick(self, column: int) -> list[str]:
-        """Return the cells of a column as texts; "" for none."""
+        """Return the cells of a column as texts; "" for none. Raises ListFileError where Parquet holds what is none."""
         if isinstance(self.rows, list):
             return [row[column] for row in self.rows]
-        return [write_cell(value) for value in self.rows.column(column).to_pylist()]
+        try:
+            return [write_cell(value) for value in self.rows.column(column).to_pylist()]
+        except (ValueError, OverflowError):  # no UTF-8, or a time that is none: the file says that it is
+            place = f"column {self.rows.schema.names[column]!r} from row {self.lines[0]} on"
+            raise ListFileError(self.source, f"{place} holds what its type cannot: write the file anew") from None
 
     def read_rows(self) -> list[list[str]]:
-        """Return all cells as texts."""
+        """Return all cells as texts. Raises ListFileError."""
         if isinstance(self.rows, list):
             return self.rows
-        columns = [[write_cell(value) for value in column.to_pylist()] for column in self.rows.columns]
+        columns = [self.pick(column) for column in range(self.rows.num_columns)]
         return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -89,6 +96,7 @@ class ListReader:
         self.columns: list[str] = []
         self.total = 0
         self._line = 0
+        self._held_bytes = 0  # read, and in no batch yet
         self._rows_done = 0
         self._raw: IO[bytes] | None = None
         try:
@@ -169,6 +177,9 @@ class ListReader:
         read = self._file.readline
         while line := read(MAX_LINE_BYTES):
             self._line += 1
+            self._held_bytes += len(line)
+            if self._held_bytes > 2 * BATCH_BYTES:
+                raise ListFileError(self.path, f"line {self._line} is in a row that never ends: is it a list?")
             if len(line) == MAX_LINE_BYTES:
                 raise ListFileError(self.path, f"line {self._line} has more than {MAX_LINE_BYTES} bytes: is it a list?")
             try:
@@ -189,13 +200,13 @@ class ListReader:
                 self._fit(row, width)
             rows.append(row)
             lines.append(self._line)
-            if len(rows) == CSV_ROWS:
+            if len(rows) == CSV_ROWS or self._held_bytes >= BATCH_BYTES:
                 self._rows_done += len(rows)
-                yield Batch(rows, lines)
-                rows, lines = [], []
+                yield Batch(rows, lines, self.path)
+                rows, lines, self._held_bytes = [], [], 0
         if rows:
             self._rows_done += len(rows)
-            yield Batch(rows, lines)
+            yield Batch(rows, lines, self.path)
 
     def _fit(self, row: list[str], width: int) -> None:
         """Give a row as many cells as the header has. Raises ListFileError where it holds more than that."""
@@ -230,7 +241,7 @@ class ListReader:
             for batch in self._parquet.iter_batches(batch_size=PARQUET_ROWS):
                 first = self._rows_done + 1
                 self._rows_done += batch.num_rows
-                yield Batch(batch, range(first, first + batch.num_rows))
+                yield Batch(batch, range(first, first + batch.num_rows), self.path)
         except pa.ArrowException as error:
             raise ListFileError(self.path, f"row {self._rows_done + 1}: {_first_line(error)}") from None
 
@@ -253,10 +264,14 @@ class ListWriter:
         self._schema: pa.Schema | None = None
         with self._explain():
             self._raw: Any = sys.stdout.buffer if path == PIPE else self._create()
-            if form == "parquet":
-                self._begin_parquet(source, columns)
-            else:
-                self._begin_csv(source, columns)
+            try:
+                if form == "parquet":
+                    self._begin_parquet(source, columns)
+                else:
+                    self._begin_csv(source, columns)
+            except BaseException:
+                self._drop()
+                raise
 
     def write(self, batch: Batch, columns: Sequence[Sequence[str]]) -> None:
         """Write rows with their further cells, a sequence for each column. Raises ListFileError."""
@@ -334,10 +349,10 @@ class ListWriter:
     def _drop(self) -> None:
         if self.path == PIPE:
             # Closing the wrapper would close standard output itself; whoever read it may have gone.
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
                 self._text.detach()
             return
-        for file in (getattr(self, "_text", None), getattr(self, "_packed", None), self._raw):
+        for file in (*(getattr(self, name, None) for name in ("_parquet", "_text", "_packed")), self._raw):
             if file is not None:
                 with contextlib.suppress(OSError, ValueError):
                     file.close()

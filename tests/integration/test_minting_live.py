@@ -175,6 +175,24 @@ def test_without_a_store(tmp_path: Path) -> None:
     assert len(list((tmp_path / FOLDER).glob("*.json"))) == 1
 
 
+def test_refused_rows_replace_nothing_else(tmp_path: Path) -> None:
+    """Not the list that was read, not the tagged one, and no other file without --force."""
+    open_keyring(tmp_path / "secrets.json")
+    source, out, other = tmp_path / "out.csv.refused.csv", tmp_path / "out.csv", tmp_path / "other.csv"
+    listed = "customer\n4711\nguest\n"
+    source.write_text(listed, encoding="utf-8")
+    other.write_text("mine", encoding="utf-8")
+    words = ("links", "mint", str(source), "--token-only", "--out", str(out), "--set", "engine_port=9")
+    for more in ((), ("--force",), ("--refused", str(source), "--force"), ("--refused", str(out)), ("--refused", "-")):
+        done = run(tmp_path, *words, *(more or ("--refused", str(other))))
+        assert (done.returncode, out.exists()) == ((0, True) if more == ("--refused", "-") else (2, False)), done.stderr
+        assert source.read_text(encoding="utf-8") == listed
+        assert other.read_text(encoding="utf-8") == "mine"
+    done = run(tmp_path, *words, "--force", "--refused", str(other))
+    assert done.returncode == 0, done.stderr
+    assert "guest" in other.read_text(encoding="utf-8")
+
+
 def test_through_a_pipe(tmp_path: Path) -> None:
     """A list on standard input, tokens of named links and kinds on standard output, and nothing else there."""
     open_keyring(tmp_path / "secrets.json")
@@ -191,7 +209,13 @@ def test_through_a_pipe(tmp_path: Path) -> None:
         ("a", True),
         ("b", True),
     ]
-    for wrong in (("--type", "recipient"), ("--link", "a"), ("--delimiter", "ab")):
+    for wrong in (
+        ("--type", "recipient"),
+        ("--link", "a"),
+        ("--delimiter", "ab"),
+        ("--delimiter", '"'),
+        ("--sent-at", "0001-01-01"),
+    ):
         assert run(tmp_path, *words, *wrong, "--set", "engine_port=9", given=listed).returncode == 2
     parquet = run(tmp_path, "links", "mint", "-", "--format", "parquet", *words[3:], "--set", "engine_port=9")
     assert parquet.returncode == 1

@@ -135,6 +135,44 @@ def test_damaged_files(tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_values_that_are_no_text(tmp_path: Path) -> None:
+    """Parquet says that a column is text or time, whether it is or not: such a list is refused by its column."""
+    offsets, letters = pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")
+    no_text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, letters])
+    for column in (no_text, pa.array([9 * 10**14], pa.timestamp("s"))):
+        pq.write_table(pa.table({"id": column}), tmp_path / "list.parquet")
+        with pytest.raises(ListFileError, match="column 'id'"):
+            tag_file(tmp_path / "list.parquet", tmp_path / "out.parquet")
+        assert [path.name for path in tmp_path.iterdir()] == ["list.parquet"]
+
+
+def test_what_is_read_at_once_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By bytes as well as by rows: long rows make short batches, and a row of endless cells is no row."""
+    monkeypatch.setattr(files, "BATCH_BYTES", 1000)
+    (tmp_path / "long.csv").write_text("id,text\n" + f"1,{'x' * 400}\n" * 20)
+    with ListReader(tmp_path / "long.csv", "csv") as reader:
+        sizes = [len(batch.lines) for batch in reader.read()]
+    assert sum(sizes) == 20
+    assert max(sizes) <= 3
+    (tmp_path / "endless.csv.gz").write_bytes(gzip.compress(b"id,text\n1" + b',"a\nb"' * 10_000))
+    with pytest.raises(ListFileError, match="row that never ends"):
+        tag_file(tmp_path / "endless.csv.gz", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a draft."""
+    (tmp_path / "list.csv").write_text("id\n4711\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "TextIOWrapper", refuse)
+    with pytest.raises(ListFileError, match="No space left"):
+        tag_file(tmp_path / "list.csv", tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["list.csv"]
+
+
 def test_a_file_is_not_replaced(tmp_path: Path) -> None:
     """Not by accident; and its links are for its owner alone."""
     (tmp_path / "list.csv").write_text("id\n4711\n")
