@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -79,6 +80,38 @@ def test_many_who_ask_at_once_are_one_request() -> None:
         assert first.cancelled()
 
     run_virtually(story())
+
+
+def test_nobody_waits_for_the_fields_of_others() -> None:
+    """A request for another field of the same key may take its time."""
+
+    async def story() -> None:
+        adapter = ScriptedAdapter(one_after_another(after(0.25), after(0.1)))
+        source = make_source(adapter)
+        other = asyncio.create_task(source.retrieve("7", ["points"]))
+        await asyncio.sleep(0.01)
+        assert plain(await source.retrieve("7", ["name"])) == {"name": "Ada"}
+        assert now() == pytest.approx(0.11)
+        await other
+
+    run_virtually(story())
+
+
+def test_a_request_is_nobodys_own() -> None:
+    """What the first of those who wait has bound to its log lines is not in those of the adapter."""
+    bound: ContextVar[str] = ContextVar("bound", default="")
+    seen = []
+
+    async def look(key: str, fields: frozenset[str]) -> Record:
+        seen.append(bound.get())
+        return await answer(key, fields)
+
+    async def story() -> None:
+        bound.set("the request of somebody")
+        await make_source(ScriptedAdapter(look)).retrieve("7", ["name"])
+
+    run_virtually(story())
+    assert seen == [""]
 
 
 def test_no_record_is_an_answer() -> None:

@@ -76,7 +76,7 @@ def test_a_message_that_nobody_expected_is_not_logged() -> None:
     assert "ada@" not in str(lines)
 
 
-@pytest.mark.parametrize("junk", ["Ada", {"name": "Ada"}, [], 7])
+@pytest.mark.parametrize("junk", ["Ada", {"name": "Ada"}, [], 7, Record("7", None), Record("7", {}, None)])  # type: ignore[arg-type]
 def test_what_is_no_record_is_a_bad_answer(junk: Any) -> None:
     """An adapter of somebody else's is believed nothing."""
 
@@ -126,6 +126,40 @@ def test_a_broken_connection_is_tried_once_more() -> None:
         adapter.behave = failing(DOWN)
         assert await read_reason(source, "8") == "unreachable"
         assert len(adapter.calls) == 4
+
+    run_virtually(story())
+
+
+def test_a_second_try_counts_like_the_first() -> None:
+    """Against the rate; and where the first was a probe, there is none."""
+
+    async def story() -> None:
+        adapter = ScriptedAdapter(failing(DOWN))
+        source = make_source(adapter, rate_per_s=1.0)
+        assert await read_reason(source, "7") == "unreachable"
+        assert len(adapter.calls) == 1
+        adapter = ScriptedAdapter(failing(DOWN))
+        source = make_source(adapter, failures=1, open_s=5.0)
+        await read_reason(source, "7")
+        assert len(adapter.calls) == 2
+        await asyncio.sleep(6.0)
+        assert await read_reason(source, "7") == "unreachable"
+        assert len(adapter.calls) == 3
+
+    run_virtually(story())
+
+
+def test_a_probe_that_the_rate_holds_back_is_not_lost() -> None:
+    """The next one tries it."""
+
+    async def story() -> None:
+        adapter = ScriptedAdapter(one_after_another(failing(WRONG), answer))
+        source = make_source(adapter, failures=1, open_s=5.0, rate_per_s=0.1)
+        reasons = []
+        for _ in range(3):
+            reasons.append(await read_reason(source, "7"))
+            await asyncio.sleep(5.0)
+        assert reasons == ["bad_answer", "rate", ""]
 
     run_virtually(story())
 
@@ -386,6 +420,7 @@ def test_whatever_happens(script: list[str], asked: list[tuple[Any, ...]]) -> No
             assert result is None or isinstance(result, asyncio.CancelledError), result
         await source.close()
         assert not running
+        assert not source._flights  # what has ended is not remembered
 
     with structlog.testing.capture_logs() as lines:
         run_virtually(story())
