@@ -84,6 +84,6 @@ def _describe(minting: Minting) -> tuple[str, ...]:
         f"{minting.recipients:,}",
         f"{minting.made:,}",
         f"{minting.refused:,}",
-        f"{minting.sent:,}" if minting.sent else "",
+        f"{minting.sent:,}" if minting.sent >= 0 else "",
         f"{minting.actor} ({minting.via})",
     )

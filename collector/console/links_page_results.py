@@ -24,6 +24,10 @@ LEVELS = ("campaign", "message", "link")
 MOST_DAYS = 400
 MOST_ROWS = 2000
 SETTINGS = {"max_execution_time": 20}
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 1, 1)
+"""Days that the store knows, and some to spare for the window of conversions."""
+MACHINES = ("scanners", "prefetches", "previews", "bots")
+TOTALS = ("sent", "clicks", "confirmed", "converted", *MACHINES)
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -51,16 +55,23 @@ def read_asked(query: Mapping[str, str], sites: Sequence[Site], today: date) -> 
     goal, level = query.get("goal") or "purchase", query.get("level") or LEVELS[0]
     if site is None or not 0 <= (last - first).days < MOST_DAYS or len(goal) > 128 or level not in LEVELS:
         return None
+    if first < FIRST_DAY or last > LAST_DAY:
+        return None
     return Asked(site, first, last, goal, level)
 
 
-def ask_results(open_reader: Callable[[], RowReader], asked: Asked, today: date) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows of both questions. Blocks. Raises StoreError."""
+def ask_results(open_reader: Callable[[], RowReader], asked: Asked, today: date) -> dict[str, Any]:
+    """Return the rows of both questions, and totals. Blocks. Raises StoreError.
+
+    The totals are those of whole campaigns: a mail stands in the row of each of its links, as does who followed two.
+    """
     with closing(open_reader()) as reader:
-        return {
-            "campaigns": _ask(reader, QUESTION, asked, today),
-            "days": _ask(reader, DAYS_QUESTION, asked, today),
-        }
+        rows = _ask(reader, QUESTION, asked, today)
+        days = _ask(reader, DAYS_QUESTION, asked, today)
+        is_whole = asked.level == LEVELS[0]
+        whole = rows if is_whole else _ask(reader, QUESTION, msgspec.structs.replace(asked, level=LEVELS[0]), today)
+    totals = {name: sum(row.get(name, 0) for row in whole) for name in TOTALS}
+    return {"campaigns": rows, "days": days, "totals": totals}
 
 
 def write_results(rows: Sequence[Mapping[str, Any]]) -> bytes:

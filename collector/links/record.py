@@ -38,7 +38,7 @@ _COLUMNS = (
 
 
 class Minting(msgspec.Struct, frozen=True):
-    """One row of `link_mintings`. Times in milliseconds since 1970; 0: not said, or never."""
+    """One row of `link_mintings`. Times in milliseconds since 1970; 0: not said, or never. `sent`: -1: not told."""
 
     minting_id: str
     minted_at_ms: int
@@ -57,7 +57,7 @@ class Minting(msgspec.Struct, frozen=True):
     sent_at_ms: int = 0
     expires_at_ms: int = 0
     is_test: bool = False
-    sent: int = 0
+    sent: int = -1
     version: int = 1
 
 

@@ -385,6 +385,19 @@ def test_results(tmp_path: Path) -> None:
     assert file.content.endswith(b",3,'-1\r\n")
 
 
+@pytest.mark.parametrize(("level", "questions"), [("campaign", 2), ("message", 3), ("link", 3)])
+def test_totals_are_of_campaigns(tmp_path: Path, level: str, questions: int) -> None:
+    """A mail stands in the row of each of its links: the sum of such rows would count it twice."""
+    page = Paged(
+        tmp_path, [{"campaign": "spring", "sent": 90, "clicks": 3, "bots": 1}, {"campaign": "autumn", "sent": 10}]
+    )
+    page.enter()
+    told = page.ask("GET", f"/links/results?site=shop&level={level}").json()
+    assert (told["totals"]["sent"], told["totals"]["clicks"], told["totals"]["bots"]) == (100, 3, 1)
+    assert len(page.reader.asked) == questions
+    assert page.reader.asked[-1].get("level", level) == (level if level == "campaign" else "campaign")
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -397,6 +410,8 @@ def test_results(tmp_path: Path) -> None:
         "site=shop&level=person",
         f"site=shop&goal={'x' * 200}",
         "site=shop&last=0001-01-01",
+        "site=shop&first=1969-12-31&last=1970-01-02",
+        "site=shop&first=2149-05-01&last=2149-06-01",
     ],
 )
 def test_results_that_cannot_be_asked(tmp_path: Path, query: str) -> None:

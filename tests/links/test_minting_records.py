@@ -112,6 +112,7 @@ def test_telling_what_went_out(store: RunningStore, tmp_path: Path) -> None:
     assert tell_sent(store.writer, minting.minting_id, 8, NOON_MS).sent_at_ms == NOON_MS
     (found,) = [found for found in read_mintings(store.writer) if found.campaign == "told"]
     assert (found.sent, found.sent_at_ms) == (8, NOON_MS)
+    assert (minting.sent, tell_sent(store.writer, minting.minting_id, 0).sent) == (-1, 0), "none went out"
     for name in ("", "zz", minting.minting_id + "0"):
         with pytest.raises(ConfigError):
             tell_sent(store.writer, name, 1)

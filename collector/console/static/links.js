@@ -591,7 +591,7 @@
     byId("loading").textContent = "";
   }
 
-  function showResults({ campaigns, days, first, last }) {
+  function showResults({ campaigns, days, totals, first, last }) {
     const isEmpty = !campaigns.length;
     tell(banner, "");
     byId("none").hidden = !isEmpty;
@@ -599,14 +599,13 @@
     byId("found").classList.remove("old");
     byId("csv").hidden = isEmpty;
     if (isEmpty) return;
-    const total = (name) => campaigns.reduce((all, row) => all + (name === "machines" ? sum(row, MACHINES) : Number(row[name] || 0)), 0);
-    const clicks = total("clicks");
-    const sent = total("sent");
+    const { clicks, sent, confirmed } = totals;
+    const once = new Set(campaigns.map((row) => row.campaign)).size > 1 ? "each once a campaign" : "";
     const figures = [
       ["Clicks by people", clicks, sent ? `of ${numbers.format(sent)} sent` : ""],
-      ["Confirmed by a touch", total("confirmed"), clicks ? `${Math.round((100 * total("confirmed")) / clicks)} %` : ""],
-      ["Converted", total("converted"), ""],
-      ["Opened by machines", total("machines"), ""],
+      ["Confirmed by a touch", confirmed, clicks ? `${Math.round((100 * confirmed) / clicks)} %` : ""],
+      ["Converted", totals.converted, totals.converted ? once : ""],
+      ["Opened by machines", sum(totals, MACHINES), ""],
     ];
     byId("figures").replaceChildren(
       ...figures.map(([name, value, note]) => {

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS @name(link_mintings) @on_cluster
     is_test UInt8 COMMENT '1: test mails, which tie nobody and are not counted',
     actor String COMMENT 'Who made them: operator:NAME for a command, key:ID for the API, page:NAME for the page',
     via LowCardinality(String) COMMENT 'How: command, api or page',
-    sent UInt64 COMMENT 'Mails that went out, where somebody has told; 0: not told',
+    sent Int64 DEFAULT -1 COMMENT 'Mails that went out, where somebody has told; -1: not told',
     version UInt64 COMMENT 'The highest wins'
 )
 ENGINE = @engine_everywhere(link_mintings, ReplacingMergeTree, version)
@@ -260,7 +260,7 @@ CREATE OR REPLACE VIEW @name(v_link_mintings) @on_cluster
     is_test UInt8 COMMENT '1: test mails, which tie nobody and are not counted',
     actor String COMMENT 'Who made them: operator:NAME for a command, key:ID for the API, page:NAME for the page',
     via LowCardinality(String) COMMENT 'How: command, api or page',
-    sent UInt64 COMMENT 'Mails that went out, where somebody has told; 0: not told'
+    sent Int64 COMMENT 'Mails that went out, where somebody has told; -1: not told'
 )
 @security AS
 SELECT

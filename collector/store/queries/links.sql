@@ -46,7 +46,7 @@ minted AS
         '' AS click, '' AS class, '' AS status, 0 AS is_counted,
         '' AS token_id, toUUID('00000000-0000-0000-0000-000000000000') AS visitor_id, visitor_id AS person_id,
         visitor_id AS event_id, if(m.sent_at > toDateTime64(0, 3, 'UTC'), m.sent_at, m.minted_at) AS time,
-        if(m.sent > 0, m.sent, m.recipients) AS mails, m.sent > 0 AS is_told,
+        if(m.sent >= 0, toUInt64(m.sent), m.recipients) AS mails, m.sent >= 0 AS is_told,
         time >= toDateTime({first:Date}, {zone:String}) AND time < toDateTime({last:Date} + 1, {zone:String}) AS is_recent
     FROM v_link_mintings AS m
     WHERE has(m.site_ids, {site:String}) AND m.kind = 'message' AND m.is_test = 0
