@@ -25,14 +25,14 @@ NEEDS_ENGINE = (
     "RunningStore",
     "RunningEngine",
 )
-# How the signed part of a link begins: kind and key, then a random id of its own.
-LINK_TOKEN = re.compile(r"[A-Za-z][a-z0-9]{4}\.[\w-]{11}")
+# A link's token as the tests make it: kind, key, a random id, and whatever follows.
+LINK_TOKEN = re.compile(r"[A-Za-z][a-z0-9]{4}\.[\w-]{11}[\w.-]*")
 
 
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name a case that is given a link's token by its argument: a token is random, and the processes that share the
-    tests must all know a case by the same name."""
-    return argname if isinstance(val, str) and LINK_TOKEN.match(val) else None
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a case without the token that it is given: a token is random, and the processes that share the tests must
+    all know a case by the same name."""
+    return LINK_TOKEN.sub("token", val) if isinstance(val, str) and LINK_TOKEN.search(val) else None
 
 
 @pytest.hookimpl(trylast=True)

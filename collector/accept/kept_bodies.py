@@ -196,8 +196,9 @@ def _reduce(beacon: Beacon, context: Context) -> bool:
     for name in ("language", "time_zone", "viewport", "human"):
         if not _WORD.fullmatch(getattr(envelope, name)):
             setattr(envelope, name, "")
-    if not _TOKEN.fullmatch(envelope.link_token):
-        envelope.link_token = ""
+    # A link's token says whose link it was: without consent to identity the steps may count it, and nobody may keep it.
+    if Purpose.IDENTITY not in beacon.purposes or not _TOKEN.fullmatch(envelope.link_token):
+        envelope.link_token = envelope.human = ""
     if envelope.session is not None and clean_id(envelope.session.id) is None:
         envelope.session = None
     envelope.fingerprint = None

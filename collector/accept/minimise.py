@@ -2,7 +2,8 @@
 
 An address keeps origin, path and the parameters on a list: campaign, click ids and what the site names. User name,
 password, fragment and every other parameter go. In path, title, event names and properties whatever looks like an
-e-mail address, a JSON web token, a long random token, or is the client's own network address, becomes `[removed]`.
+e-mail address, a JSON web token, a tagged link's token, a long random token, or is the client's own network address,
+becomes `[removed]`.
 A UUID stays: products and orders are named so. How many values were removed, and where, is noted on the beacon.
 """
 
@@ -16,6 +17,7 @@ from urllib.parse import unquote, unquote_plus
 import msgspec
 
 from collector.event import NIL_ID, Beacon, Context, Envelope, Rejected, WireEvent
+from collector.links.token import replace_tokens
 from collector.sites.book import Site
 
 REMOVED = "[removed]"
@@ -64,7 +66,7 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     parameters = list_kept_parameters(beacon.site, context.link_parameter)
     if not (envelope.link_token or beacon.is_cookieless) and f"{context.link_parameter}=".encode() in beacon.body:
         beacon.link_in_address = _find_link(envelope, context.link_parameter)
-    if beacon.is_plain and is_harmless(beacon, address):
+    if beacon.is_plain and is_harmless(beacon, address) and not _names_link_key(beacon, context):
         _shorten_addresses(beacon, parameters)
         return beacon
     _clean_page(beacon, envelope, parameters, address)
@@ -79,6 +81,11 @@ def minimise(beacon: Beacon, context: Context) -> Beacon | Rejected:
                 _count(beacon, "properties", _ENCODE(event.props).decode(), _ENCODE(props).decode())
             event.props = props
     return beacon
+
+
+def _names_link_key(beacon: Beacon, context: Context) -> bool:
+    """Whether a tagged link's token may stand in the body: it begins with the id of the key that signed it."""
+    return any(f"{key.id}.".encode() in beacon.body for key in context.keyring.link_keys)
 
 
 def list_kept_parameters(site: Site, link_parameter: str) -> frozenset[str]:
@@ -313,6 +320,7 @@ def clean_text(text: str, address: str = "", *, keeps_tokens: bool = False) -> s
         text = _DOTTED_RUN.sub(_judge_dotted_run, text)
     if "@" in text or "%40" in text:
         text = _remove_mail_addresses(text)
+    text = replace_tokens(text, REMOVED)
     if len(text) >= 32 and not keeps_tokens:
         text = _RUN.sub(_judge_run, text)
     return text

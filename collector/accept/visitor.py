@@ -24,6 +24,7 @@ cookies have no twins.
 
 from __future__ import annotations
 
+from collector.accept.assurance import LINKED
 from collector.accept.visitor_cookie import RENEW_AFTER_S, VisitorCookie, may_sign, read_cookie, write_cookie
 from collector.event import NIL_ID, Beacon, Context
 from collector.sites.cookies import CookieForm, list_cookie_forms
@@ -63,7 +64,8 @@ def settle_cookie(
     is_signable = may_sign(wish.visitor_id, context.received_at_ms) and context.claim_visitor(
         beacon.site.site_id, wish.visitor_id, context.address, context.user_agent, context.received_at_ms // 1000
     )
-    if wish.until_s <= wish.signed_s:
+    # Whom a link has named is remembered: a page may ask "not you?" on a later visit, see `identify`.
+    if wish.until_s <= wish.signed_s and wish.level != LINKED:
         wish = VisitorCookie(wish.visitor_id, wish.signed_s)
     if cookie is not None:
         if cookie.signed_s + RENEW_AFTER_S >= wish.signed_s:

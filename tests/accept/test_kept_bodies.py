@@ -26,6 +26,7 @@ from collector.accept.kept_bodies_files import (
 from collector.accept.pipeline import accept
 from collector.event import Context
 from collector.keyring import make_keyring
+from collector.links.minting import mint_link
 from collector.metrics import read_totals
 from collector.reasons import Reason
 from collector.sites.book import SiteBook
@@ -352,3 +353,13 @@ def test_a_flood_is_bounded_while_it_lasts(tmp_path: Path, monkeypatch: pytest.M
     assert sum(file.size for file in files) <= 6000 + 2 * 2000
     assert make_id(59) in read_all(tmp_path)
     assert make_id(1) not in read_all(tmp_path)
+
+
+@pytest.mark.parametrize(("letters", "is_kept"), [("s", False), ("sm", False), ("si", True)])
+def test_whose_link_it_was_is_kept_with_consent_to_identity_alone(letters: str, is_kept: bool) -> None:
+    """A link's token names its customer: without that consent it may be counted, and not be kept."""
+    token = mint_link(KEYRING, "canary-4711", now_s=NOW_MS // 1000 - 3600)
+    body = make_body(make_event(1), make_event(2, t=LATE), lt=token, hs="pointer", c=letters)
+    kept = keep(body)
+    assert kept is not None
+    assert (kept.envelope.link_token, kept.envelope.human) == ((token, "pointer") if is_kept else ("", ""))
