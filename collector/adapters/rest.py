@@ -4,7 +4,7 @@ What is asked is named by the configuration alone: of a question, only a key or 
 where its place is and nowhere else (`rest_template`). Whom it connects to is judged by `address_guard`; what comes
 back is bounded by `rest_client`.
 
-It needs httpx and jmespath, of the extra `adapters`.
+It needs httpcore and jmespath, of the extra `adapters`.
 """
 
 from __future__ import annotations
@@ -180,6 +180,7 @@ class _ClientMaker:
         if self._context is None:
             try:
                 self._context = ssl.create_default_context(cafile=self._ca_file or None)
+                self._context.set_alpn_protocols(["http/1.1"])
             except OSError as error:
                 raise Wrong("ca_file", f"it cannot be read: {error.strerror or type(error).__name__}") from None
         return self._context

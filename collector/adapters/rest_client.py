@@ -1,11 +1,8 @@
 """Requests to one origin over HTTP, with bounds: the part of the REST adapter that has the network.
 
-It is bound to its origin, and connects to addresses that its guard has judged, with the origin's name in the Host
-header and in the TLS handshake. httpx's transport is used without its client on purpose: so there are no redirects, no
-cookies that one person's answer leaves for the next one's question, no proxies and no netrc of the environment, and no
-log line with an address in it.
-
-An answer is read up to its bound, as sent and as unpacked: what is larger is refused unread.
+It stands on httpcore and not on a whole client on purpose: so there are no redirects, no cookies that one person's
+answer leaves for the next one's question, no proxies and no netrc of the environment, and no log line with an address
+in it. An answer is read up to its bound, as sent and as unpacked: what is larger is refused unread.
 """
 
 from __future__ import annotations
@@ -18,16 +15,16 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import httpx
+import httpcore
 import msgspec
 
 from collector import __version__
 from collector.adapters.address_guard import AddressGuard
+from collector.adapters.rest_connections import Connections
 from collector.errors import AdapterError, AdapterReason
 
-MAX_CONNECTIONS = 16
-KEPT_S = 30.0
 _HEADERS = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": f"tagstitch/{__version__}"}
+_FORM = "application/x-www-form-urlencoded"
 _DECODE = msgspec.json.Decoder().decode
 
 
@@ -44,17 +41,11 @@ class RestClient:
     def __init__(self, guard: AddressGuard, max_bytes: int, context: ssl.SSLContext | None = None) -> None:
         """`max_bytes`: of an answer's body, as sent and as unpacked. `context`: whom TLS trusts; None for
         an origin without TLS alone: then there is nobody to trust."""
-        self._guard = guard
+        self._host = guard.origin.host
+        self._url = httpcore.URL(scheme=guard.origin.scheme, host=self._host, port=guard.origin.port, target="/")
+        self._headers = {"host": guard.origin.authority, **_HEADERS}
         self._max_bytes = max_bytes
-        self._transport = httpx.AsyncHTTPTransport(
-            verify=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # the latter trusts no certificate at all
-            trust_env=False,
-            http2=False,
-            limits=httpx.Limits(
-                max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEPT_S
-            ),
-        )
-        self._best = ""
+        self._connections = Connections(guard, context)
 
     async def ask(
         self, target: bytes, headers: Mapping[str, str], deadline_s: float, form: bytes | None = None
@@ -64,96 +55,58 @@ class RestClient:
         Raises AdapterError for what is no answer: `timeout`, `unreachable`, `rate` (it says we ask too often), `config`
         (the address may not be reached), `refused` (401, 403), `bad_answer`. 404 and 410 are answers without document.
         """
+        url = httpcore.URL(scheme=self._url.scheme, host=self._url.host, port=self._url.port, target=target)
+        said = {**self._headers, **headers}
+        if form is not None:
+            said |= {"content-type": _FORM, "content-length": str(len(form))}
+        limits = dict.fromkeys(("read", "write"), deadline_s)
+        request = httpcore.Request(
+            "GET" if form is None else "POST",
+            url,
+            headers=list(said.items()),
+            content=form,
+            extensions={"timeout": limits},
+        )
+        ends_s = asyncio.get_running_loop().time() + deadline_s
         try:
-            async with asyncio.timeout(deadline_s):
-                return await self._ask(target, {**_HEADERS, **headers}, deadline_s, form)
-        except (TimeoutError, httpx.TimeoutException):
-            raise AdapterError(AdapterReason.TIMEOUT, f"{self._guard.origin.host} does not answer in time") from None
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            async with asyncio.timeout_at(ends_s), self._connections.send(request, ends_s) as response:
+                return await self._read(response)
+        except (TimeoutError, httpcore.TimeoutException):
+            raise AdapterError(AdapterReason.TIMEOUT, f"{self._host} does not answer in time") from None
+        except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
             raise AdapterError(
-                AdapterReason.UNREACHABLE, f"{self._guard.origin.host} does not answer: {type(error).__name__}"
-            ) from None
-        except httpx.HTTPError as error:
-            raise AdapterError(
-                AdapterReason.BAD_ANSWER, f"{self._guard.origin.host} cannot be asked: {type(error).__name__}"
+                AdapterReason.UNREACHABLE, f"{self._host} does not answer: {type(error).__name__}"
             ) from None
 
     async def close(self) -> None:
         """Close all connections."""
-        self._guard.close()
-        await self._transport.aclose()
+        await self._connections.close()
 
-    async def _ask(self, target: bytes, headers: dict[str, str], deadline_s: float, form: bytes | None) -> Answer:
-        loop = asyncio.get_running_loop()
-        ends_s = loop.time() + deadline_s
-        addresses = sorted(await self._guard.find_addresses(), key=lambda address: address != self._best)
-        for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
-            # A machine that is gone takes its share of the time alone.
-            connect_s = max((ends_s - loop.time()) / left, 0.001)
-            request = self._make_request(address, target, headers, connect_s, deadline_s, form)
-            try:
-                response = await self._transport.handle_async_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                # Nothing has been sent yet. The next one was judged together with this one.
-                if left == 1:
-                    raise
-                continue
-            self._best = address
-            try:
-                return await self._read(response)
-            finally:
-                await response.aclose()
-        raise AdapterError(AdapterReason.UNREACHABLE, "no address")  # pragma: no cover: the guard gives one at least
-
-    def _make_request(
-        self,
-        address: str,
-        target: bytes,
-        headers: dict[str, str],
-        connect_s: float,
-        deadline_s: float,
-        form: bytes | None,
-    ) -> httpx.Request:
-        origin = self._guard.origin
-        if form is not None:
-            headers = {**headers, "content-type": "application/x-www-form-urlencoded"}
-        return httpx.Request(
-            "GET" if form is None else "POST",
-            httpx.URL(scheme=origin.scheme, host=address, port=origin.port, path="/"),
-            headers={**headers, "host": origin.authority},
-            content=form,
-            extensions={
-                "target": target,
-                "sni_hostname": origin.host,
-                "timeout": {"connect": connect_s, "read": deadline_s, "write": deadline_s, "pool": deadline_s},
-            },
-        )
-
-    async def _read(self, response: httpx.Response) -> Answer:
-        status = response.status_code
+    async def _read(self, response: httpcore.Response) -> Answer:
+        status, headers = response.status, _read_headers(response)
         if status in (204, 404, 410):
             return Answer(status, None)
         if status != 200:
-            raise _judge_status(status, response.headers.get("retry-after", ""))
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+            raise _judge_status(status, headers.get("retry-after", ""))
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
             raise AdapterError(AdapterReason.BAD_ANSWER, "the answer says that it is no JSON")
-        body = await self._read_body(response)
+        body = await self._read_body(response, headers)
         try:
             return Answer(status, _DECODE(body))
         except (ValueError, RecursionError):
             # Not with the decoder's words: they may quote the answer.
             raise AdapterError(AdapterReason.BAD_ANSWER, "the answer is no JSON") from None
 
-    async def _read_body(self, response: httpx.Response) -> bytes:
-        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    async def _read_body(self, response: httpcore.Response, headers: dict[str, str]) -> bytes:
+        encoding = headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip"):
             raise AdapterError(AdapterReason.BAD_ANSWER, "the answer is packed in a way that was not asked for")
-        said = response.headers.get("content-length", "")
+        said = headers.get("content-length", "")
         if said.isdigit() and int(said) > self._max_bytes:
             raise self._make_too_large()
         body = bytearray()
-        async for part in response.aiter_raw():
+        async for part in response.aiter_stream():
             body += part
             if len(body) > self._max_bytes:
                 raise self._make_too_large()
@@ -175,6 +128,15 @@ class RestClient:
         return AdapterError(
             AdapterReason.BAD_ANSWER, f"the answer is larger than {self._max_bytes} bytes: see max_bytes"
         )
+
+
+def _read_headers(response: httpcore.Response) -> dict[str, str]:
+    """Return the headers by name in lower case; one that comes twice is one with a comma."""
+    headers: dict[str, str] = {}
+    for name, value in response.headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return headers
 
 
 def _judge_status(status: int, retry_after: str) -> AdapterError:

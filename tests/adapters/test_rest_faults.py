@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import ssl
 import time
 from collections.abc import Callable
@@ -12,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from collector.adapters.address_guard import RESOLVED_S
 from collector.adapters.contract import Record
-from collector.adapters.rest_client import MAX_CONNECTIONS
+from collector.adapters.rest_connections import MAX_CONNECTIONS
 from collector.errors import AdapterError, AdapterReason
 from tests.adapters.certificates import make_authority, make_server_context
 from tests.adapters.faulty_server import FaultyServer, Request, by_path, give, hang, one_after_another, write_raw
 from tests.adapters.rest_source import ALL, HOST, LONG_S, ask, find_reason, gather_all, make_adapter, serve
+from tests.adapters.virtual_time import wait_until
 
 SHORT_S = 0.15
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -263,7 +266,8 @@ def test_a_machine_that_is_gone_does_not_take_the_others_along() -> None:
     asyncio.run(story())
 
 
-def test_hanging_requests_give_their_connections_back() -> None:
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_hanging_requests_give_their_connections_back(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """More than there are, again and again; afterwards it answers."""
 
     async def story() -> None:
@@ -278,7 +282,63 @@ def test_hanging_requests_give_their_connections_back() -> None:
             server.respond = give({"name": "Ada"})
             assert await adapter.retrieve("7", ALL, LONG_S)
 
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(story())
+
+
+def test_two_answers_to_one_question_are_one() -> None:
+    """The second is not the next one's."""
+    two = json.dumps({"name": "Ada"}).encode(), json.dumps({"name": "Eve"}).encode()
+    raw = b"".join(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body for body in two)
+
+    async def give_two(_: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(raw)
+
+    async def story() -> None:
+        server = FaultyServer(one_after_another(give_two, give({"name": "Grace"})))
+        async with serve(server) as adapter:
+            records = [await adapter.retrieve(key, ALL, LONG_S) for key in ("7", "8")]
+        assert [record and record.values["name"] for record in records] == ["Ada", "Grace"]
+
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_handshake_that_is_given_up_gives_its_connection_back(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A server that takes connections and says nothing about TLS: whether we or the time end it."""
+
+    async def story() -> None:
+        open_now = 0
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal open_now
+            open_now += 1
+            while await reader.read(1_000):
+                pass
+            open_now -= 1
+            writer.close()
+
+        server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        adapter = make_adapter(port, base_url=f"https://{HOST}:{port}")
+        for _ in range(3):
+            ended = await gather_all(*(adapter.retrieve("7", ALL, SHORT_S) for _ in range(MAX_CONNECTIONS)))
+            assert {error.reason for error in ended} == {AdapterReason.TIMEOUT}
+            tasks = [asyncio.create_task(adapter.retrieve("7", ALL, LONG_S)) for _ in range(MAX_CONNECTIONS)]
+            await asyncio.sleep(SHORT_S)
+            for task in tasks:
+                task.cancel()
+            await gather_all(*tasks)
+
+        async def is_over() -> bool:
+            return open_now == 0
+
+        await wait_until(is_over)
+        await adapter.close()
+        server.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(story())
 
 
 def test_no_more_connections_than_allowed() -> None:
