@@ -46,6 +46,7 @@ NAMES = {
 
 
 def revoke(
+    context: typer.Context,
     data: DataOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -94,12 +95,21 @@ def revoke(
 
     read = read_running(data, config, settings)
     keyring = open_secrets(read)
-    wanted = Wanted(
-        token=read_name(token),
+    named = {"token": read_name(token), "customer": read_name(customer)}
+    _refuse_empty(
+        context,
+        **named,
         campaign=campaign,
         message=message,
         key=key,
-        customer=read_name(customer),
+        issued_from=issued_from,
+        issued_to=issued_to,
+    )
+    wanted = Wanted(
+        **named,
+        campaign=campaign,
+        message=message,
+        key=key,
         kind=kind,
         issued_from_s=read_time(issued_from, "--issued-from"),
         issued_to_s=read_time(issued_to, "--issued-to"),
@@ -120,6 +130,15 @@ def revoke(
         _take_back(read, space, selector, options, yes_all)
     elif dry_run:
         typer.echo("nothing was written")
+
+
+def _refuse_empty(context: typer.Context, **values: str) -> None:
+    """Raise BadParameter where something is named by nothing: a script's empty variable must not widen the rest."""
+    for name, value in values.items():
+        source = context.get_parameter_source(name)
+        if not value.strip() and source is not None and source.name != "DEFAULT":
+            hint = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter("is empty: leave it out, or say what it names", param_hint=hint)
 
 
 def revocations(

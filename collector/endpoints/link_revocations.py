@@ -61,7 +61,8 @@ _CLOSE = (b"connection", b"close")
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
 _ENCODE = msgspec.json.Encoder().encode
 
-Name = Annotated[str, msgspec.Meta(max_length=200)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+"""Never empty: what names nothing would not narrow what else is named."""
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -69,7 +70,7 @@ class RevokeLinks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which links: all for which everything holds that is given. `token`: its id, the whole of it, or a link with it.
     `key`: id of the key that signed. `customer`: the reference, of kind `kind`. Times of issue, `to` not included."""
 
-    token: Annotated[str, msgspec.Meta(max_length=6_000)] = ""
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=6_000)] = ""
     campaign: Name = ""
     message: Name = ""
     key: Name = ""

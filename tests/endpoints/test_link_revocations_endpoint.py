@@ -165,6 +165,8 @@ def test_who_may_not_is_refused_unread(store: RunningStore, key: str, status: in
         ({}, 400, "argument"),
         ({"reason": "because"}, 400, "argument"),
         ({"campain": "spring"}, 400, "argument"),
+        ({"campaign": "spring", "customer": ""}, 400, "argument"),
+        ({"campaign": "spring", "token": ""}, 400, "argument"),
         ({"campaign": "x" * 201}, 400, "argument"),
         ({"campaign": "a\u0000b"}, 400, "argument"),
         ({"issued_from": "2026-03-01"}, 400, "argument"),

@@ -183,6 +183,26 @@ def test_what_cannot_be_taken_back_says_why(
     assert list_entries(shared_store.writer, "main", 10) == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--customer", "", "--campaign", "spring"),
+        ("--customer", "-", "--campaign", "spring"),
+        ("--token", " ", "--campaign", "spring"),
+        ("--campaign", "spring", "--message", ""),
+        ("--campaign", "spring", "--issued-from", ""),
+    ],
+)
+def test_what_is_named_by_nothing_widens_nothing(
+    shared_store: RunningStore, data: Path, words: tuple[str, ...]
+) -> None:
+    """An empty variable of a script, or nothing on standard input: one customer's links would become a campaign's."""
+    done = run(shared_store, data, "revoke", "--yes", *words)
+    assert done.exit_code != 0
+    assert read_revocations(shared_store.writer) == []
+
+
 @pytest.mark.parametrize(("words", "given"), [(("--dry-run",), ""), ((), "n\n")])
 def test_nothing_is_written_before_it_is_wanted(
     shared_store: RunningStore, data: Path, words: tuple[str, ...], given: str
