@@ -100,31 +100,37 @@ def parse_base(url: str) -> tuple[Origin, str]:
     """
     if not _PLAIN_URL.fullmatch(url) or "\\" in url:
         raise ValueError("write it in plain ASCII, without spaces (a name in other letters as xn--…)")
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        said = parts.port
+    except ValueError:  # not with its words: they quote what may be a password
+        raise ValueError("its host or its port cannot be read") from None
     if parts.scheme not in _DEFAULT_PORTS:
         raise ValueError("it must begin with https:// (or http://, inside allow_networks)")
     if "@" in parts.netloc:
         raise ValueError("no name or password may stand in it: say `auth`, with secrets from the environment")
     if "?" in url or "#" in url:
         raise ValueError("it ends with its path: a query belongs into `path`")
-    port = _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port  # itself raises ValueError
+    port = _DEFAULT_PORTS[parts.scheme] if said is None else said
     if not 1 <= port <= 65_535 or parts.netloc.endswith(":"):
         raise ValueError("its port must be a number from 1 to 65535")
     return Origin(parts.scheme, _check_host(parts.hostname or "", parts.netloc), port), parts.path
 
 
 def _check_host(host: str, netloc: str) -> str:
-    if netloc.startswith("["):
-        address = IPv6Address(host)
-        if address.scope_id:
-            raise ValueError("an address with a zone is none that can be reached")
-        return str(address)
     labels = host.split(".")
-    if _NUMBER.fullmatch(labels[-1]):
-        return str(IPv4Address(host))
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError("it names no host")
-    return host
+    try:
+        if netloc.startswith("["):
+            address = IPv6Address(host)
+            if not address.scope_id:  # an address with a zone is none that can be reached
+                return str(address)
+        elif _NUMBER.fullmatch(labels[-1]):
+            return str(IPv4Address(host))
+        elif len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels):
+            return host
+    except ValueError:
+        pass
+    raise ValueError("it names no host")
 
 
 def judge_address(text: str, allowed: tuple[Network, ...] = ()) -> Standing:

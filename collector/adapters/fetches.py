@@ -118,7 +118,6 @@ class Fetches:
             reason = None if error is None else error.reason
             self._judge(error, ticket)
         finally:
-            self._breaker.abandon(ticket)  # nothing, where it has been judged
             del self._running[fetch]
             fetch.reason = reason
             fetch.done.set_result(None)

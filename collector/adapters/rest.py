@@ -27,6 +27,7 @@ from collector.adapters.rest_settings import (
     RestSettings,
     Wrong,
     check_header,
+    check_installed,
     check_value,
     read_rest_settings,
     read_secret,
@@ -55,7 +56,8 @@ class RestAdapter:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`environ`: where secrets are. `clock`: seconds that never go back. Raises Wrong for a setting that cannot
-        be used, and ImportError where the extra `adapters` is not installed."""
+        be used, also where the extra `adapters` is not installed."""
+        check_installed()
         self._described = described
         self._plan = read_rest_settings(settings, tuple(field.name for field in described.fields))
         self._types = {field.name: field.type for field in described.fields}
@@ -91,6 +93,7 @@ class RestAdapter:
         if plan.search is None:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, "no search is configured")
         known = plan.search.names - {LIMIT_PLACE}
+        terms = {name: term for name, term in terms.items() if term.strip()}  # an empty one would fit everybody
         if not terms or terms.keys() - known:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, f"it is searched by: {', '.join(sorted(known))}")
         most = max(1, min(limit, MAX_FOUND))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -168,8 +169,13 @@ def read_url(setting: str, url: str) -> tuple[Origin, str]:
     try:
         return parse_base(url)
     except ValueError as error:
-        reason = str(error) if "://" not in str(error) or "begin" in str(error) else "it is no URL"
-        raise Wrong(setting, reason) from None
+        raise Wrong(setting, str(error)) from None
+
+
+def check_installed() -> None:
+    """Raise Wrong where the libraries that this kind needs are not installed."""
+    if any(find_spec(name) is None for name in ("httpcore", "anyio", "jmespath")):
+        raise Wrong("kind", "what it needs is not installed: pip install 'tagstitch[adapters]'")
 
 
 def compile_path(setting: str, text: str) -> Pick:

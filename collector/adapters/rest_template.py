@@ -79,7 +79,10 @@ def _encode(value: str) -> str:
         raise ValueError("it is too long")
     if _CONTROL.search(value):
         raise ValueError("it has control characters")
-    return quote(value, safe="")  # raises UnicodeEncodeError, a ValueError, for half a character
+    try:
+        return quote(value, safe="")
+    except UnicodeEncodeError:
+        raise ValueError("it has half a character") from None
 
 
 def _encode_segment(values: Mapping[str, str], name: str) -> str:

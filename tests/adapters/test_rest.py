@@ -179,7 +179,9 @@ def test_who_has_no_key_is_not_found() -> None:
     assert search(FaultyServer(give({})), {"name": "A"}) == []
 
 
-@pytest.mark.parametrize("terms", [{}, {"mail": "a@example.org"}, {"name": "a", "limit": "5"}, {"name": "a\x00"}])
+@pytest.mark.parametrize(
+    "terms", [{}, {"name": " "}, {"mail": "a@example.org"}, {"name": "a", "limit": "5"}, {"name": "a\x00"}]
+)
 def test_other_terms_are_not_searched_for(terms: dict[str, str]) -> None:
     server = FaultyServer(give(FOUND))
     with pytest.raises(AdapterError) as caught:

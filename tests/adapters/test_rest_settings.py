@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from collector.adapters.rest_settings import RestSettings, Wrong, compile_path, read_rest_settings
 from collector.adapters.rest_template import parse_template
+from tests.adapters.rest_source import make_adapter
 
 SOUND: dict[str, Any] = {"base_url": "https://crm.example/api", "path": "/customers/{key}"}
 NAMES = ("name", "points")
@@ -27,7 +28,9 @@ def read(**settings: Any) -> Any:
     [
         ("base_url", "ftp://crm.example/"),
         ("base_url", "https://user:s3cr3t@crm.example/"),
-        ("base_url", "https://0x7f.1/"),
+        ("base_url", "https://user:s3cr3t/"),
+        ("base_url", "https://[s3cr3t]/"),
+        ("base_url", "https://s3cr3t.0x7f.1/"),
         ("path", "customers/{key}"),
         ("path", "/customers"),
         ("path", "/customers/{key}/{other}"),
@@ -80,6 +83,20 @@ def test_what_cannot_work_is_refused_by_its_name(setting: str, value: Any) -> No
         read(**settings)
     assert caught.value.setting == setting
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the way to mend it."""
+    monkeypatch.setattr("collector.adapters.rest_settings.find_spec", lambda name: None if name == "jmespath" else 1)
+    with pytest.raises(Wrong, match=r"pip install 'tagstitch\[adapters\]'"):
+        make_adapter(80)
+
+
+def test_a_file_of_certificates_that_is_not_there() -> None:
+    """It is looked at when the adapter is made."""
+    with pytest.raises(Wrong) as caught:
+        make_adapter(80, base_url="https://crm.test/", ca_file="no/such/file.pem")
+    assert caught.value.setting == "ca_file"
 
 
 def test_a_sound_configuration() -> None:
