@@ -12,7 +12,7 @@ from collector.config import Config
 from collector.links.minting import find_kinds
 from collector.links.targets import find_target_site, is_safe_target
 from collector.links.token import LinkKind
-from collector.sites.book import DEFAULT_KINDS, IdentifierKind, SiteBook
+from collector.sites.book import IdentifierKind, SiteBook
 
 TypeOption = Annotated[
     LinkKind,
@@ -48,11 +48,8 @@ BaseOption = Annotated[
 
 
 def find_kind(book: SiteBook, space_id: str, name: str) -> IdentifierKind:
-    """Return the kind of identifier of this name, as the space's sites declare it. Raises BadParameter.
-
-    Where no site is known, as on a machine that has the secrets alone, it is one that every site begins with.
-    """
-    kinds = find_kinds(book, space_id) or DEFAULT_KINDS
+    """Return the kind of identifier of this name, see `find_kinds`. Raises BadParameter."""
+    kinds = find_kinds(book, space_id)
     for kind in kinds:
         if kind.name == name:
             return kind

@@ -19,11 +19,11 @@ import msgspec
 from starlette.routing import Route
 
 from collector.endpoints.body import Disconnected, read_body
-from collector.endpoints.edge import Edge, RequestFacts, read_facts
-from collector.endpoints.identity import BODY_STATUS, STATUS
+from collector.endpoints.edge import Edge, read_facts
+from collector.endpoints.identity import STATUS
+from collector.endpoints.keyed import BASE, BODY_STATUS, Refused, find_key, refuse
 from collector.endpoints.limits import MAX_WAIT_S, Pace
-from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
-from collector.endpoints.server_events import read_key
+from collector.endpoints.plain import PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.errors import RepairError, RepairReason, StoreError
 from collector.links.revocations import Revocation
 from collector.links.revoking import Wanted, lift_revocation, plan_revocations, write_revocations
@@ -32,7 +32,7 @@ from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
-from collector.sites.keys import LINKS_SCOPE, SCOPES, verify_key
+from collector.sites.keys import LINKS_SCOPE
 from collector.store.client import open_client
 
 PATH = "/v1/links/revocations"
@@ -52,13 +52,6 @@ MESSAGES = {
     Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
     Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
 }
-_BASE: Headers = [
-    (b"cache-control", b"no-store"),
-    (b"content-type", b"application/json"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_CLOSE = (b"connection", b"close")
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
 _ENCODE = msgspec.json.Encoder().encode
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -114,8 +107,9 @@ class RevocationsDesk:
         if not facts.context.sites.read_at_ms:
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S, is_unread=True)
             return
-        key = await self._find_key(scope, facts, send)
-        if key is None:
+        key = find_key(self._edge, facts, scope, LINKS_SCOPE, is_of_space=True)
+        if isinstance(key, Refused):
+            await _refuse(send, key.status, key.error, retry_after_s=key.retry_after_s, is_unread=True)
             return
         wait_s = self._pace.find_wait_s(key.key_id, COST_S, PATIENCE_S)
         if wait_s:
@@ -172,7 +166,7 @@ class RevocationsDesk:
             return
         finally:
             self._asked -= 1
-        await send_answer(send, 200, _BASE, _ENCODE(Revocations(found)))
+        await send_answer(send, 200, BASE, _ENCODE(Revocations(found)))
 
     def _revoke(self, key: ApiKey, wanted: Wanted, actor: str, now_ms: int) -> list[Revocation]:
         with contextlib.closing(open_client(self._edge.config, self._edge.keyring, "writer")) as client:
@@ -187,28 +181,6 @@ class RevocationsDesk:
         with contextlib.closing(open_client(self._edge.config, self._edge.keyring, "writer")) as client:
             found = read_revocations(client, key.space_id)
         return [row for row in found if listed.lifted or not row.lifted][: listed.limit]
-
-    async def _find_key(self, scope: Scope, facts: RequestFacts, send: Send) -> ApiKey | None:
-        """Return the key where it may do this; else answer why not, and return None."""
-        context, text = facts.context, read_key(scope)
-        found = {
-            name: key
-            for name in SCOPES
-            if text and (key := verify_key(context.sites, context.keyring, text, name, now_ms=context.received_at_ms))
-        }
-        if not found:
-            count_request("unauthorized")
-            wait_s = self._edge.limits.judge_address(context.address)
-            if wait_s:
-                await _refuse(send, 429, "rate", retry_after_s=wait_s, is_unread=True)
-            else:
-                await _refuse(send, 401, "unauthorized", is_unread=True)
-            return None
-        key = found.get(LINKS_SCOPE)
-        if key is None or key.site_id:
-            await _refuse(send, 403, "scope", is_unread=True)
-            return None
-        return key
 
 
 def make_wanted(asked: RevokeLinks) -> Wanted:
@@ -225,22 +197,8 @@ def _read_s(moment: datetime | None) -> int:
     return int(moment.timestamp()) if moment is not None else 0
 
 
-async def _refuse(
-    send: Send, status: int, error: str, message: str = "", *, retry_after_s: int = 0, is_unread: bool = False
-) -> None:
-    headers = list(_BASE)
-    if retry_after_s:
-        headers.append((b"retry-after", str(retry_after_s).encode()))
-    if status == 401:
-        headers.append(_CHALLENGE)
-    if is_unread:
-        headers.append(_CLOSE)
-    text: dict[str, Any] = {
-        "error": error,
-        "message": message or MESSAGES.get(error, "This cannot be carried out."),
-        "retry": bool(retry_after_s),
-    }
-    await send_answer(send, status, headers, _ENCODE(text))
+async def _refuse(send: Send, status: int, error: str, message: str = "", **how: Any) -> None:
+    await refuse(send, status, error, message or MESSAGES.get(error, ""), **how)
 
 
 def routes(edge: Edge, note_use: Callable[[str, int], None]) -> list[Route]:

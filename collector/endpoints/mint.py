@@ -19,17 +19,17 @@ from starlette.routing import Route
 
 from collector.endpoints.body import Disconnected, read_body
 from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.keyed import BASE, BODY_STATUS, Refused, find_key, refuse
 from collector.endpoints.limits import MAX_WAIT_S, Pace
 from collector.endpoints.mint_links import LinkDraft, MadeLink, Minted, MintRequest, RequestProblem
 from collector.endpoints.mint_records import RecordSender
-from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
-from collector.endpoints.server_events import read_key
+from collector.endpoints.plain import PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.links.record import begin_minting, put_pending
 from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
-from collector.sites.keys import LINKS_SCOPE, SCOPES, verify_key
+from collector.sites.keys import LINKS_SCOPE
 
 PATH = "/v1/links"
 MAX_BYTES = 4_194_304
@@ -39,7 +39,6 @@ AT_ONCE = 2
 MAX_ASKED = 16
 RETRY_AFTER_S = 5
 
-BODY_STATUS = {Reason.SIZE: 413, Reason.ENCODING: 415}
 MESSAGES = {
     "unauthorized": "Send a key in force: Authorization: Bearer ts_… (tagstitch key create --scope links).",
     "scope": "The key may not do this: it needs scope links.",
@@ -49,13 +48,6 @@ MESSAGES = {
     Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
     Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
 }
-_BASE: Headers = [
-    (b"cache-control", b"no-store"),
-    (b"content-type", b"application/json"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_CLOSE = (b"connection", b"close")
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
 
 
 class Mint:
@@ -78,8 +70,9 @@ class Mint:
         if not facts.context.sites.read_at_ms:
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S, is_unread=True)
             return
-        key = await self._find_key(scope, facts, send)
-        if key is None:
+        key = find_key(self._edge, facts, scope, LINKS_SCOPE)
+        if isinstance(key, Refused):
+            await _refuse(send, key.status, key.error, retry_after_s=key.retry_after_s, is_unread=True)
             return
         self._note_use(key.key_id, facts.context.received_at_ms)
         try:
@@ -106,27 +99,6 @@ class Mint:
             return
         await self._answer(key, request, facts, scope, send)
 
-    async def _find_key(self, scope: Scope, facts: RequestFacts, send: Send) -> ApiKey | None:
-        """Return the key where it may do this; else answer why not, and return None."""
-        context, text = facts.context, read_key(scope)
-        found = {
-            name: key
-            for name in SCOPES
-            if text and (key := verify_key(context.sites, context.keyring, text, name, now_ms=context.received_at_ms))
-        }
-        if not found:
-            count_request("unauthorized")
-            wait_s = self._edge.limits.judge_address(context.address)
-            if wait_s:
-                await _refuse(send, 429, "rate", retry_after_s=wait_s, is_unread=True)
-            else:
-                await _refuse(send, 401, "unauthorized", is_unread=True)
-            return None
-        if LINKS_SCOPE not in found:
-            await _refuse(send, 403, "scope", is_unread=True)
-            return None
-        return found[LINKS_SCOPE]
-
     async def _answer(self, key: ApiKey, request: MintRequest, facts: RequestFacts, scope: Scope, send: Send) -> None:
         base = find_base(self._edge, facts, scope)
         self._asked += 1
@@ -144,7 +116,7 @@ class Mint:
             self._asked -= 1
         if answer.made:
             self._records.wake()
-        await send_answer(send, 200, _BASE, msgspec.json.encode(answer))
+        await send_answer(send, 200, BASE, msgspec.json.encode(answer))
 
     def _make(self, key: ApiKey, request: MintRequest, facts: RequestFacts, base: str) -> Minted:
         """Make the links, and put the record on disk. Raises RequestProblem, OSError."""
@@ -174,30 +146,8 @@ def find_base(edge: Edge, facts: RequestFacts, scope: Scope) -> str:
     return f"{base.rstrip('/')}{edge.config.link_path.rstrip('/')}/"
 
 
-async def _refuse(
-    send: Send,
-    status: int,
-    error: str,
-    field: str = "",
-    message: str = "",
-    *,
-    retry_after_s: int = 0,
-    is_unread: bool = False,
-) -> None:
-    headers = list(_BASE)
-    if retry_after_s:
-        headers.append((b"retry-after", str(retry_after_s).encode()))
-    if status == 401:
-        headers.append(_CHALLENGE)
-    if is_unread:
-        headers.append(_CLOSE)
-    text: dict[str, Any] = {
-        "error": error,
-        "field": field,
-        "message": message or MESSAGES.get(error, "This cannot be carried out."),
-        "retry": bool(retry_after_s),
-    }
-    await send_answer(send, status, headers, msgspec.json.encode(text))
+async def _refuse(send: Send, status: int, error: str, field: str = "", message: str = "", **how: Any) -> None:
+    await refuse(send, status, error, message or MESSAGES.get(error, ""), field=field, **how)
 
 
 def routes(

@@ -18,14 +18,20 @@ from collector.links.minting import MAX_DAYS, LinkMaker, Mailing, find_kinds
 from collector.links.tagging import Outlet, make_outlet
 from collector.links.targets import MAX_TARGET_CHARS, find_target_site
 from collector.links.token import LASTING, LinkKind
-from collector.sites.book import DEFAULT_KINDS, ApiKey, SiteBook
+from collector.sites.book import ApiKey, SiteBook
 
 MAX_RECIPIENTS = 10_000
 
 Reference = Annotated[str, Meta(max_length=512, description="Whose link it is: a value of the kind `kind`.")]
 Label = Annotated[str, Meta(max_length=64, pattern="^[^@]*$")]
 Url = Annotated[str, Meta(max_length=MAX_TARGET_CHARS, description="Where the link leads; empty: the token alone.")]
-Letters = Annotated[str, Meta(pattern="^[sifm]{0,4}$", description="What the recipient has consented to: i, m or im.")]
+Letters = Annotated[
+    str,
+    Meta(
+        pattern="^[sifm]{0,4}$",
+        description="What the recipient has consented to: i, m or im. It stands in the link alone, not in the ledger.",
+    ),
+]
 
 
 class Recipient(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,7 +111,7 @@ class LinkDraft:
         self._outlets: dict[tuple[str, str], Outlet | LinkError] = {}
         if bool(request.reference) == bool(request.recipients):
             raise RequestProblem("argument", "reference", "Give one reference, or recipients.")
-        kinds = find_kinds(book, key.space_id) or DEFAULT_KINDS
+        kinds = find_kinds(book, key.space_id)
         kind = next((kind for kind in kinds if kind.name == request.kind), None)
         if kind is None:
             raise RequestProblem("argument", "kind", "No site of the space knows this kind of identifier.")

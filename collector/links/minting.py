@@ -187,13 +187,16 @@ def find_days(mailing: Mailing) -> float:
 
 
 def find_kinds(book: SiteBook, space_id: str) -> list[IdentifierKind]:
-    """Return the kinds of identifiers that the sites of a space declare, the most important first."""
+    """Return the kinds of identifiers that the sites of a space declare, the most important first.
+
+    Where no site is known, as on a machine that has the secrets alone, those that every site begins with.
+    """
     found: dict[str, IdentifierKind] = {}
     for site in book.sites.values():
         if not site.deleted and site.space_id == space_id:
             for kind in site.kinds:
                 found.setdefault(kind.name, kind)
-    return sorted(found.values(), key=lambda kind: (kind.priority, kind.name))
+    return sorted(found.values(), key=lambda kind: (kind.priority, kind.name)) or list(DEFAULT_KINDS)
 
 
 def check_mailing(mailing: Mailing) -> None:

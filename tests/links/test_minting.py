@@ -133,4 +133,4 @@ def test_kinds_of_a_space() -> None:
     book = SiteBook(sites={site.site_id: site for site in sites})
     assert [kind.name for kind in find_kinds(book, "main")] == ["customer", "member", "email"]
     assert [kind.name for kind in find_kinds(book, "north")] == ["member"]
-    assert find_kinds(book, "south") == []
+    assert find_kinds(book, "south") == list(DEFAULT_KINDS)
