@@ -127,7 +127,7 @@ def send_pending(client: StoreClient, data: Path) -> int:
             found[path] = msgspec.json.decode(path.read_bytes(), type=Minting)
         except FileNotFoundError:  # another process has just sent it
             continue
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             get_logger().warning("the record of a minting cannot be read", path=str(path), reason=str(error))
     sent = _insert(client, found)
     for path in sent:

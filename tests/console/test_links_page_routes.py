@@ -359,6 +359,14 @@ def test_what_cannot_be_asked(page: Paged, changes: dict[str, Any], status: int,
     assert page.records == []
 
 
+def test_a_head_that_is_no_text(page: Paged) -> None:
+    """As any other that the page has not written."""
+    head = msgspec.json.encode({"options": {**OPTIONS, "campaign": "@"}, "state": "", "is_last": True})
+    for path in ("preview", "tag"):
+        answer = page.ask("POST", f"/links/{path}", head.replace(b"@", b"\xff") + b"\n" + LIST)
+        assert (answer.status_code, answer.json()["error"]) == (400, "shape")
+
+
 def test_bounds(page: Paged, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece that is too large, and a list that is."""
     answer = page.post("tag", b"x" * (MAX_PIECE_BYTES + 20_000))

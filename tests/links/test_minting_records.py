@@ -60,11 +60,12 @@ def test_a_record_waits_for_the_store(store: RunningStore, tmp_path: Path) -> No
     away = msgspec.structs.replace(here, engine_port=9)
     assert not keep_minting(away, store.keyring, make_minting(store, "waits"))
     (tmp_path / FOLDER / "damaged.json").write_text("{")
-    assert count_pending(tmp_path) == 2
+    (tmp_path / FOLDER / "damaged more.json").write_bytes(b'{"minting_id":"\xff"}')
+    assert count_pending(tmp_path) == 3
     assert keep_minting(here, store.keyring, make_minting(store, "takes it along"))
     found = {minting.campaign for minting in read_mintings(store.writer)}
     assert {"waits", "takes it along"} <= found
-    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["damaged.json"]
+    assert {path.name for path in (tmp_path / FOLDER).iterdir()} == {"damaged.json", "damaged more.json"}
 
 
 def test_a_record_that_is_sent_twice_is_one(store: RunningStore, tmp_path: Path) -> None:
