@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from uuid import UUID
 
 from collector.accept.links import REDIRECT, class_link, is_withdrawn, mark_class, mark_link
 from collector.accept.minimise import clean_url, list_kept_parameters
@@ -66,21 +67,22 @@ def make_click(
     return row
 
 
-def make_change(context: Context, site: Site | None, judged: Judged, *, event_id: str, is_granted: bool) -> LandingRow:
+def make_change(context: Context, site: Site | None, judged: Judged, *, is_granted: bool) -> LandingRow:
     """Return the row by which somebody takes their consent to marketing back, or gives it. The link must be true.
 
-    The event is counted by campaign; whom it is about stands in the ledger's entry alone. `site`: None where the space
-    has none: then there is no event.
+    The event is counted by campaign; whom it is about stands in the ledger's entry alone. Mail programs say it twice,
+    and people press a button again: the same by the same link has the same event id, and counts once. `site`: None
+    where the space has none: then there is no event.
     """
     token = judged.token
     assert token is not None  # noqa: S101  the caller has answered forged links
     row = _start_row(context, site)
     row.space_id = token.space_id
     state = GRANTED if is_granted else WITHDRAWN
-    said = f"{token.token_id}|{state}|{context.received_at_ms // _DAY_MS}"
+    said = f"{token.token_id}|{state}"
     row.consents = [
         ConsentRow(
-            consent_id=blake2b(said.encode(), digest_size=16, person=b"tagstitch.consen").hexdigest(),
+            consent_id=_digest(f"{said}|{context.received_at_ms // _DAY_MS}", b"tagstitch.consen").hex(),
             key=judged.customer_key,
             purpose=Purpose.MARKETING,
             state=state,
@@ -92,6 +94,7 @@ def make_change(context: Context, site: Site | None, judged: Judged, *, event_id
     if site is not None:
         mark_link(row, judged, [])
         row.link_way, row.link_class = REDIRECT, LinkClass.HUMAN
+        event_id = str(UUID(bytes=_digest(said, b"tagstitch.change")))
         row.events = [EventRow(event_id, RESUBSCRIBE if is_granted else UNSUBSCRIBE, context.received_at_ms)]
     return row
 
@@ -133,6 +136,10 @@ def _start_row(context: Context, site: Site | None) -> LandingRow:
         visitor_proof=NOBODY,
         keep_days=site.keep_days if site is not None else 0,
     )
+
+
+def _digest(said: str, person: bytes) -> bytes:
+    return blake2b(said.encode(), digest_size=16, person=person).digest()
 
 
 def _read_id(site: Site) -> str:

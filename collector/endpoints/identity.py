@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from starlette.routing import Route
 
 from collector.endpoints.body import Disconnected, read_body
-from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.edge import Edge, read_facts
+from collector.endpoints.keyed import BASE, BODY_STATUS, Refused, find_key, refuse
 from collector.endpoints.limits import MAX_WAIT_S, Pace
-from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
-from collector.endpoints.server_events import read_key
+from collector.endpoints.plain import PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.errors import RepairError, RepairReason, SpoolError, StoreError
 from collector.identity.requests import (
     REQUESTS,
@@ -34,7 +33,7 @@ from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
-from collector.sites.keys import REPAIR_SCOPE, SCOPES, verify_key
+from collector.sites.keys import REPAIR_SCOPE
 
 PATH = "/v1/identity"
 MAX_BYTES = 65_536
@@ -53,7 +52,6 @@ STATUS = {
     RepairReason.TOO_MANY: 422,
     RepairReason.PENDING: 503,
 }
-BODY_STATUS = {Reason.SIZE: 413, Reason.ENCODING: 415}
 MESSAGES = {
     "unauthorized": "Send a key in force: Authorization: Bearer ts_… (tagstitch key create --scope repair).",
     "scope": "The key may not do this: it needs scope repair, and to be one of the whole space, not of one site.",
@@ -62,13 +60,6 @@ MESSAGES = {
     Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
     Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
 }
-_BASE: Headers = [
-    (b"cache-control", b"no-store"),
-    (b"content-type", b"application/json"),
-    (b"x-content-type-options", b"nosniff"),
-]
-_CLOSE = (b"connection", b"close")
-_CHALLENGE = (b"www-authenticate", b'Bearer realm="tagstitch"')
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -100,8 +91,9 @@ class IdentityApi:
         if not facts.context.sites.read_at_ms:
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S, is_unread=True)
             return
-        key = await self._find_key(scope, facts, send)
-        if key is None:
+        key = find_key(self._edge, facts, scope, REPAIR_SCOPE, is_of_space=True)
+        if isinstance(key, Refused):
+            await _refuse(send, key.status, key.error, retry_after_s=key.retry_after_s, is_unread=True)
             return
         wait_s = self._pace.find_wait_s(key.key_id, COST_S, PATIENCE_S)
         if wait_s:
@@ -124,29 +116,10 @@ class IdentityApi:
             # The decoder names types and places, never a value.
             await _refuse(send, 400, RepairReason.ARGUMENT, str(error))
             return
+        except UnicodeDecodeError:  # of a text inside; the decoder looks at them one by one
+            await _refuse(send, 415, Reason.ENCODING)
+            return
         await self._answer(key, request, send)
-
-    async def _find_key(self, scope: Scope, facts: RequestFacts, send: Send) -> ApiKey | None:
-        """Return the key where it may do this; else answer why not, and return None."""
-        context, text = facts.context, read_key(scope)
-        found = {
-            name: key
-            for name in SCOPES
-            if text and (key := verify_key(context.sites, context.keyring, text, name, now_ms=context.received_at_ms))
-        }
-        if not found:
-            count_request("unauthorized")
-            wait_s = self._edge.limits.judge_address(context.address)
-            if wait_s:
-                await _refuse(send, 429, "rate", retry_after_s=wait_s, is_unread=True)
-            else:
-                await _refuse(send, 401, "unauthorized", is_unread=True)
-            return None
-        key = found.get(REPAIR_SCOPE)
-        if key is None or key.site_id:
-            await _refuse(send, 403, "scope", is_unread=True)
-            return None
-        return key
 
     async def _answer(self, key: ApiKey, request: Request, send: Send) -> None:
         """Carry the request out, spool what must be on disk, and answer."""
@@ -162,7 +135,7 @@ class IdentityApi:
             get_logger().warning("a request about identity waits", reason=str(error))
             await _refuse(send, 503, "unavailable", retry_after_s=RETRY_AFTER_S)
             return
-        await send_answer(send, 202 if done.entry is not None else 200, _BASE, _ENCODE(done.answer))
+        await send_answer(send, 202 if done.entry is not None else 200, BASE, _ENCODE(done.answer))
 
     async def _finish(self, key: ApiKey, request: Request) -> Carried:
         """Carry the request out to its end, even where whoever asked is gone: the audit log must not announce what is
@@ -199,19 +172,8 @@ class IdentityApi:
 async def _refuse(
     send: Send, status: int, error: str, message: str = "", *, retry_after_s: int = 0, is_unread: bool = False
 ) -> None:
-    headers = list(_BASE)
-    if retry_after_s:
-        headers.append((b"retry-after", str(retry_after_s).encode()))
-    if status == 401:
-        headers.append(_CHALLENGE)
-    if is_unread:
-        headers.append(_CLOSE)
-    text: dict[str, Any] = {
-        "error": error,
-        "message": message or MESSAGES.get(error, "This cannot be carried out."),
-        "retry": bool(retry_after_s),
-    }
-    await send_answer(send, status, headers, _ENCODE(text))
+    message = message or MESSAGES.get(error, "")
+    await refuse(send, status, error, message, retry_after_s=retry_after_s, is_unread=is_unread)
 
 
 def _make_reader(form: type[Request]) -> Callable[[Scope, bytes], Request]:

@@ -28,7 +28,6 @@ from collector.endpoints.link_pages import (
     WITHDRAWN,
     show_page,
 )
-from collector.endpoints.pixel import make_id
 from collector.endpoints.plain import Receive, Send, send_answer
 from collector.links.judgement import Judged
 from collector.links.token import LinkKind
@@ -79,7 +78,7 @@ class Unsubscribe:
         if answer is None or (answer and not is_both):
             await send_answer(send, *show_page(REFUSED, language))
             return
-        row = make_change(context, site, judged, event_id=make_id(context.received_at_ms), is_granted=answer)
+        row = make_change(context, site, judged, is_granted=answer)
         is_done = await desk.write(row)
         page = (GRANTED if answer else WITHDRAWN) if is_done else LATER
         await send_answer(send, *show_page(page, language))

@@ -181,6 +181,15 @@ def test_a_large_body_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Office(monkeypatch).ask("merge", b" " * (MAX_BYTES + 1)).status_code == 413
 
 
+def test_a_text_that_is_no_utf_8_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """415, in a value and in a name."""
+    for body in (b'{"a":"customer=\xff","b":"customer=1"}', b'{"\xff":"customer=1"}'):
+        office = Office(monkeypatch)
+        answer = office.ask("merge", body)
+        assert (answer.status_code, answer.json()["error"]) == (415, "encoding")
+        assert office.carried == []
+
+
 @pytest.mark.parametrize("reason", list(RepairReason))
 def test_every_reason_has_its_status(monkeypatch: pytest.MonkeyPatch, reason: RepairReason) -> None:
     """And its line goes to who asked."""

@@ -105,11 +105,13 @@ def test_a_test_mail_gives_nothing() -> None:
 
 
 def test_the_same_again_is_one_entry() -> None:
-    """Mail programs ask twice: the ledger's entry has the same id."""
+    """Mail programs ask twice: the ledger's entry and the event have the same ids, and another link has others."""
     requests, token = LinkRequests(), lasting()
     post(requests, token)
     post(requests, token, "answer=withdraw")
-    assert len({row.consents[0].consent_id for row in requests.rows}) == 1
+    post(requests, lasting())
+    assert [len({row.consents[0].consent_id for row in requests.rows[:count]}) for count in (2, 3)] == [1, 2]
+    assert [len({row.events[0].event_id for row in requests.rows[:count]}) for count in (2, 3)] == [1, 2]
 
 
 def test_an_unsubscribe_link_gives_nothing() -> None:

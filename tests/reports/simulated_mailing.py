@@ -106,7 +106,10 @@ def simulate_post(seed: int, count: int = 240) -> Post:
     for place in range(7):
         campaign, message = chance.choice(CAMPAIGNS)
         post.unsubscribed.append((campaign, message))
-        tell(post, 95_000 + place, "unsubscribe", campaign, message, link_class="human", link_kind="unsubscribe")
+        # Some say it twice: the same event, some time later.
+        for after_s in range(1 + place % 2):
+            shown = {"link_class": "human", "link_kind": "unsubscribe"}
+            tell(post, 95_000 + place, "unsubscribe", campaign, message, after_s, **shown)
         # A scanner looks at such a link too: no click of the mailing.
         tell(post, 96_000 + place, "link_click", campaign, message, link_class="scanner", link_kind="unsubscribe")
     return post
@@ -204,11 +207,11 @@ def _land(post: Post, one: Followed, number: int) -> None:
         )
 
 
-def tell(post: Post, number: int, name: str, campaign: str, message: str, **said: Any) -> None:
+def tell(post: Post, number: int, name: str, campaign: str, message: str, after_s: int = 0, **said: Any) -> None:
     """Note what the collector itself has seen."""
     shared = {"site_id": SITE, "link_status": "unconfirmed", "link_kind": "message", "link_way": "redirect"}
     said = shared | {"link_campaign": campaign, "link_message": message} | said
-    row = make_row(0, events=[make_event(number, name=name)], **said)
+    row = make_row(0, events=[make_event(number, name=name, after_s=after_s)], **said)
     post.landing.append(_without_visitor(row))
 
 

@@ -23,7 +23,7 @@ SELECT
     countIf(what = 'open' AND is_counted = 1 AND class = 'human') AS opens,
     countIf(what = 'open' AND is_counted = 1 AND class = 'preview') AS private_opens,
     countIf(what = 'click' AND status = 'unfilled' AND class = 'human') AS unfilled,
-    countIf(what = 'unsubscribe' AND status != 'test') AS unsubscribed
+    uniqExactIf(event_id, what = 'unsubscribe' AND status != 'test') AS unsubscribed
 FROM v_link_clicks AS c
 WHERE site_id = {site:String} AND ({campaign:String} = '' OR c.campaign = {campaign:String})
     AND time >= toDateTime({first:Date}, {zone:String}) AND time < toDateTime({last:Date} + 1, {zone:String})

@@ -123,7 +123,7 @@ counted AS
         countIf(what = 'click' AND status = 'unfilled' AND class = 'human') AS unfilled,
         countIf(what = 'click' AND status = 'test') AS test,
         countIf(what = 'click' AND status = 'forged') AS forged,
-        countIf(what = 'unsubscribe' AND status != 'test') AS unsubscribed
+        uniqExactIf(event_id, what = 'unsubscribe' AND status != 'test') AS unsubscribed
     FROM (SELECT * FROM happened UNION ALL SELECT * FROM minted)
     GROUP BY campaign, message, link
     HAVING max(is_recent) = 1
