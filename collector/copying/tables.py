@@ -21,13 +21,18 @@ from collector.errors import SchemaError
 from collector.store.client import StoreClient
 
 Kind = Literal["batched", "derived", "state"]
-NOT_COPIED = frozenset({"schema_migrations", "schema_lock"})
-"""The target has its own: `migrate` makes them."""
+NOT_COPIED = frozenset({"schema_migrations", "schema_lock", "person_keys", "touched_people"})
+"""The target has its own: `migrate` makes the first two, its map gives it the keys of people, and whom a batch has
+touched is of use to this store's own followers alone, for a day."""
 
 EXPIRY: Mapping[str, str] = {
     "events": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "sessions": "keep_days > 0 AND toDateTime(first_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
     "rejected_events": "toDateTime(received_at) + toIntervalDay(90) < now() + toIntervalHour(12)",
+    "timeline": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
+    "traits": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
+    "touched_people": "loaded_at + toIntervalDay(1) < now() + toIntervalHour(12)",
+    "visitor_facts": "keep_days > 0 AND toDateTime(last_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
 }
 """For each table with a TTL: the rows that are not compared, as either store may have removed them already."""
 EMPTIED: Mapping[str, frozenset[str]] = {"events": frozenset({"network"})}
@@ -36,6 +41,8 @@ COMPARED: Mapping[str, str] = {
     # Of one session two stores may hold other pieces: events that were sent twice left their traces in one only.
     "sessions": "site_id, visitor_id, session_id, first_time, last_time, finalizeAggregation(events), "
     "finalizeAggregation(page_views)",
+    "visitor_facts": "space_id, own_person_id, month, first_time, last_time, finalizeAggregation(sessions), "
+    "arraySort(finalizeAggregation(orders))",
 }
 """What is compared of a derived table."""
 

@@ -357,7 +357,12 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
     }
     assert {name: found for name, found in columns.items() if found} == {k: set(v) for k, v in EMPTIED.items()}
     kinds = {table.name: table.kind for table in read_tables(source.writer)}
-    assert [name for name, kind in kinds.items() if kind == "derived"] == ["identity_pairs", "sessions"]
+    assert [name for name, kind in kinds.items() if kind == "derived"] == [
+        "identity_pairs",
+        "sessions",
+        "timeline",
+        "visitor_facts",
+    ]
     assert [name for name, kind in kinds.items() if kind == "batched"] == [
         "consent_ledger",
         "events",

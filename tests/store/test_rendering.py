@@ -60,13 +60,15 @@ def test_the_checksum_is_over_the_source() -> None:
 
 
 def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> None:
-    """Rows of a shard stand in t_local, t is Distributed; views go from local to local."""
+    """Rows of a shard stand in t_local, t is Distributed; views go from local to local, those on the map to what stands
+    on every node as the map does."""
     statements = render_all(CLUSTER)
     made = {m[1] for s in statements if (m := re.match(r"CREATE TABLE IF NOT EXISTS tagstitch\.(\w+)", s))}
     local = {name for name in made if name.endswith("_local")}
     names = (
         *("landing", "events", "identity_evidence", "identity_pairs"),
         *("sessions", "rejected_events", "identifier_vault", "consent_ledger"),
+        *("timeline", "visitor_facts", "traits", "touched_people"),
     )
     assert local == {f"{name}_local" for name in names}
     for name in local:
@@ -75,6 +77,10 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     for statement in statements:
         assert "ON CLUSTER `main`" in statement, statement[:80]
         if statement.startswith("CREATE MATERIALIZED"):
+            if "_to_person_keys_local " in statement:
+                assert re.search(r"TO tagstitch\.person_keys AS", statement)
+                assert re.search(r"FROM tagstitch\.(identity_map|identity_intervals) ", statement)
+                continue
             assert re.search(r"TO tagstitch\.\w+_local AS", statement)
             assert re.search(r"FROM tagstitch\.\w+_local", statement)
 
@@ -91,7 +97,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 7
+        assert len(targets) == 12
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -151,5 +157,11 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "landing_to_identifier_vault",
         "landing_to_consent_ledger",
         "events_to_sessions",
+        "events_to_timeline",
+        "timeline_to_visitor_facts",
+        "identity_map_to_person_keys",
+        "identity_intervals_to_person_keys",
+        "landing_to_traits",
+        "landing_to_touched_people",
     }
     assert list_views(CLUSTER) == {f"{name}_local" for name in list_views(EMBEDDED)}

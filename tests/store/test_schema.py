@@ -519,7 +519,9 @@ def test_views_for_readers_show_no_personal_value(store: RunningStore) -> None:
     store.put("api_keys", {"id": "key", "row": canary, "version": 1})
     views = [
         r["name"]
-        for r in store.query("SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE 'v_%'")
+        for r in store.query(
+            "SELECT name FROM system.tables WHERE database = currentDatabase() AND startsWith(name, 'v_')"
+        )
     ]
     assert len(views) >= 8
     with open_client(store.config, store.keyring, "reader") as reader:
