@@ -100,8 +100,9 @@ class RecordCache:
         that were kept before stay, each with its own age. What is larger than a tenth of the cache is not kept."""
         fetched = {name: Held(values.get(name), name not in values, now_s, now_ms) for name in names}
         before = self._take(key)
-        kept = {} if before is None or not self._is_alive(before, now_s) else before.fields
-        self._add(key, _Entry({**kept, **fetched}), now_s)
+        kept = {} if before is None else before.fields
+        alive = {name: held for name, held in kept.items() if self._can_be_given(name, held, now_s)}
+        self._add(key, _Entry({**alive, **fetched}), now_s)
 
     def put_none(self, key: str, now_s: float) -> None:
         """Keep that the source has no such record; whatever it had said before is gone."""
@@ -125,10 +126,10 @@ class RecordCache:
         """Whether any of it can still be handed out."""
         if entry.none_at_s is not None:
             return now_s - entry.none_at_s < self._none_ttl_s
-        return any(
-            now_s - held.at_s < self._find_ttl(name, held) + (0.0 if held.is_absent else self._stale_s)
-            for name, held in entry.fields.items()
-        )
+        return any(self._can_be_given(name, held, now_s) for name, held in entry.fields.items())
+
+    def _can_be_given(self, name: str, held: Held, now_s: float) -> bool:
+        return now_s - held.at_s < self._find_ttl(name, held) + (0.0 if held.is_absent else self._stale_s)
 
     def _take(self, key: str) -> _Entry | None:
         entry = self._entries.pop(key, None)

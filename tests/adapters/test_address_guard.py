@@ -297,6 +297,7 @@ def test_a_resolver_that_hangs_takes_one_thread() -> None:
         assert asked == ["crm.example"]
         ended.set()
         assert await guard.find_addresses() == ("8.8.8.8",)
+        assert asked == ["crm.example"]
         guard.close()
 
     asyncio.run(story())

@@ -146,6 +146,21 @@ def test_a_withdrawn_token_is_renewed_once() -> None:
     shop.run(story)
 
 
+def test_who_comes_late_with_an_old_token_does_not_withdraw_the_new_one() -> None:
+    """A refusal is of the token that was sent."""
+    shop = Shop()
+
+    async def story(adapter: Any) -> None:
+        auth = adapter._auth
+        first = await auth.sign(LONG_S)
+        assert auth.renew(first)
+        second = await auth.sign(LONG_S)
+        assert auth.renew(first)
+        assert await auth.sign(LONG_S) == second != first
+
+    shop.run(story)
+
+
 @pytest.mark.parametrize(
     ("respond", "reason"),
     [

@@ -7,11 +7,13 @@ import gzip
 import json
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import pytest
 import uvloop
 
@@ -253,17 +255,66 @@ def test_addresses_inside_need_to_be_allowed(networks: list[str]) -> None:
     assert server.connections == 0
 
 
-def test_a_machine_that_is_gone_does_not_take_the_others_along() -> None:
+def test_a_machine_that_is_gone_does_not_take_the_others_along(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next address is asked; from then on it is the first."""
+    connected = []
+    connect = httpcore.AnyIOBackend.connect_tcp
+
+    async def note(self: Any, host: str, *rest: Any, **more: Any) -> Any:
+        connected.append(host)
+        return await connect(self, host, *rest, **more)
 
     async def story() -> None:
-        server = FaultyServer()
+        server = FaultyServer(give({"name": "Ada"}, connection="close"))
         async with serve(server, resolve=lambda _, __: ["127.0.0.2", "127.0.0.1"]) as adapter:
             for _ in range(3):
                 assert await adapter.retrieve("7", ALL, LONG_S)
-        assert (server.connections, len(server.requests)) == (1, 3)
+
+    monkeypatch.setattr("httpcore.AnyIOBackend.connect_tcp", note)
+    asyncio.run(story())
+    assert connected == ["127.0.0.2", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
+
+
+def test_a_connection_to_where_the_name_no_longer_leads_is_not_used() -> None:
+    """Though it is open, and the new address may be reached."""
+
+    async def story() -> None:
+        answers, now_s = [["127.0.0.1"], ["127.0.0.2"]], 0.0
+        server = FaultyServer()
+        async with serve(server, resolve=lambda _, __: answers.pop(0), clock=lambda: now_s) as adapter:
+            assert await adapter.retrieve("7", ALL, LONG_S)
+            now_s = RESOLVED_S + 1
+            with pytest.raises(AdapterError):
+                await adapter.retrieve("7", ALL, LONG_S)
+        assert len(server.requests) == 1
 
     asyncio.run(story())
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used() -> None:
+    """Servers close what nobody uses: no question is lost by it."""
+    body = b'{"name": "Ada"}'
+    last = write_raw(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async def story() -> None:
+        server = FaultyServer(last)
+        async with serve(server) as adapter:
+            for _ in range(3):
+                assert await adapter.retrieve("7", ALL, LONG_S)
+                await asyncio.sleep(0.05)
+        assert server.connections == 3
+
+    asyncio.run(story())
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """No more of it than may be there: ten megabytes of nothing in ten kilobytes."""
+    tracemalloc.start()
+    try:
+        find_reason(FaultyServer(give(body=BOMB[:MAX_BYTES], content_encoding="gzip")), max_bytes=MAX_BYTES)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])

@@ -82,6 +82,23 @@ def test_what_is_too_large_is_not_kept() -> None:
     assert cache.look("c", ALL, 1.0) == ({}, {}, False)
 
 
+def test_one_large_record_does_not_push_out_many() -> None:
+    """Nobody's record takes more than a tenth of the room."""
+    cache = make_cache(max_bytes=20_000)
+    for number in range(20):
+        cache.put(str(number), ["name"], {"name": "x"}, 0.0, 0)
+    cache.put("large", ["name"], {"name": "x" * 15_000}, 0.0, 0)
+    assert len(cache) == 20
+
+
+def test_a_field_that_is_over_is_not_kept_for_the_sake_of_others() -> None:
+    """It goes when another field of its record comes."""
+    cache = make_cache()
+    cache.put("7", ["name"], {"name": "x" * 1_000}, 0.0, 0)
+    cache.put("7", ["tier"], {"tier": "gold"}, 100.0, 0)
+    assert cache.size_bytes < 1_000
+
+
 def test_what_is_over_does_not_wait_to_be_pushed_out() -> None:
     """Entries that nobody asks for again go while others come."""
     cache = make_cache(max_entries=1_000)
