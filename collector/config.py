@@ -178,6 +178,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     query_timeout_s: Annotated[int, Meta(description="Longest statement of a reader or analyst.", ge=1)] = 60
     query_memory_bytes: Annotated[int, Meta(description="Most memory of one statement.", ge=16_777_216)] = 2_147_483_648
 
+    # What is done with people
+    use_file: Annotated[
+        str,
+        Meta(
+            description="File with traits, adapters, audiences, offers and webhooks; empty: `use.toml` in the current "
+            "folder, if there."
+        ),
+    ] = ""
+
     # Pages and logs
     demo: Annotated[bool, Meta(description="Serve the demo shop and its live page.")] = False
     inspect: Annotated[

@@ -1,7 +1,12 @@
 """Data adapters: a person's fields from the back ends that have them.
 
-contract        what an adapter is                    configuration   what stands in the file, and what is made of it
+contract        what an adapter is                    configuration   what stands in the file, read
+opening         from its configuration to the adapter
 source          an adapter with cache and deadline    fetches         its requests: bounds, breaker, retry
 cache, breaker, pace, bounds                          of a source, pure
+files           records in CSV, JSONL and Parquet     file_index      their keys, on disk
+sql             records in a database                 sql_connection  how it is connected to
+clickhouse      tables and dictionaries               plugins         classes of installed packages
 rest            records over HTTP                     address_guard   where one may connect to
+blocking        threads for what blocks               values          values in the form of their field
 """

@@ -67,3 +67,11 @@ class Adapter(Protocol):
 
     async def close(self) -> None:
         """Let go of everything. The adapter is not used any more."""
+
+
+class Wrong(Exception):
+    """A setting cannot be used; `setting` is its name below the adapter's section."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(reason)
+        self.setting = setting

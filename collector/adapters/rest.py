@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from collector.adapters.address_guard import AddressGuard, Network, Origin, Resolve, resolve_name
-from collector.adapters.contract import Described, Record
+from collector.adapters.contract import Described, Record, Wrong
 from collector.adapters.rest_settings import (
     KEY_PLACE,
     LIMIT_PLACE,
@@ -25,7 +25,6 @@ from collector.adapters.rest_settings import (
     OAuth2Settings,
     Pick,
     RestSettings,
-    Wrong,
     check_header,
     check_installed,
     check_value,

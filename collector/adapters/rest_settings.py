@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from collector.adapters.address_guard import Network, Origin, parse_base, parse_networks
+from collector.adapters.contract import Wrong
 from collector.adapters.rest_template import Template, parse_template
 
 Variable = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -106,14 +107,6 @@ class RestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Certificates that TLS trusts instead of the system's, PEM."""
 
     max_bytes: Annotated[int, Meta(ge=1_024, le=16_777_216)] = 262_144
-
-
-class Wrong(Exception):
-    """A setting cannot be used; `setting` is its name below the adapter's section."""
-
-    def __init__(self, setting: str, reason: str) -> None:
-        super().__init__(reason)
-        self.setting = setting
 
 
 class RestPlan(NamedTuple):

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote_plus
 
 import pytest
 
-from collector.adapters.rest_settings import Wrong
+from collector.adapters.contract import Wrong
 from collector.errors import AdapterError, AdapterReason
 from tests.adapters.faulty_server import FaultyServer, Respond, by_path, give, hang, one_after_another
 from tests.adapters.rest_source import ALL, HOST, LONG_S, SECRETS, ask, find_reason, gather_all, make_adapter

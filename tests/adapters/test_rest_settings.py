@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.adapters.rest_settings import RestSettings, Wrong, compile_path, read_rest_settings
+from collector.adapters.contract import Wrong
+from collector.adapters.rest_settings import RestSettings, compile_path, read_rest_settings
 from collector.adapters.rest_template import parse_template
 from tests.adapters.rest_source import make_adapter
 

@@ -1,0 +1,4 @@
+"""What the organisation makes of its customers: the file of configuration, `use.toml`, put together.
+
+config    the file, read
+"""

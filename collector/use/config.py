@@ -1,0 +1,58 @@
+"""The file that says what is done with people: `use.toml`. Its sections are read by the parts that own them.
+
+    [adapters.<name>]    a source of customer records: collector.adapters.configuration
+
+No secret stands in it: `…_env = "NAME"` names the environment variable that holds one.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from collector.adapters.configuration import AdapterConfig, read_adapters
+from collector.config import Config
+from collector.errors import ConfigError
+
+FILE_NAME = "use.toml"
+SECTIONS = ("adapters",)
+
+
+class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file says, by part and name. `path`: the file; None where there is none."""
+
+    path: Path | None = None
+    adapters: dict[str, AdapterConfig] = {}
+
+
+def read_use(config: Config) -> UseConfig:
+    """Read the file that the setting `use_file` names; without one, `use.toml` in the current folder if it is there.
+
+    Raises ConfigError that names file, section and key, the cause and the fix.
+    """
+    path = Path(config.use_file or FILE_NAME)
+    if not config.use_file and not path.is_file():
+        return UseConfig()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("use_file", str(path), f"cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("use_file", str(path), f"is not TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError("use_file", str(path), "is not TOML: it must be UTF-8") from None
+    for name, section in content.items():
+        if name not in SECTIONS:
+            reason = f"there is no such section; there are [{'.…], ['.join(SECTIONS)}.…]"
+            raise ConfigError(name, str(path), reason)
+        if not isinstance(section, dict):
+            raise ConfigError(name, str(path), f"must be sections with names, such as [{name}.crm]")
+    return UseConfig(path=path, adapters=read_adapters(_section(content, "adapters"), path))
+
+
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    section: dict[str, Any] = content.get(name, {})
+    return section
