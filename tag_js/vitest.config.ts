@@ -2,7 +2,13 @@ import { defineConfig } from "vitest/config";
 
 // These replace modules or much of the browser by fakes, so each needs a world of its own; the others share one, which is
 // several times as fast.
-const WHOLE = ["tests/tag.test.ts", "tests/golden.test.ts", "tests/package.test.ts", "tests/fingerprint/*.test.ts"];
+const WHOLE = [
+  "tests/tag.test.ts",
+  "tests/tag_profile.test.ts",
+  "tests/golden.test.ts",
+  "tests/package.test.ts",
+  "tests/fingerprint/*.test.ts",
+];
 
 export default defineConfig({
   define: {

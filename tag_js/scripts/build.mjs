@@ -20,7 +20,9 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const place = process.argv.indexOf("--out");
 const out = path.resolve(place > 0 ? process.argv[place + 1] : path.join(root, "../collector/static/tag"));
 // By the letter in the module's address: the folder under src/ with its entry.ts.
-const MODULES = { f: "fingerprint", v: "vitals", m: "media", o: "overlay", c: "consent_tools" };
+const MODULES = { f: "fingerprint", v: "vitals", m: "media", o: "overlay", c: "consent_tools", p: "profile" };
+// Those that have little room go the tag's way, and without a banner, which would cost as much as a feature.
+const TIGHT = ["p"];
 const { version } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
 
 async function bundle(entry, define, options = {}) {
@@ -39,6 +41,16 @@ async function bundle(entry, define, options = {}) {
     ...options,
   });
   return Buffer.from(result.outputFiles[0].contents);
+}
+
+async function bundleSmall(entry, define, isTag) {
+  const plain = await bundle(entry, define, {
+    banner: {},
+    minify: false,
+    minifySyntax: true,
+    tsconfigRaw: { compilerOptions: { strict: false, alwaysStrict: false } },
+  });
+  return Buffer.from(await shrink(plain.toString(), isTag));
 }
 
 const digest = (bytes) => createHash("sha256").update(bytes).digest("base64");
@@ -74,7 +86,8 @@ const files = [];
 const digests = {};
 for (const [key, folder] of Object.entries(MODULES)) {
   if (!existsSync(path.join(root, "src", folder, "entry.ts"))) continue;
-  const bytes = await bundle(`src/${folder}/entry.ts`, {});
+  const make = TIGHT.includes(key) ? bundleSmall : bundle;
+  const bytes = await make(`src/${folder}/entry.ts`, {});
   const file = describe(`${key}.js`, bytes);
   write(file.name, bytes);
   files.push(file);
@@ -85,14 +98,7 @@ const index = await bundle("src/index/entry.ts", { __MODULES__: JSON.stringify(d
 write("i.js", index);
 files.push(describe("i.js", index));
 const define = { __INDEX__: JSON.stringify(digest(index)) };
-// Without a banner, which would cost as much as a feature.
-const plain = await bundle("src/entry.ts", define, {
-  banner: {},
-  minify: false,
-  minifySyntax: true,
-  tsconfigRaw: { compilerOptions: { strict: false, alwaysStrict: false } },
-});
-const core = Buffer.from(await shrink(plain.toString()));
+const core = await bundleSmall("src/entry.ts", define, true);
 write("t.js", core);
 await buildPackage(out, define);
 const manifest = { version, files: [describe("t.js", core), ...files] };

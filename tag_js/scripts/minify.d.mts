@@ -1,2 +1,3 @@
 export declare const INTERNAL: string[];
-export declare function shrink(text: string): Promise<string>;
+export declare const SHARED: string[];
+export declare function shrink(text: string, isTag?: boolean): Promise<string>;

@@ -15,6 +15,7 @@ const FIGURES = [
   { figure: "vitals_br", file: "v.js", against: 3300 },
   { figure: "media_br", file: "m.js", against: 1000 },
   { figure: "consent_br", file: "c.js", against: 1000 },
+  { figure: "profile_br", file: "p.js", against: 1500 },
   { figure: "overlay_br", file: "o.js", against: 4000 },
 ];
 

@@ -22,9 +22,9 @@ export interface Settings {
   /** The site's id, as in `tagstitch site list`. */
   site: string;
   /**
-   * Address of the tag's script. The lazy modules (fingerprint, web vitals, media, debug overlay) are loaded from beside
-   * it, and beacons go to `b` beside it. Default: `/x/t.js`, on the site's own origin; none where only `endpoint` is
-   * given, and then no lazy module is ever loaded.
+   * Address of the tag's script. The lazy modules (fingerprint, web vitals, media, profile, debug overlay) are loaded
+   * from beside it, and beacons go to `b` beside it. Default: `/x/t.js`, on the site's own origin; none where only
+   * `endpoint` is given, and then no lazy module is ever loaded.
    */
   script?: string;
   /** Address that takes the beacons. Default: `b` beside `script`. */
@@ -62,6 +62,11 @@ export interface Settings {
   handover?: string;
   /** Name of the page's data layer. Default: `dataLayer`. */
   dataLayer?: string;
+  /**
+   * Fill the page's slots (`data-ts-text`, `data-ts-show`, `data-ts-offer`) from the profile. The number is how many
+   * milliseconds slots that wait for it are hidden at most: 400. See "Who is this?" in docs/tag.md.
+   */
+  profile?: number;
   /** Nonce of the page's content security policy, for the lazy modules. */
   nonce?: string;
   /** Explain in the console what is sent, held or refused and why; `overlay`: on the page as well. */
@@ -126,6 +131,31 @@ export interface Purposes {
 
 /** The visitor's answer. Purposes that it does not name stay as they were. */
 export type ConsentAnswer = "all" | "none" | Purposes;
+
+// ---- the profile ----------------------------------------------------------------------------------------------------
+
+/** Who this is, as far as the collector knows and this page may. See "Who is this?" in docs/tag.md. */
+export interface Profile {
+  /** Whether the visitor is known. Where nothing may be asked, or nothing was answered, nobody is. */
+  known: boolean;
+  /** How surely, 0 to 4. */
+  level: number;
+  /** What the customer is like, by name: only what the site lets pages see, and what this level reaches. */
+  traits: Record<string, string | number | boolean>;
+  /** Names of the audiences that the visitor is in. */
+  audiences: string[];
+  offers: Offer[];
+}
+
+export interface Offer {
+  id: string;
+  /** Name of the place on the page. */
+  slot: string;
+  /** Texts and addresses, by name. Text, not HTML: check an address before you use it. */
+  content: Record<string, string | number | boolean>;
+  /** The visitor is in the share that does not get it, for comparison; there is no content then. */
+  held_out?: boolean;
+}
 
 // ---- events ---------------------------------------------------------------------------------------------------------
 
@@ -330,6 +360,7 @@ export interface Commands {
   optIn: typeof optIn;
   link: typeof link;
   on: typeof on;
+  onProfile: typeof onProfile;
   use: typeof use;
 }
 
@@ -364,6 +395,8 @@ export interface Tagstitch {
   (command: "link", url: string, use: (decorated: string) => void): void;
   /** See {@link on}. */
   (command: "on", what: "event", listener: (event: TagEvent) => void): void;
+  /** See {@link onProfile}. Without a listener: load what fills the slots, as `profile` in the settings does. */
+  (command: "onProfile", listener?: (profile: Profile) => void): void;
   /** See {@link use}. */
   (command: "use", addOn: AddOn | string, options?: UseOptions): void;
   /** See {@link track}. */
@@ -444,6 +477,25 @@ export declare function link(url: string, use: (decorated: string) => void): voi
  * ```
  */
 export declare function on(what: "event", listener: (event: TagEvent) => void): void;
+
+/**
+ * Call back with the profile: once it is settled who this is, and whenever that changes. Returns a function that ends it.
+ *
+ * ```ts
+ * const stop = onProfile(({ known, traits }) => greet(known ? traits.first_name : undefined));
+ * ```
+ */
+export declare function onProfile(listener: (profile: Profile) => void): () => void;
+
+/**
+ * The profile as soon as it is settled. Nobody's on a server, and where it has not come within five seconds; never
+ * rejects. Do not let a page wait for it.
+ *
+ * ```ts
+ * const { audiences } = await profile();
+ * ```
+ */
+export declare function profile(): Promise<Profile>;
 
 /**
  * Add an add-on: a function, or the address of a module whose default export is one.

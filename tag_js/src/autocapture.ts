@@ -1,7 +1,7 @@
 // What people do with the page, by one listener each: clicks that the site has named, links that lead away, files,
 // the first video or audio that plays. Never what is written on the page, never query or fragment of a link.
 
-import { findOnPath, isForUs, listen } from "./composed";
+import { findLink, findOnPath, isForUs, listen } from "./composed";
 import { quiet } from "./quiet";
 import type { Track } from "./wire";
 
@@ -13,7 +13,7 @@ const FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|exe|dmg|apk|mp[34])$/;
  */
 export function watchClicks(isOn: (word: string) => boolean, clicks: Record<string, string>, track: Track): void {
   const onClick = (event: MouseEvent): void => {
-    const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
+    const link = findLink(event);
     // The middle button opens links, and does nothing else; the others open menus.
     if (!isForUs(event) || event.button > (link ? 1 : 0)) return;
     const note = (selector: string): void => {
@@ -32,7 +32,7 @@ export function watchClicks(isOn: (word: string) => boolean, clicks: Record<stri
     if (!link?.host) return; // a mail address, a script
     const { host, pathname } = link;
     const url = link.origin + pathname;
-    const [, extension] = FILE.exec((link.download || pathname).toLowerCase()) || [];
+    const extension = FILE.exec((link.download || pathname).toLowerCase())?.[1];
     if (isOn("downloads") && (extension || link.hasAttribute("download"))) {
       track("file_download", { url, extension });
     } else if (isOn("outbound") && host !== location.host) track("outbound_click", { url, host });

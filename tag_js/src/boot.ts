@@ -38,7 +38,7 @@ export function boot(script: HTMLScriptElement | null, name: string): void {
 
   const keep: Stub = (...call) => {
     calls.push(call);
-    if (call[0] === "init") quiet(begin)();
+    quiet(begin)();
   };
   keep.isTagstitch = true;
   scope[name] = keep;

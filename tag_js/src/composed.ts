@@ -13,6 +13,11 @@ export function findOnPath<E extends Element>(event: Event, selector: string): E
   return event.composedPath().find((node) => node instanceof Element && node.matches(selector)) as E | undefined;
 }
 
+/** The innermost link that the event went through. */
+export function findLink(event: Event): HTMLAnchorElement | undefined {
+  return findOnPath(event, "a[href]");
+}
+
 /** Whether a person did it, and on a part of the page that the site lets us look at. */
 export function isForUs(event: Event): boolean {
   return event.isTrusted && !findOnPath(event, "[data-ts-ignore]");

@@ -43,11 +43,11 @@ export function createConsent(preset: Preset): Consent {
         if (/^[tg]/.test(`${given}`)) said += letter;
       }
     },
-    letters: () => (said === undefined ? said : withoutRefused(said)),
+    letters: () => said && withoutRefused(said),
     allows: (purpose) => withoutRefused(said ?? granted).includes(purpose),
     settle(other) {
       granted = GRANTED[other];
     },
-    isPending: () => said === undefined && !granted,
+    isPending: () => (said ?? granted) === undefined,
   };
 }

@@ -10,6 +10,9 @@ export interface Item {
   isTried?: boolean;
 }
 
+/** An event that waits for consent: nothing is frozen with it yet. */
+export type Draft = Omit<Item, "context">;
+
 /** Build the beacon of `items`, which share one context. */
 export function buildEnvelope(site: string, items: Item[], facts: BrowserFacts): Envelope {
   const envelope: Envelope = {

@@ -2,7 +2,7 @@
 // while it is followed, and only then. The token names nobody to whoever reads it; see docs/adr/0016.
 
 import { splitAddress } from "./address";
-import { findOnPath, listen } from "./composed";
+import { findLink, listen } from "./composed";
 import type { Settings } from "./settings";
 
 const FRESH_MS = 240_000; // the collector takes a token for five minutes
@@ -18,6 +18,7 @@ export interface Handover {
 export function createHandover(settings: Settings, mayUse: () => boolean, ask: () => void): Handover {
   let token = "";
   let atMs = 0;
+  const isFresh = (): boolean => Date.now() - atMs < FRESH_MS;
   const hosts = settings.domains.split(" ");
   const name = settings.handover;
 
@@ -26,22 +27,22 @@ export function createHandover(settings: Settings, mayUse: () => boolean, ask: (
     return host !== location.hostname && hosts.some((domain) => `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url: string): string => {
-    if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;
+    if (!token || !mayUse() || !isFresh() || !isListed(url)) return url;
     const [bare] = splitAddress(url, (other) => other === name);
     return bare.replace(/(\?[^#]*)?(?=#|$)/, (query) => `${query ? `${query}&` : "?"}${name}=${token}`);
   };
 
   if (settings.domains) {
     const onNear = (event: Event): void => {
-      if (Date.now() - atMs < FRESH_MS) return;
-      const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
+      if (isFresh()) return;
+      const link = findLink(event);
       if (link && isListed(link.href)) {
         atMs = Date.now(); // not again before the answer, or where there is none
         ask();
       }
     };
     const onClick = (event: Event): void => {
-      const link = findOnPath<HTMLAnchorElement>(event, "a[href]");
+      const link = findLink(event);
       if (!link || decorate(link.href) === link.href) return;
       const plain = link.getAttribute("href") as string;
       link.href = decorate(link.href);

@@ -4,9 +4,12 @@
 // A module hands itself over on its own script element, so that it needs no global name. Its address carries the first
 // letters of its digest, and the whole digest stands in the tag: what was tampered with on the way does not run.
 
+import type { Profile } from "./api";
 import { whenIdle } from "./browser";
 import type { Answer } from "./consent";
+import type { Item } from "./envelope";
 import type { Said } from "./notes";
+import type { Commands } from "./queue";
 import { quiet } from "./quiet";
 import type { Settings } from "./settings";
 import type { Props, Signals, Track } from "./wire";
@@ -21,9 +24,21 @@ export interface Modules {
   v: (report: (props: Props) => void) => void;
   /** Video and audio: called once, with the first element that plays. */
   m: (track: Track, element: HTMLMediaElement) => void;
+  /**
+   * The profile: called once, with the page's listeners, those to come included. What it returns is called when `mayKnow`
+   * may have changed, and with the items that the collector has taken.
+   */
+  p: (
+    listeners: (ProfileListener | undefined)[],
+    settings: Settings,
+    commands: Commands,
+    mayKnow: () => boolean,
+  ) => (items?: Item[]) => void;
   /** Debug mode: explains each note in the console and, where wanted, in a panel; those kept so far first. */
   o: (feed: Feed) => void;
 }
+
+export type ProfileListener = (profile: Profile) => void;
 
 /** What the tag did or did not do, and why. */
 export interface Note {
@@ -60,7 +75,7 @@ let policy: Policy | undefined;
 function trust(url: string): string {
   const { trustedTypes } = window as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } };
   policy ||= trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked });
-  return policy ? policy.createScriptURL(url) : url;
+  return policy?.createScriptURL(url) ?? url;
 }
 
 /**

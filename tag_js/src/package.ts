@@ -10,6 +10,7 @@ import type { Call, Stub } from "./queue";
 import { quiet } from "./quiet";
 import type { Init } from "./settings";
 
+const PROFILE_MS = 5000;
 const MAX_CALLS = 500; // before `start`, which a site may never call
 
 type Scope = Record<string, Stub | undefined>;
@@ -70,4 +71,21 @@ export const optOut: typeof api.optOut = command("optOut");
 export const optIn: typeof api.optIn = command("optIn");
 export const link: typeof api.link = command("link");
 export const on: typeof api.on = command("on");
+export const onProfile: typeof api.onProfile = (listener) => {
+  let isOn = true;
+  call("onProfile", (found: api.Profile) => isOn && listener(found));
+  return () => {
+    isOn = false;
+  };
+};
+export const profile: typeof api.profile = () =>
+  new Promise((resolve) => {
+    const stop = onProfile(resolve);
+    const giveUp = (): void => {
+      stop();
+      resolve({ known: false, level: 0, traits: {}, audiences: [], offers: [] });
+    };
+    if (typeof window === "undefined") giveUp();
+    else setTimeout(giveUp, PROFILE_MS);
+  });
 export const use: typeof api.use = command("use");

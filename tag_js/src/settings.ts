@@ -41,6 +41,8 @@ export type Settings = typeof DEFAULTS & {
   /** Address of the tag itself: its modules lie beside it. */
   script: string;
   nonce: string;
+  /** Fill the page's slots: milliseconds that they wait for the profile at most. */
+  profile?: number | string;
   /** Names of events for clicks, by CSS selector. */
   clicks: Record<string, string>;
   /** Looks at each event before it is queued; what it returns goes instead, nothing where it returns null. */

@@ -9,7 +9,7 @@ import { capture } from "./capture";
 import { type Answer, createConsent, type Purpose } from "./consent";
 import { keep, recall } from "./device";
 import { watchEngagement } from "./engagement";
-import type { Item } from "./envelope";
+import type { Draft, Item } from "./envelope";
 import { watchForms } from "./forms";
 import { createHandover } from "./handover";
 import { awaitHuman } from "./human";
@@ -17,7 +17,7 @@ import { type IdentifyOptions, makeIdentifier, readValue } from "./identify";
 import { isId, makeId } from "./ids";
 import { watchLifecycle } from "./lifecycle";
 import { encodeMemory } from "./memory";
-import { loadModule } from "./modules";
+import { loadModule, type ProfileListener } from "./modules";
 import { type Noting, Said } from "./notes";
 import { createPages } from "./page";
 import type { Commands } from "./queue";
@@ -28,7 +28,7 @@ import { putItems, takeItems } from "./shelf";
 import { createSilence } from "./silence";
 import { createTransport } from "./transport";
 import { createVisitor } from "./visitor";
-import type { Extra, Props, WireEvent, WireIdentifier } from "./wire";
+import { copy, type Extra, needsIdentity, type Props, type WireEvent, type WireIdentifier } from "./wire";
 
 const MAX_DRAFTS = 500;
 const CLOCK_TOLERANCE_MS = 30_000;
@@ -46,8 +46,9 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   const silence = createSilence(settings);
   const pages = createPages();
   const listeners: Listener[] = [];
+  const profileListeners: (ProfileListener | undefined)[] = [];
   let addOns: [AddOn | string, Purpose | ""][] = [];
-  let drafts: Item[] = [];
+  let drafts: Draft[] = [];
   let sequence = 0;
   let token = found[settings.link] || "";
   let arrival = found[settings.handover];
@@ -58,23 +59,28 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
   let known: WireIdentifier[] = []; // whom the page has identified
+  let onNews = (_items?: Item[]): void => {}; // the profile's: consent may have changed, or the collector has these
 
   const hasViews = isYes(settings.page);
   const isOn = (word: string, isUsual = true): boolean => (settings.auto ? settings.auto.includes(word) : isUsual);
   const mayStore = (): boolean => consent.allows("s");
   /** Whether what is on the device may be read and written. */
   const mayTouch = (): boolean => mayStore() && !silence.holds();
+  /** Whether the visitor may be told on, and told of: not while the collector has yet to hear of a reset. */
+  const mayKnow = (): boolean => mayTouch() && consent.allows("i") && !isResetDue && !visitor.memory().resetFrom;
   /** Whether events may be sent, be it without visitor and session. */
   const maySend = (): boolean => settings.consent === "cookieless" || mayStore();
 
+  const shelf = `${settings.cookie}q`;
   const transport = createTransport({
-    site: settings.site,
-    endpoint: settings.endpoint,
+    ...settings,
     facts: () => (mayStore() ? readBrowser() : {}),
     note,
-    save: (items) => mayTouch() && putItems(`${settings.cookie}q`, items),
-    restore: () => (mayTouch() ? takeItems(`${settings.cookie}q`) : []),
-    onReply(context, reply) {
+    save: (items) => mayTouch() && putItems(shelf, items),
+    restore: () => (mayTouch() ? takeItems(shelf) : []),
+    onReply(items, reply) {
+      const { context } = items[0] as Item;
+      onNews(items);
       if (reply.silence) {
         silence.fall(reply.silence, mayStore());
         transport.clear();
@@ -90,18 +96,17 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
           transport.rename(memory.visitor, reply.visitor);
           memory.visitor = reply.visitor;
         }
-        if (reply.handover) handover.keep(reply.handover);
+        if (reply.pass) handover.keep(reply.pass);
       }
-      if (reply.offset !== undefined) {
-        memory.offsetMs = Math.abs(reply.offset) > CLOCK_TOLERANCE_MS ? reply.offset : 0;
-      }
+      const { offset } = reply;
+      if (offset !== undefined) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
       // The time of the last event is written when the page is left.
       if (encodeMemory(memory) !== before) visitor.save();
     },
   });
 
   /** Freeze what the event stands under, and put it on its way. */
-  const admit = ({ event, extra }: Item): void => {
+  const admit = ({ event, extra }: Draft): void => {
     let context: Item["context"] = { c: consent.letters() };
     if (mayStore()) {
       const { session } = visitor.memory();
@@ -121,7 +126,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       };
     } else extra.lt = undefined;
     // Of a link its campaign is counted without identity: the collector keeps nothing else of it then.
-    if (!consent.allows("i")) extra.ho = undefined;
+    if (!consent.allows("i")) delete extra.ho;
     transport.add({ event, context, extra });
   };
 
@@ -154,7 +159,6 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         .catch((error) => note(Said.AddOnFailed, error));
       return false;
     });
-    const isReady = (draft: Item): boolean => consent.allows("i") || !needsIdentity(draft);
     if (mayStore()) {
       if (isResetDue) visitor.reset();
       isResetDue = false;
@@ -167,7 +171,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         }, START_MS);
       }
     }
-    drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
+    drafts = drafts.filter((draft) => (needsIdentity(draft) && !consent.allows("i")) || admit(draft));
     // Not before the first event: reading the visitor would begin one.
     const isWanted = (): boolean => mayStore() && consent.allows("f");
     if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
@@ -191,6 +195,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
    * script goes on meanwhile, and what it says is about a moment that is written down.
    */
   const releaseSoon = (): void => {
+    onNews();
     if (isReleased) return release();
     if (!planned) {
       planned = whenIdle(() => {
@@ -220,7 +225,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       extra.ho = arrival;
       arrival = "";
     }
-    drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
+    drafts = drafts.concat({ event, extra }).slice(-MAX_DRAFTS);
     note(maySend() ? Said.Queued : Said.Held, event);
     for (const listener of listeners) quiet(listener)(event);
     releaseSoon();
@@ -238,11 +243,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     return all;
   };
 
-  const handover = createHandover(
-    settings,
-    () => mayTouch() && consent.allows("i"),
-    () => record("handover", undefined, { xl: 1 }),
-  );
+  const handover = createHandover(settings, mayKnow, () => record("handover", undefined, { xl: 1 }));
 
   // -- page views ------------------------------------------------------------------------------------------------------
 
@@ -252,6 +253,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   let settling: ReturnType<typeof setTimeout> | undefined;
 
   const view = (props?: Props): void => {
+    isCounted = false;
     clearTimeout(settling);
     settling = undefined;
     path = readPath();
@@ -277,10 +279,11 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     drafts = [];
     isCounted = isResetDue = isSignalsAsked = false;
     transport.clear();
-    if (!visitor.forget()) return;
-    // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
-    const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
-    transport.add({ event, context: { c: "" }, extra: {} });
+    if (visitor.forget()) {
+      // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
+      const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
+      transport.add({ event, context: { c: "" }, extra: {} });
+    }
   };
 
   const takeAnswer = (answer: Answer): void => {
@@ -337,14 +340,15 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
       if (isOn("media"))
         watchMedia(({ target }) => loadModule("m", settings, (watch) => watch(track, target as HTMLMediaElement)));
       if (isOn("vitals", false)) loadModule("v", settings, (watch) => watch((props) => record("web_vitals", props)));
+      if (settings.profile) (commands.onProfile as () => void)();
       if (hasViews) count();
     },
     page(props?: Props) {
       // Routers announce their first route too, and some the one that we have seen ourselves.
-      const isDouble = isCounted && !props && !settling && readPath() === path;
-      isCounted = false;
-      if (isDouble) note(Said.DoubleView);
-      else view(props);
+      if (isCounted && !props && !settling && readPath() === path) {
+        isCounted = false;
+        note(Said.DoubleView);
+      } else view(props);
     },
     track,
     identify(value: unknown, options?: IdentifyOptions) {
@@ -371,15 +375,21 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     optOut() {
       withdraw();
       silence.object(true);
+      releaseSoon();
     },
     optIn() {
       silence.object(false);
+      releaseSoon();
     },
     link(url: string, use: (url: string) => void) {
       use(handover.decorate(url));
     },
-    on(_what: string, listener: Listener) {
-      listeners.push(listener);
+    on: (_what: string, listener: Listener) => listeners.push(listener),
+    onProfile(callback?: ProfileListener) {
+      if (profileListeners.push(callback) > 1) return;
+      loadModule("p", settings, (follow) => {
+        onNews = follow(profileListeners, settings, commands, mayKnow);
+      });
     },
     use(addOn: AddOn | string, options: { purpose?: string } = {}) {
       addOns.push([addOn, (options.purpose || "")[0] as Purpose]);
@@ -387,17 +397,4 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     },
   };
   return commands;
-}
-
-/**
- * A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here, where
- * the page has named the event, than later with a whole batch.
- */
-function copy<T>(event: unknown): T {
-  return JSON.parse(JSON.stringify(event));
-}
-
-/** Whether an event says who somebody is, and so waits for that purpose. */
-function needsIdentity(draft: Item): boolean {
-  return !!draft.event.k || !!draft.extra.hs;
 }

@@ -6,7 +6,7 @@
 
 import { buildEnvelope, type Item } from "./envelope";
 import { type Noting, Said } from "./notes";
-import type { BrowserFacts, Context } from "./wire";
+import type { BrowserFacts } from "./wire";
 
 const WINDOW_MS = 300;
 const MAX_EVENTS = 20;
@@ -19,7 +19,7 @@ export interface Reply {
   /** Visitor id that the collector wants to be used, "" where ours stands. */
   visitor: string;
   /** Hand-over token, where one was asked for. */
-  handover: string;
+  pass: string;
   /** The collector's clock minus ours, milliseconds; undefined where the browser does not let us see it. */
   offset: number | undefined;
   /** Seconds for which the collector wants to hear nothing more; 0: it listens. */
@@ -30,8 +30,8 @@ export interface TransportOptions {
   site: string;
   endpoint: string;
   facts(): BrowserFacts;
-  /** The collector has the events that were queued under this context. */
-  onReply(context: Context, reply: Reply): void;
+  /** The collector has these, which have one context. */
+  onReply(items: Item[], reply: Reply): void;
   /** Keep items on the device for the next page. Returns whether they are kept. */
   save(items: Item[]): boolean;
   /** Take what was kept, in this tab or in one that is closed. */
@@ -82,7 +82,7 @@ export function createTransport(options: TransportOptions): Transport {
   };
 
   const plan = (delayMs: number): void => {
-    if (timer === undefined) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
+    timer ||= setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
   };
 
   const send = (): void => {
@@ -108,9 +108,9 @@ export function createTransport(options: TransportOptions): Transport {
         if (refused) note(Said.PartlyRefused, refused);
         const { d, x } = status === 200 ? await response.json() : ({} as Record<string, string>);
         const date = Date.parse(read("date") || "");
-        options.onReply(items[0]?.context as Context, {
+        options.onReply(items, {
           visitor: d,
-          handover: x,
+          pass: x,
           offset: date ? date - Math.round((sentMs + Date.now()) / 2) : undefined,
           silence: +(read("x-tagstitch-stop") as string),
         });
@@ -120,7 +120,7 @@ export function createTransport(options: TransportOptions): Transport {
         waiting = (flying as Item[]).concat(waiting); // nothing, if they were dropped meanwhile
         failures++;
         // In seconds; our collector writes no dates.
-        notBeforeMs = Date.now() + (+retryAfter * 1000 || 0);
+        notBeforeMs = Date.now() + (retryAfter * 1000 || 0);
         note(Said.WillRetry, [failures, retryAfter]);
         if (failures < MAX_FAILURES) plan(Math.min(1000 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
       })

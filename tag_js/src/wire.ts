@@ -91,3 +91,16 @@ export interface Envelope extends Context, Extra, BrowserFacts {
   h?: string;
   e: WireEvent[];
 }
+
+/**
+ * A copy that says now what will be sent later. Throws where it cannot be sent (a circle, a BigInt): better here, where
+ * the page has named the event, than later with a whole batch.
+ */
+export function copy<T>(event: unknown): T {
+  return JSON.parse(JSON.stringify(event));
+}
+
+/** Whether it says who somebody is, and so waits for that purpose. */
+export function needsIdentity(draft: { event: WireEvent; extra: Extra }): boolean {
+  return !!draft.event.k || !!draft.extra.hs;
+}

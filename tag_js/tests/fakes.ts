@@ -89,6 +89,11 @@ export function watchListeners(): void {
       add(type, run as EventListener, options);
     });
   }
+  const { observe } = MutationObserver.prototype;
+  vi.spyOn(MutationObserver.prototype, "observe").mockImplementation(function (this: MutationObserver, ...given) {
+    listening.push(() => this.disconnect());
+    observe.apply(this, given);
+  });
 }
 
 /** What a test's tag listens to ends with it, and the page is visible again. */

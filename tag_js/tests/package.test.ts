@@ -135,6 +135,32 @@ test("each function is its command", async () => {
   expect(names()).not.toContain("unheard");
 });
 
+test("a profile's listener can be taken off, and the promise is nobody's where no answer comes in five seconds", async () => {
+  const nobody = { known: false, level: 0, traits: {}, audiences: [], offers: [] };
+  const calls: [string, (profile: unknown) => void][] = [];
+  (window as unknown as Scope).tagstitch = Object.assign((...call: unknown[]) => calls.push(call as never), {
+    isTagstitch: true,
+  });
+  tag.start(implied);
+  const told: unknown[] = [];
+  const stop = tag.onProfile((profile) => told.push(profile));
+  const early = tag.profile();
+  const late = tag.profile();
+  const ada = { ...nobody, known: true };
+  calls[0]?.[1](ada);
+  stop();
+  calls[0]?.[1](nobody);
+  expect([calls.map(([name]) => name), told]).toEqual([["onProfile", "onProfile", "onProfile"], [ada]]);
+  calls[1]?.[1](ada);
+  expect(await early).toEqual(ada);
+  await pass(5000);
+  expect(await late).toEqual(nobody);
+  vi.stubGlobal("window", undefined);
+  const onServer = await tag.profile(); // at once
+  vi.unstubAllGlobals();
+  expect(onServer).toEqual(nobody);
+});
+
 test.each([
   ["neither", {}, "/x/b", "/x/t.js"],
   ["a script", { script: "/data/tag.js" }, "/data/b", "/data/tag.js"],

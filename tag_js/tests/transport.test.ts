@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Item } from "../src/envelope";
 import { createTransport, type Reply, type Transport } from "../src/transport";
-import type { Context } from "../src/wire";
 import { type FakeCollector, fakeCollector, NOW_MS, standStill } from "./fakes";
 
 let collector: FakeCollector;
 let transport: Transport;
-let replies: [Context, Reply][];
+let replies: [Item[], Reply][];
 let count: number;
 let shelf: Item[];
 let isShelf: boolean;
@@ -147,7 +146,9 @@ test("the reply tells the visitor id and, where the browser shows it, the clock"
   collector.answers = [new Response('{"d":"other"}', { status: 200, headers: { Date: date } })];
   add(1);
   await pass(300);
-  expect(replies).toMatchObject([[{ d: "v" }, { visitor: "other", offset: 89_700 }]]);
+  expect(replies).toMatchObject([
+    [[{ event: { i: "e1" }, context: { d: "v" } }], { visitor: "other", offset: 89_700 }],
+  ]);
 });
 
 test("a visitor id taken over renames what was never tried", async () => {

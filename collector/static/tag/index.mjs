@@ -38,6 +38,9 @@ function listen(types, run) {
 function findOnPath(event, selector) {
   return event.composedPath().find((node) => node instanceof Element && node.matches(selector));
 }
+function findLink(event) {
+  return findOnPath(event, "a[href]");
+}
 function isForUs(event) {
   return event.isTrusted && !findOnPath(event, "[data-ts-ignore]");
 }
@@ -84,7 +87,7 @@ var policy;
 function trust(url) {
   const { trustedTypes } = window;
   policy ||= trustedTypes?.createPolicy("tagstitch", { createScriptURL: (asked) => asked });
-  return policy ? policy.createScriptURL(url) : url;
+  return policy?.createScriptURL(url) ?? url;
 }
 function loadModule(key, settings, use2, isWanted = () => true) {
   const load = (name, digest2, onLoad) => {
@@ -102,7 +105,7 @@ function loadModule(key, settings, use2, isWanted = () => true) {
   };
   if (settings.script) {
     whenIdle(() => {
-      load("i", "vHaWjN4ReuXpfo5XFepXoZmazH2TxJ/DdHJAaVPYYxc=", (digests) => load(key, digests[key], use2));
+      load("i", "5B+kpsy47O5Vrp1x2f7iNUHa9D5em02gm4d2Mwn8y6I=", (digests) => load(key, digests[key], use2));
     }, 2e3);
   }
 }
@@ -184,7 +187,7 @@ function readSettings(script, init) {
 var FILE = /\.(pdf|zip|(doc|xls|ppt)x?|csv|exe|dmg|apk|mp[34])$/;
 function watchClicks(isOn, clicks, track2) {
   const onClick = (event) => {
-    const link2 = findOnPath(event, "a[href]");
+    const link2 = findLink(event);
     if (!isForUs(event) || event.button > (link2 ? 1 : 0)) return;
     const note = (selector) => {
       const element = findOnPath(event, selector);
@@ -201,7 +204,7 @@ function watchClicks(isOn, clicks, track2) {
     if (!link2?.host) return;
     const { host, pathname } = link2;
     const url = link2.origin + pathname;
-    const [, extension] = FILE.exec((link2.download || pathname).toLowerCase()) || [];
+    const extension = FILE.exec((link2.download || pathname).toLowerCase())?.[1];
     if (isOn("downloads") && (extension || link2.hasAttribute("download"))) {
       track2("file_download", { url, extension });
     } else if (isOn("outbound") && host !== location.host) track2("outbound_click", { url, host });
@@ -347,12 +350,12 @@ function createConsent(preset) {
         if (/^[tg]/.test(`${given}`)) said += letter;
       }
     },
-    letters: () => said === void 0 ? said : withoutRefused(said),
+    letters: () => said && withoutRefused(said),
     allows: (purpose) => withoutRefused(said ?? granted).includes(purpose),
     settle(other) {
       granted = GRANTED[other];
     },
-    isPending: () => said === void 0 && !granted
+    isPending: () => (said ?? granted) === void 0
   };
 }
 
@@ -450,6 +453,7 @@ var FRESH_MS = 24e4;
 function createHandover(settings, mayUse, ask) {
   let token = "";
   let atMs = 0;
+  const isFresh = () => Date.now() - atMs < FRESH_MS;
   const hosts = settings.domains.split(" ");
   const name = settings.handover;
   const isListed = (url) => {
@@ -457,21 +461,21 @@ function createHandover(settings, mayUse, ask) {
     return host !== location.hostname && hosts.some((domain) => `.${host}`.endsWith(`.${domain}`));
   };
   const decorate = (url) => {
-    if (!token || !mayUse() || Date.now() - atMs > FRESH_MS || !isListed(url)) return url;
+    if (!token || !mayUse() || !isFresh() || !isListed(url)) return url;
     const [bare] = splitAddress(url, (other) => other === name);
     return bare.replace(/(\?[^#]*)?(?=#|$)/, (query) => `${query ? `${query}&` : "?"}${name}=${token}`);
   };
   if (settings.domains) {
     const onNear = (event) => {
-      if (Date.now() - atMs < FRESH_MS) return;
-      const link2 = findOnPath(event, "a[href]");
+      if (isFresh()) return;
+      const link2 = findLink(event);
       if (link2 && isListed(link2.href)) {
         atMs = Date.now();
         ask();
       }
     };
     const onClick = (event) => {
-      const link2 = findOnPath(event, "a[href]");
+      const link2 = findLink(event);
       if (!link2 || decorate(link2.href) === link2.href) return;
       const plain = link2.getAttribute("href");
       link2.href = decorate(link2.href);
@@ -618,6 +622,12 @@ function createSilence(settings) {
 
 // src/wire.ts
 var WIRE_VERSION = 1;
+function copy(event) {
+  return JSON.parse(JSON.stringify(event));
+}
+function needsIdentity(draft) {
+  return !!draft.event.k || !!draft.extra.hs;
+}
 
 // src/envelope.ts
 function buildEnvelope(site, items, facts) {
@@ -670,7 +680,7 @@ function createTransport(options) {
     flying &&= [];
   };
   const plan = (delayMs) => {
-    if (timer === void 0) timer = setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
+    timer ||= setTimeout(send, Math.max(delayMs, notBeforeMs - Date.now()));
   };
   const send = () => {
     clearTimeout(timer);
@@ -692,16 +702,16 @@ function createTransport(options) {
       if (refused) note(14 /* PartlyRefused */, refused);
       const { d, x } = status === 200 ? await response.json() : {};
       const date = Date.parse(read("date") || "");
-      options.onReply(items[0]?.context, {
+      options.onReply(items, {
         visitor: d,
-        handover: x,
+        pass: x,
         offset: date ? date - Math.round((sentMs + Date.now()) / 2) : void 0,
         silence: +read("x-tagstitch-stop")
       });
     }).catch((retryAfter) => {
       waiting = flying.concat(waiting);
       failures++;
-      notBeforeMs = Date.now() + (+retryAfter * 1e3 || 0);
+      notBeforeMs = Date.now() + (retryAfter * 1e3 || 0);
       note(15 /* WillRetry */, [failures, retryAfter]);
       if (failures < MAX_FAILURES) plan(Math.min(1e3 * 2 ** failures, MAX_PAUSE_MS) * (0.5 + Math.random() / 2));
     }).then(() => {
@@ -842,6 +852,7 @@ function createTag(settings, found, note) {
   const silence = createSilence(settings);
   const pages = createPages();
   const listeners = [];
+  const profileListeners = [];
   let addOns = [];
   let drafts = [];
   let sequence = 0;
@@ -854,19 +865,24 @@ function createTag(settings, found, note) {
   let isResetDue = false;
   let isLeaving = false;
   let known = [];
+  let onNews = (_items) => {
+  };
   const hasViews = isYes(settings.page);
   const isOn = (word, isUsual = true) => settings.auto ? settings.auto.includes(word) : isUsual;
   const mayStore = () => consent2.allows("s");
   const mayTouch = () => mayStore() && !silence.holds();
+  const mayKnow = () => mayTouch() && consent2.allows("i") && !isResetDue && !visitor.memory().resetFrom;
   const maySend = () => settings.consent === "cookieless" || mayStore();
+  const shelf = `${settings.cookie}q`;
   const transport = createTransport({
-    site: settings.site,
-    endpoint: settings.endpoint,
+    ...settings,
     facts: () => mayStore() ? readBrowser() : {},
     note,
-    save: (items) => mayTouch() && putItems(`${settings.cookie}q`, items),
-    restore: () => mayTouch() ? takeItems(`${settings.cookie}q`) : [],
-    onReply(context, reply) {
+    save: (items) => mayTouch() && putItems(shelf, items),
+    restore: () => mayTouch() ? takeItems(shelf) : [],
+    onReply(items, reply) {
+      const { context } = items[0];
+      onNews(items);
       if (reply.silence) {
         silence.fall(reply.silence, mayStore());
         transport.clear();
@@ -880,11 +896,10 @@ function createTag(settings, found, note) {
           transport.rename(memory.visitor, reply.visitor);
           memory.visitor = reply.visitor;
         }
-        if (reply.handover) handover.keep(reply.handover);
+        if (reply.pass) handover.keep(reply.pass);
       }
-      if (reply.offset !== void 0) {
-        memory.offsetMs = Math.abs(reply.offset) > CLOCK_TOLERANCE_MS ? reply.offset : 0;
-      }
+      const { offset } = reply;
+      if (offset !== void 0) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
       if (encodeMemory(memory) !== before) visitor.save();
     }
   });
@@ -907,7 +922,7 @@ function createTag(settings, found, note) {
         x: { i: memory.session, n: memory.number, t: memory.startedMs }
       };
     } else extra.lt = void 0;
-    if (!consent2.allows("i")) extra.ho = void 0;
+    if (!consent2.allows("i")) delete extra.ho;
     transport.add({ event, context, extra });
   };
   const describeCustomer = (event, extra, session) => {
@@ -936,7 +951,6 @@ function createTag(settings, found, note) {
       ).then((module) => module.default(commands)).catch((error) => note(10 /* AddOnFailed */, error));
       return false;
     });
-    const isReady = (draft) => consent2.allows("i") || !needsIdentity(draft);
     if (mayStore()) {
       if (isResetDue) visitor.reset();
       isResetDue = false;
@@ -949,7 +963,7 @@ function createTag(settings, found, note) {
         }, START_MS);
       }
     }
-    drafts = drafts.filter((draft) => !isReady(draft) || admit(draft));
+    drafts = drafts.filter((draft) => needsIdentity(draft) && !consent2.allows("i") || admit(draft));
     const isWanted = () => mayStore() && consent2.allows("f");
     if (sequence && isWanted() && !isSignalsAsked && !visitor.memory().signalsSent) {
       isSignalsAsked = true;
@@ -967,6 +981,7 @@ function createTag(settings, found, note) {
     }
   };
   const releaseSoon = () => {
+    onNews();
     if (isReleased) return release();
     if (!planned) {
       planned = whenIdle(() => {
@@ -994,7 +1009,7 @@ function createTag(settings, found, note) {
       extra.ho = arrival;
       arrival = "";
     }
-    drafts = drafts.concat({ event, context: {}, extra }).slice(-MAX_DRAFTS);
+    drafts = drafts.concat({ event, extra }).slice(-MAX_DRAFTS);
     note(maySend() ? 0 /* Queued */ : 1 /* Held */, event);
     for (const listener of listeners) quiet(listener)(event);
     releaseSoon();
@@ -1009,16 +1024,13 @@ function createTag(settings, found, note) {
     else note(7 /* NoValue */, name);
     return all;
   };
-  const handover = createHandover(
-    settings,
-    () => mayTouch() && consent2.allows("i"),
-    () => record("handover", void 0, { xl: 1 })
-  );
+  const handover = createHandover(settings, mayKnow, () => record("handover", void 0, { xl: 1 }));
   const readPath = () => location.pathname + location.search + (isOn("hash", false) ? location.hash : "");
   let path = readPath();
   let isCounted = false;
   let settling;
   const view = (props) => {
+    isCounted = false;
     clearTimeout(settling);
     settling = void 0;
     path = readPath();
@@ -1043,9 +1055,10 @@ function createTag(settings, found, note) {
     drafts = [];
     isCounted = isResetDue = isSignalsAsked = false;
     transport.clear();
-    if (!visitor.forget()) return;
-    const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
-    transport.add({ event, context: { c: "" }, extra: {} });
+    if (visitor.forget()) {
+      const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
+      transport.add({ event, context: { c: "" }, extra: {} });
+    }
   };
   const takeAnswer = (answer) => {
     consent2.answer(answer);
@@ -1101,13 +1114,14 @@ function createTag(settings, found, note) {
       if (isOn("media"))
         watchMedia(({ target }) => loadModule("m", settings, (watch) => watch(track2, target)));
       if (isOn("vitals", false)) loadModule("v", settings, (watch) => watch((props) => record("web_vitals", props)));
+      if (settings.profile) commands.onProfile();
       if (hasViews) count();
     },
     page(props) {
-      const isDouble = isCounted && !props && !settling && readPath() === path;
-      isCounted = false;
-      if (isDouble) note(6 /* DoubleView */);
-      else view(props);
+      if (isCounted && !props && !settling && readPath() === path) {
+        isCounted = false;
+        note(6 /* DoubleView */);
+      } else view(props);
     },
     track: track2,
     identify(value, options) {
@@ -1134,15 +1148,21 @@ function createTag(settings, found, note) {
     optOut() {
       withdraw();
       silence.object(true);
+      releaseSoon();
     },
     optIn() {
       silence.object(false);
+      releaseSoon();
     },
     link(url, use2) {
       use2(handover.decorate(url));
     },
-    on(_what, listener) {
-      listeners.push(listener);
+    on: (_what, listener) => listeners.push(listener),
+    onProfile(callback) {
+      if (profileListeners.push(callback) > 1) return;
+      loadModule("p", settings, (follow2) => {
+        onNews = follow2(profileListeners, settings, commands, mayKnow);
+      });
     },
     use(addOn, options = {}) {
       addOns.push([addOn, (options.purpose || "")[0]]);
@@ -1150,12 +1170,6 @@ function createTag(settings, found, note) {
     }
   };
   return commands;
-}
-function copy(event) {
-  return JSON.parse(JSON.stringify(event));
-}
-function needsIdentity(draft) {
-  return !!draft.event.k || !!draft.extra.hs;
 }
 
 // src/boot.ts
@@ -1179,7 +1193,7 @@ function boot(script, name) {
   };
   const keep2 = (...call2) => {
     calls2.push(call2);
-    if (call2[0] === "init") quiet(begin)();
+    quiet(begin)();
   };
   keep2.isTagstitch = true;
   scope[name] = keep2;
@@ -1196,6 +1210,7 @@ function explain(settings) {
 }
 
 // src/package.ts
+var PROFILE_MS = 5e3;
 var MAX_CALLS = 500;
 var calls = [];
 var global = "";
@@ -1245,6 +1260,22 @@ var optOut = command("optOut");
 var optIn = command("optIn");
 var link = command("link");
 var on = command("on");
+var onProfile = (listener) => {
+  let isOn = true;
+  call("onProfile", (found) => isOn && listener(found));
+  return () => {
+    isOn = false;
+  };
+};
+var profile = () => new Promise((resolve) => {
+  const stop = onProfile(resolve);
+  const giveUp = () => {
+    stop();
+    resolve({ known: false, level: 0, traits: {}, audiences: [], offers: [] });
+  };
+  if (typeof window === "undefined") giveUp();
+  else setTimeout(giveUp, PROFILE_MS);
+});
 var use = command("use");
 export {
   alias,
@@ -1253,9 +1284,11 @@ export {
   identify,
   link,
   on,
+  onProfile,
   optIn,
   optOut,
   page,
+  profile,
   reset,
   start,
   tagstitch,
