@@ -1,0 +1,322 @@
+"""A profile: one person as all that is known now makes them, read in one statement where nothing is out of the way.
+
+The statement takes the person from the dictionary and everything else by the identifiers that may be theirs; the map
+decides, so what is not theirs falls out here. A further statement is needed where identifiers had several people,
+where the map has moved on since the dictionary was loaded, or where only a part of a history is theirs.
+
+It never reads `events`. Unknown, known, and known by another name now (merged) are three answers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from collector.event import VaultRow
+from collector.identity.identifiers import PSEUDONYM, VISITOR_KIND
+from collector.identity.vault import find_key, open_value
+from collector.keyring import Keyring
+from collector.profiles import consents, facts, keys, timeline, traits
+from collector.profiles.computed import Computed, compute, merge_facts
+from collector.profiles.consents import Consent
+from collector.profiles.definitions import Definitions
+from collector.profiles.keys import Held, MapRow, Span
+from collector.profiles.masking import mask
+from collector.profiles.survivorship import Survivor, survive
+from collector.profiles.timeline import Cursor, Page
+from collector.store.client import StoreClient
+
+MAX_TRIES = 3
+"""How often the map may move while it is read."""
+DEFAULT_PAGE = 50
+_VAULT = """
+SELECT 'vault' AS part, toJSONString((vaulted.key, toString(kind), pseudonym, sealed)) AS row
+FROM identifier_vault AS vaulted
+WHERE space_id = {space:String} AND vaulted.key IN (keys)
+"""
+_SETTINGS = {"max_threads": 1}
+"""A look takes single granules: more threads would cost more than they read."""
+
+
+class Part(StrEnum):
+    """What of a profile is wanted. Identifiers always come."""
+
+    TRAITS = "traits"
+    COMPUTED = "computed"
+    CONSENT = "consent"
+    TIMELINE = "timeline"
+    VALUES = "values"  # of personal identifiers, from the vault
+
+
+ALL = frozenset(Part)
+
+
+class Identifier(msgspec.Struct, frozen=True):
+    """An identifier. `value`: in clear or masked; "" for a visitor, and where the store has its pseudonym alone."""
+
+    kind: str
+    value: str
+    pseudonym: str
+    own_person_id: str
+    is_personal: bool
+    level: int
+    provisional: bool
+    spans: tuple[Span, ...]
+
+
+class Trait(msgspec.Struct, frozen=True):
+    """A trait. `value`: of the survivor, masked where it is personal and the caller may not see it."""
+
+    value: Any
+    personal: bool
+    is_declared: bool
+    min_assurance: int
+    survivor: Survivor  # its values masked as well
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether somebody as sure of whom they spoke says otherwise."""
+        return self.survivor.is_contested
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """Nothing is known of this identifier."""
+
+    key: str
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """A person. `asked`: own person id of the identifier that was asked for. `merged_from`: that id again, where it
+    once was a person's, or a customer's, that is part of this one now; else "".
+
+    `is_cut`: there are more than keys.MAX_KEYS identifiers, and some were left out. Parts that were not asked for are
+    empty, `computed` is None.
+    """
+
+    person_id: str
+    asked: str
+    merged_from: str
+    customer_id: str
+    customer_kind: str
+    customer_key: str
+    level: int
+    provisional: bool
+    identifiers: tuple[Identifier, ...]
+    traits: dict[str, Trait]
+    computed: Computed | None
+    consents: tuple[Consent, ...]
+    last_consent: tuple[str, ...]  # purposes consented to at the latest event; only with the first page
+    page: Page
+    is_cut: bool = False
+
+
+class _Rows:
+    """What a statement gave, by part."""
+
+    def __init__(self, lines: Iterable[dict[str, str]]) -> None:
+        self.texts: defaultdict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            self.texts[line["part"]].append(line["row"])
+
+    def read(self, part: str, decode: Callable[[str], Any]) -> list[Any]:
+        """Return the rows of a part."""
+        return [decode(text) for text in self.texts[part]]
+
+
+_decode_map = msgspec.json.Decoder(MapRow, strict=False).decode
+_decode_vault = msgspec.json.Decoder(tuple[str, str, str, str]).decode
+_decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
+
+
+def read_profile(
+    client: StoreClient,
+    keyring: Keyring,
+    definitions: Definitions,
+    key: str,
+    *,
+    now_ms: int,
+    parts: Collection[Part] = ALL,
+    cursor: Cursor | None = None,
+    limit: int = DEFAULT_PAGE,
+    shows_personal: bool = False,
+    is_person_id: bool = False,
+    exactly: bool = False,
+) -> Profile | Unknown:
+    """Read the person whose an identifier is now. `key`: its own person id.
+
+    `cursor`, `limit`: of the page of the timeline, at most timeline.MAX_PAGE events. `shows_personal`: personal values
+    in clear. `is_person_id`: the key was given as a person's id, so another id than it means merged. `exactly`: the
+    person of this very id, as v_events has it, even where nothing but an anonymous past is left of it. Raises
+    StoreError.
+    """
+    limit = max(1, min(limit, timeline.MAX_PAGE))
+    space_id = definitions.space_id
+    given = key if exactly else ""
+    rows, person_id, held, map_rows = _find(client, space_id, key, given, now_ms, parts, cursor, limit)
+    found_facts = rows.read("facts", facts.decode_facts)
+    found_events = rows.read("event", timeline.decode_event)
+    said = traits.collect_said(keyring, space_id, held, rows.read("trait", traits.decode_trait))
+    entries = consents.settle_consents(held, rows.read("consent", consents.decode_consent))
+    page = timeline.settle_page(client, space_id, held, found_events, cursor, limit)
+    summed = merge_facts(facts.settle_facts(client, space_id, held, found_facts))
+    if not (held.keys() & map_rows.keys() or said or entries or page.events or summed):
+        return Unknown(key)
+    customer = _find_customer(person_id, map_rows)
+    return Profile(
+        person_id=person_id,
+        asked=key,
+        merged_from=key if _is_merged(key, person_id, map_rows, is_person_id=is_person_id) else "",
+        customer_id=customer.value if customer else "",
+        customer_kind=customer.kind if customer else "",
+        customer_key=customer.key if customer else "",
+        level=customer.level if customer else 0,
+        provisional=bool(customer and customer.provisional),
+        identifiers=_list_identifiers(keyring, space_id, held, rows, shows_personal=shows_personal),
+        traits=_settle_traits(definitions, said, shows_personal=shows_personal),
+        computed=compute(summed, now_ms) if Part.COMPUTED in parts else None,
+        consents=entries,
+        last_consent=tuple(page.events[0].consent.split(",")) if not cursor and _has_consent(page) else (),
+        page=page,
+        is_cut=len(map_rows) >= keys.MAX_KEYS,
+    )
+
+
+def _find(
+    client: StoreClient,
+    space_id: str,
+    key: str,
+    given: str,
+    now_ms: int,
+    parts: Collection[Part],
+    cursor: Cursor | None,
+    limit: int,
+) -> tuple[_Rows, str, dict[str, Held], dict[str, MapRow]]:
+    """Return the rows, the person, their identifiers, and the map's rows. `given`: the person, where it is known."""
+    for _ in range(MAX_TRIES):
+        rows = _Rows(_ask(client, space_id, key, given, parts, cursor, limit))
+        versions: list[MapRow] = rows.read("map", _decode_map)
+        map_rows = keys.keep_latest(versions)
+        several = [row.key for row in map_rows.values() if row.several]
+        intervals = keys.read_intervals(client, space_id, several)
+        person_id = given or keys.find_present(key, map_rows, intervals, now_ms)
+        assumed = versions[0].assumed if versions else person_id
+        if person_id == assumed:
+            break
+        given = person_id
+    held = keys.find_held(person_id, map_rows, intervals)
+    return rows, person_id, held, map_rows
+
+
+def _ask(
+    client: StoreClient,
+    space_id: str,
+    key: str,
+    given: str,
+    parts: Collection[Part],
+    cursor: Cursor | None,
+    limit: int,
+) -> list[dict[str, str]]:
+    params: dict[str, Any] = {"space": space_id, "key": key}
+    if given:
+        params["person"] = given
+    wanted = [keys.MAP]
+    if Part.TRAITS in parts:
+        wanted.append(traits.TRAITS)
+    if Part.COMPUTED in parts:
+        wanted.append(facts.FACTS)
+    if Part.CONSENT in parts:
+        wanted.append(consents.CONSENTS)
+    if Part.VALUES in parts:
+        wanted.append(_VAULT)
+    if Part.TIMELINE in parts:
+        wanted.append(timeline.make_events_sql(cursor, limit, params))
+    preamble = keys.make_preamble(client.database, is_given=bool(given))
+    sql = f"{preamble} SELECT part, row FROM ({' UNION ALL '.join(wanted)})"  # noqa: S608  our own words
+    with client.stream(sql, params, settings=_SETTINGS) as answer:
+        return _decode_lines(b"".join(answer))
+
+
+def _find_customer(person_id: str, map_rows: dict[str, MapRow]) -> MapRow | None:
+    """Return the row of the customer key by which the person is called."""
+    row = map_rows.get(person_id)
+    if row is None or not row.customer_id or row.person_id != person_id:
+        return None
+    return map_rows.get(row.customer_key, row)
+
+
+def _is_merged(key: str, person_id: str, map_rows: dict[str, MapRow], *, is_person_id: bool) -> bool:
+    if key == person_id:
+        return False
+    row = map_rows.get(key)
+    customer = _find_customer(person_id, map_rows)
+    is_customer = row is not None and customer is not None and row.kind == customer.kind
+    return is_person_id or is_customer
+
+
+def _list_identifiers(
+    keyring: Keyring, space_id: str, held: dict[str, Held], rows: _Rows, *, shows_personal: bool
+) -> tuple[Identifier, ...]:
+    vault = {
+        (key, pseudonym): VaultRow(kind, pseudonym, key, sealed)
+        for key, kind, pseudonym, sealed in rows.read("vault", _decode_vault)
+    }
+    shown = []
+    for item in sorted(held.values(), key=lambda item: (item.is_visitor, item.kind, item.key)):
+        is_personal = bool(PSEUDONYM.fullmatch(item.value))
+        value = item.value
+        if is_personal:
+            value = _open(keyring, space_id, vault.get((item.key, item.value)))
+            value = value if shows_personal or not value else mask(value)
+        shown.append(
+            Identifier(
+                kind=item.kind or VISITOR_KIND,
+                value=value,
+                pseudonym=item.value if is_personal else "",
+                own_person_id=item.key,
+                is_personal=is_personal,
+                level=item.level,
+                provisional=item.provisional,
+                spans=item.spans,
+            )
+        )
+    return tuple(shown)
+
+
+def _open(keyring: Keyring, space_id: str, row: VaultRow | None) -> str:
+    """Return the clear value that the vault has, "" where it has none."""
+    key = find_key(keyring, row.value) if row else None
+    return (row and key and open_value(key, space_id, row)) or ""
+
+
+def _settle_traits(definitions: Definitions, said: dict[str, list[Any]], *, shows_personal: bool) -> dict[str, Trait]:
+    settled = {}
+    for name in sorted(said):
+        trait = definitions.find(name)
+        survivor = survive(said[name], trait)
+        if survivor is None:
+            continue
+        if trait.personal and not shows_personal:
+            survivor = _mask(survivor)
+        settled[name] = Trait(
+            value=survivor.said.value,
+            personal=trait.personal,
+            is_declared=definitions.is_declared(name),
+            min_assurance=trait.min_assurance,
+            survivor=survivor,
+        )
+    return settled
+
+
+def _mask(survivor: Survivor) -> Survivor:
+    """Return it with values masked, and with what was found of them in clear."""
+    replace = msgspec.structs.replace
+    lost = tuple(replace(one, said=replace(one.said, value=mask(one.said.value))) for one in survivor.lost)
+    return Survivor(replace(survivor.said, value=mask(survivor.said.value)), lost)
+
+
+def _has_consent(page: Page) -> bool:
+    return bool(page.events and page.events[0].consent)
