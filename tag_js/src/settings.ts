@@ -33,6 +33,8 @@ const DEFAULTS = {
   capture: "",
   /** Name of the page's data layer. */
   dataLayer: "dataLayer",
+  /** Fill the page's slots: milliseconds that they wait for the profile at most. */
+  profile: "" as number | string,
   /** Explain what is done, in the console; "overlay": on the page as well; "off": no. */
   debug: "off" as boolean | "" | "off" | "overlay",
 };
@@ -41,8 +43,6 @@ export type Settings = typeof DEFAULTS & {
   /** Address of the tag itself: its modules lie beside it. */
   script: string;
   nonce: string;
-  /** Fill the page's slots: milliseconds that they wait for the profile at most. */
-  profile?: number | string;
   /** Names of events for clicks, by CSS selector. */
   clicks: Record<string, string>;
   /** Looks at each event before it is queued; what it returns goes instead, nothing where it returns null. */

@@ -21,6 +21,7 @@ export function makeSettings(changes: Partial<Settings> = {}): Settings {
     link: "lt",
     page: "on",
     debug: "off",
+    profile: "",
     nonce: "",
     auto: "none",
     capture: "",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_page import PAINTED
 from page_server import DEADLINE_S, PageServer
 from playwright.sync_api import Page
 from starlette.requests import Request
@@ -35,7 +36,8 @@ ADA = {
 NOBODY: dict[str, Any] = {"v": 1, "known": False, "level": 0, "traits": {}, "audiences": [], "offers": []}
 SLOTS = """
 <div class=swap><p id=stranger data-ts-show="!known">Welcome!</p>
-<p id=friend data-ts-show=known hidden>Welcome back, <b data-ts-text=first_name>dear <i>customer</i></b>!</p></div>
+<p id=friend data-ts-show=known hidden>Welcome back, <b data-ts-text=first_name>dear <i>customer</i></b>!<br>
+How are you?</p></div>
 <p id=loyal data-ts-show=audience:loyal hidden>Free delivery.</p>
 <section data-ts-offer=hero style="min-height: 8em"><h2 data-ts-field=title>Spring</h2>
 <a data-ts-link=href href="/spring">More</a></section>
@@ -101,7 +103,7 @@ def test_slots_show_who_it_is_as_text_under_a_strict_policy(
     desk.answers[site] = ADA
     page.goto(add_slots(page_server, site, csp=CSP))
     wait_for(page, KNOWN)
-    assert page.locator("#friend").inner_text() == f"Welcome back, {ADA['traits']['first_name']}!"
+    assert page.locator("#friend").inner_text() == f"Welcome back, {ADA['traits']['first_name']}!\nHow are you?"
     assert page.locator("#friend img").count() == 0
     assert see(page) == {"stranger": False, "friend": True, "loyal": True}
     assert page.locator("a").get_attribute("href") == f"{page_server.origin}/deal"
@@ -153,9 +155,13 @@ def test_the_layout_stays_still(page: Page, page_server: PageServer, desk: Desk,
         "window.shifts = []; new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value)))"
         ".observe({ type: 'layout-shift', buffered: true });"
     )
-    page.goto(add_slots(page_server, site, body=re.sub(r"<p id=loyal.*?</p>", "", SLOTS)))
+    body = re.sub(r"<p id=loyal.*?</p>", "", SLOTS) + "<p>Always here.</p>"
+    page.goto(add_slots(page_server, site, consent="required", body=body))
+    wait_for(page, UNKNOWN)
+    page.evaluate(PAINTED)
+    page.evaluate("tagstitch('consent', 'all')")
     wait_for(page, KNOWN)
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate(PAINTED)
     assert page.evaluate("shifts") == []
 
 

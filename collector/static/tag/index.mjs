@@ -163,6 +163,8 @@ var DEFAULTS = {
   capture: "",
   /** Name of the page's data layer. */
   dataLayer: "dataLayer",
+  /** Fill the page's slots: milliseconds that they wait for the profile at most. */
+  profile: "",
   /** Explain what is done, in the console; "overlay": on the page as well; "off": no. */
   debug: "off"
 };
