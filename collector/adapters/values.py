@@ -7,13 +7,31 @@ told apart without guessing is taken; the rest does not fit, and is not shown as
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-from collector.adapters.contract import FieldType
+from collector.adapters.contract import FieldType, Record
 
 MAX_DIGITS = 40
+
+
+def fit_record(key: str, types: Mapping[str, FieldType], values: Iterable[tuple[str, Any]]) -> Record:
+    """Return a record of these values, by field; None is no value. What does not fit is named in `unfit`."""
+    fitting, unfit = {}, set()
+    for name, value in values:
+        if value is None:
+            continue
+        kind = types[name]
+        if kind == "text" and type(value) is str:  # nearly all of them, a million times in a scan
+            fitting[name] = value
+            continue
+        try:
+            fitting[name] = fit_value(kind, value)
+        except (ValueError, OverflowError):
+            unfit.add(name)
+    return Record(key, fitting, frozenset(unfit))
 
 
 def fit_value(kind: FieldType, value: Any) -> Any:
