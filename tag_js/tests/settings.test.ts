@@ -19,6 +19,7 @@ test("the script element says all there is to say", () => {
     "data-link": "from",
     "data-page": "off",
     "data-debug": "on",
+    "data-profile": "400",
   });
   script.nonce = "abc";
   expect(readSettings(script, {})).toEqual({
@@ -32,6 +33,7 @@ test("the script element says all there is to say", () => {
     link: "from",
     page: "off",
     debug: "on",
+    profile: "400",
     nonce: "abc",
     auto: "",
     capture: "",
