@@ -136,7 +136,7 @@ def test_importing_and_calling_on_a_server_does_nothing() -> None:
         console.log(JSON.stringify(Object.keys(tag).sort()));
         """,
     )
-    names = "alias consent group identify link on optIn optOut page reset start tagstitch track use"
+    names = "alias consent group identify link on onProfile optIn optOut page profile reset start tagstitch track use"
     assert json.loads(said) == names.split()
 
 
