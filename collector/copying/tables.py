@@ -41,8 +41,8 @@ COMPARED: Mapping[str, str] = {
     # Of one session two stores may hold other pieces: events that were sent twice left their traces in one only.
     "sessions": "site_id, visitor_id, session_id, first_time, last_time, finalizeAggregation(events), "
     "finalizeAggregation(page_views)",
-    "visitor_facts": "space_id, own_person_id, month, first_time, last_time, finalizeAggregation(sessions), "
-    "arraySort(finalizeAggregation(orders))",
+    "visitor_facts": "space_id, own_person_id, month, first_time, last_time, "
+    "arraySort(finalizeAggregation(orders)), arraySort(finalizeAggregation(seen))",
 }
 """What is compared of a derived table."""
 

@@ -51,12 +51,12 @@ class Order(msgspec.Struct, frozen=True, array_like=True):
 class Facts(msgspec.Struct, frozen=True):
     """What is summed up of one identifier or more. Times in milliseconds since 1970.
 
-    Categories, channels and devices: each with the visits, by their hashes, in which it was seen.
+    Sessions by their hashes. Categories, channels and devices: each with the visits in which it was seen.
     """
 
     first_ms: int
     last_ms: int
-    sessions: int
+    sessions: frozenset[int] = frozenset()
     orders: frozenset[Order] = frozenset()
     categories: frozenset[tuple[str, int]] = frozenset()
     channels: frozenset[tuple[str, int]] = frozenset()
@@ -90,14 +90,14 @@ class Computed(msgspec.Struct, frozen=True):
 
 
 def merge_facts(parts: Iterable[Facts]) -> Facts | None:
-    """Return the facts of several identifiers together, None of none. A session is never two identifiers'."""
+    """Return facts of several identifiers or months together, None of none."""
     found = list(parts)
     if not found:
         return None
     return Facts(
         first_ms=min(part.first_ms for part in found),
         last_ms=max(part.last_ms for part in found),
-        sessions=sum(part.sessions for part in found),
+        sessions=frozenset().union(*(part.sessions for part in found)),
         orders=frozenset().union(*(part.orders for part in found)),
         categories=frozenset().union(*(part.categories for part in found)),
         channels=frozenset().union(*(part.channels for part in found)),
@@ -108,17 +108,15 @@ def merge_facts(parts: Iterable[Facts]) -> Facts | None:
 def compute(facts: Facts | None, now_ms: int) -> Computed:
     """Return what follows from facts; from None: nobody was seen."""
     if facts is None:
-        facts = Facts(0, 0, 0)
+        facts = Facts(0, 0)
     bought, times, value = _settle(facts.orders)
     categories = _count(facts.categories)
-    paid = max(value.values(), default=0.0)
-    if value and len(value) > 1:
-        most = Counter(order.currency for order in bought).most_common()
-        paid = value[min(word for word, count in most if count == most[0][1])]
+    currencies = Counter(order.currency for order in bought)
+    main = min(currencies, key=lambda word: (-currencies[word], word), default="")
     return Computed(
         first_seen_ms=facts.first_ms,
         last_seen_ms=facts.last_ms,
-        sessions=facts.sessions,
+        sessions=len(facts.sessions),
         orders=len(bought),
         value=value,
         first_order_ms=min(times, default=0),
@@ -127,7 +125,7 @@ def compute(facts: Facts | None, now_ms: int) -> Computed:
         categories=categories,
         channels=_count(facts.channels),
         devices=_count(facts.devices),
-        rfm=classify(len(bought), max(times, default=0), paid, now_ms),
+        rfm=classify(len(bought), max(times, default=0), value.get(main, 0.0), now_ms),
     )
 
 

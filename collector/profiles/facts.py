@@ -6,6 +6,7 @@ compares the two.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,60 +16,28 @@ from collector.profiles.computed import Facts, Order
 from collector.profiles.keys import Held, select_events
 from collector.store.client import StoreClient
 
+SESSION, CATEGORY, CHANNEL, DEVICE = 1, 2, 3, 4
+"""What was seen in a visit, as `visitor_facts` counts."""
+
 
 class FactsRow(msgspec.Struct, frozen=True, array_like=True):
-    """What is summed up of one identifier. Words come with the hash of the visit."""
+    """What is summed up of one identifier, or of a month of it. `seen`: what, word, and hash of the visit."""
 
     key: str
     first_ms: int
     last_ms: int
-    sessions: int
     orders: tuple[Order, ...]
-    categories: tuple[tuple[str, int], ...]
-    channels: tuple[tuple[str, int], ...]
-    devices: tuple[tuple[str, int], ...]
-
-    def read(self) -> Facts:
-        """Return them as facts."""
-        return Facts(
-            self.first_ms,
-            self.last_ms,
-            self.sessions,
-            frozenset(self.orders),
-            frozenset(self.categories),
-            frozenset(self.channels),
-            frozenset(self.devices),
-        )
+    seen: tuple[tuple[int, str, int], ...]
 
 
-# Tuples as texts of arrays, and not as objects: names of a tuple's elements would stand at each.
-_SHOWN = """toJSONString((own_person_id, toUnixTimestamp64Milli(first_ms), toUnixTimestamp64Milli(last_ms), visits,
-    arrayMap(o -> (toString(o.1), toUnixTimestamp64Milli(o.2), o.3, o.4, o.5), bought),
-    arrayMap(w -> (w.1, w.2), shelves), arrayMap(w -> (w.1, w.2), ways), arrayMap(w -> (w.1, w.2), machines))) AS row"""
-
-FACTS = f"""
-SELECT 'facts' AS part, {_SHOWN}
-FROM
-(
-    SELECT own_person_id, min(first_time) AS first_ms, max(last_time) AS last_ms,
-        uniqExactIfMerge(sessions) AS visits, groupUniqArrayIfMerge(orders) AS bought,
-        groupUniqArrayIfMerge(categories) AS shelves, groupUniqArrayIfMerge(channels) AS ways,
-        groupUniqArrayIfMerge(devices) AS machines
-    FROM visitor_facts
-    PREWHERE space_id = {{space:String}} AND own_person_id IN (keys)
-    GROUP BY own_person_id
-)
-"""  # noqa: S608  our own words
-_FROM_TIMELINE = """
-    SELECT own_person_id, min(time) AS first_ms, max(time) AS last_ms, uniqExactIf(visit, has_session) AS visits,
-        groupUniqArrayIf((if(order_id != '', cityHash64(order_id), cityHash64(event_id)), time, value,
-            toString(currency), if(is_refund, -1, 1)), is_order OR is_refund) AS bought,
-        groupUniqArrayIf((toString(category), visit), category != '') AS shelves,
-        groupUniqArrayIf((toString(channel), visit), channel NOT IN ('', 'internal') AND host != '') AS ways,
-        groupUniqArrayIf((toString(device), visit), device != '') AS machines
-    FROM timeline
-    PREWHERE space_id = {space:String} AND own_person_id IN {own:Array(UUID)}
-    WHERE is_bot = 0
+# Sets are put together here and not by the store: a look costs it a third less.
+FACTS = """
+SELECT 'facts' AS part, toJSONString((own_person_id, toUnixTimestamp64Milli(first_time),
+    toUnixTimestamp64Milli(last_time),
+    arrayMap(o -> (toString(o.1), toUnixTimestamp64Milli(o.2), o.3, o.4, o.5), finalizeAggregation(orders)),
+    arrayMap(one -> (one.1, one.2, one.3), finalizeAggregation(seen)))) AS row
+FROM visitor_facts
+PREWHERE space_id = {space:String} AND own_person_id IN (keys)
 """
 _WORDS = """
 WITH
@@ -78,6 +47,19 @@ WITH
     happened IN ('purchase', 'order', 'order_completed') AS is_order,
     happened IN ('refund', 'order_refunded') AS is_refund
 """
+_FROM_TIMELINE = """
+    SELECT toJSONString((own_person_id, toUnixTimestamp64Milli(min(time)), toUnixTimestamp64Milli(max(time)),
+        groupUniqArrayIf((toString(if(order_id != '', cityHash64(order_id), cityHash64(event_id))),
+            toUnixTimestamp64Milli(time), value, toString(currency), if(is_refund, -1, 1)), is_order OR is_refund),
+        groupUniqArrayArray(arrayFilter(one -> one.2 != '', [
+            (1, if(has_session, '1', ''), visit),
+            (2, toString(category), visit),
+            (3, if(host != '' AND channel != 'internal', toString(channel), ''), visit),
+            (4, toString(device), visit)])))) AS row
+    FROM timeline
+    PREWHERE space_id = {space:String} AND own_person_id IN {own:Array(UUID)}
+    WHERE is_bot = 0
+"""
 
 decode_facts = msgspec.json.Decoder(FactsRow, strict=False).decode
 
@@ -85,24 +67,40 @@ decode_facts = msgspec.json.Decoder(FactsRow, strict=False).decode
 def settle_facts(client: StoreClient, space_id: str, held: Mapping[str, Held], rows: Iterable[FactsRow]) -> list[Facts]:
     """Return the facts of a person's identifiers. Those of a part of a history are read from the timeline, in one
     statement for all. Raises StoreError."""
-    found, parted = [], []
+    by_key: defaultdict[str, list[FactsRow]] = defaultdict(list)
     for row in rows:
-        item = held.get(row.key)
-        if item is None:
-            continue
-        if any(span.covers(row.first_ms, row.last_ms) for span in item.spans):
-            found.append(row.read())
-        elif any(span.meets(row.first_ms, row.last_ms) for span in item.spans):
-            parted.append(item)
-    return found + read_parted(client, space_id, parted)
+        if row.key in held:
+            by_key[row.key].append(row)
+    whole: list[FactsRow] = []
+    parted: list[Held] = []
+    for key, months in by_key.items():
+        spans = held[key].spans
+        first_ms, last_ms = min(row.first_ms for row in months), max(row.last_ms for row in months)
+        if any(span.covers(first_ms, last_ms) for span in spans):
+            whole += months
+        elif any(span.meets(first_ms, last_ms) for span in spans):
+            parted.append(held[key])
+    return [_read(row) for row in whole] + (read_parted(client, space_id, parted) if parted else [])
 
 
 def read_parted(client: StoreClient, space_id: str, held: Iterable[Held]) -> list[Facts]:
     """Return the facts of identifiers within their spans, each that has any."""
     items = list(held)
-    if not items:
-        return []
     params: dict[str, Any] = {"space": space_id, "own": [item.key for item in items]}
-    conditions = select_events(items, params)
-    sql = f"SELECT {_SHOWN} FROM ({_WORDS} {_FROM_TIMELINE} AND {conditions} GROUP BY own_person_id)"  # noqa: S608  the same
-    return [decode_facts(row["row"]).read() for row in client.query_rows(sql, params)]
+    sql = f"{_WORDS} {_FROM_TIMELINE} AND {select_events(items, params)} GROUP BY own_person_id"
+    return [_read(decode_facts(row["row"])) for row in client.query_rows(sql, params)]
+
+
+def _read(row: FactsRow) -> Facts:
+    seen: dict[int, set[tuple[str, int]]] = {what: set() for what in (SESSION, CATEGORY, CHANNEL, DEVICE)}
+    for what, word, visit in row.seen:
+        seen[what].add((word, visit))
+    return Facts(
+        first_ms=row.first_ms,
+        last_ms=row.last_ms,
+        sessions=frozenset(visit for _, visit in seen[SESSION]),
+        orders=frozenset(row.orders),
+        categories=frozenset(seen[CATEGORY]),
+        channels=frozenset(seen[CHANNEL]),
+        devices=frozenset(seen[DEVICE]),
+    )

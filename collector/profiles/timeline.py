@@ -84,12 +84,9 @@ _SHOWN = """toJSONString((toUnixTimestamp64Milli(time), event_id, toString(site_
     toString(touchpoint), toString(channel), toString(host), path, title, toString(campaign), toString(device),
     toString(browser), order_id, value, toString(currency), toString(category), assurance, toString(consent), is_bot,
     own_person_id, toString(visitor_proof))) AS row"""
-# Of an event that came twice and is not merged yet what was received first.
-_ORDER = """
-ORDER BY time DESC, event_id DESC, precedence DESC
-LIMIT 1 BY own_person_id, time, event_id
-LIMIT {most:UInt32}
-"""
+# What was received first comes first of an event that came twice and is not merged yet.
+_ORDER = "ORDER BY time DESC, event_id DESC, precedence DESC LIMIT {most:UInt32}"
+_ONCE = "LIMIT 1 BY own_person_id, time, event_id"
 _BEHIND = """(time < fromUnixTimestamp64Milli({at:Int64}, 'UTC')
     OR (time = fromUnixTimestamp64Milli({at:Int64}, 'UTC') AND event_id < {after:UUID}))"""
 
@@ -112,9 +109,12 @@ def settle_page(
     cursor: Cursor | None,
     limit: int,
 ) -> Page:
-    """Return the page: of the events found those that are the person's. Where others took their places it is read
-    again by the spans themselves. Raises StoreError."""
-    mine = [event for event in found if _is_mine(event, held)]
+    """Return the page: of the events found those that are the person's, each once. Where others took their places it
+    is read again by the spans themselves. Raises StoreError."""
+    mine: list[TimelineEvent] = []
+    for event in found:
+        if _is_mine(event, held) and not (mine and mine[-1].event_id == event.event_id):
+            mine.append(event)
     if len(mine) <= limit < len(found):
         mine = read_exactly(client, space_id, held, cursor, limit)
     shown = tuple(mine[:limit])
@@ -127,7 +127,8 @@ def read_exactly(
     """Return up to one event more than a page holds, by the spans of the identifiers."""
     params: dict[str, Any] = {"space": space_id, "own": list(held), "most": limit + 1}
     place = _find_place("{own:Array(UUID)}", cursor, params)
-    rows = client.query_rows(f"SELECT {_SHOWN} {place} AND {select_events(held.values(), params)} {_ORDER}", params)
+    order = _ORDER.replace("LIMIT", f"{_ONCE} LIMIT")
+    rows = client.query_rows(f"SELECT {_SHOWN} {place} AND {select_events(held.values(), params)} {order}", params)
     return [decode_event(row["row"]) for row in rows]
 
 

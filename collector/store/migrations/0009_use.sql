@@ -10,7 +10,7 @@
 -- its days goes with a merge a day, because each of those rewrites a large part.
 --
 -- Replays and retries change nothing: events are rows by their id, facts are sets and never sums. Sets hold 32 bits of a
--- hash of a session: of a person with 1,000 sessions one in ten thousand counts one too few.
+-- hash of a session: of 10,000 people with 1,000 sessions one has one too few.
 --
 -- The sets of `visitor_facts` are cut by month, so that they go with their events when the site's days are over. Robots
 -- are in the timeline, and in no fact.
@@ -115,11 +115,8 @@ CREATE TABLE IF NOT EXISTS @local(visitor_facts) @on_cluster
     keep_days SimpleAggregateFunction(max, UInt16) COMMENT 'Days that the month is kept after its last event; 0: for ever',
     first_time SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'Time of the first event',
     last_time SimpleAggregateFunction(max, DateTime64(3, 'UTC')) COMMENT 'Time of the last event',
-    sessions AggregateFunction(uniqExactIf, UInt32, UInt8) COMMENT 'Hashes of the sessions (state)',
     orders AggregateFunction(groupUniqArrayIf, Tuple(order_hash UInt64, time DateTime64(3, 'UTC'), value Float64, currency String, sign Int8), UInt8) COMMENT 'Orders, and with sign -1 what was paid back (state)',
-    categories AggregateFunction(groupUniqArrayIf, Tuple(word String, visit UInt32), UInt8) COMMENT 'Categories of products, each with the hash of the session, or else the day (state)',
-    channels AggregateFunction(groupUniqArrayIf, Tuple(word String, visit UInt32), UInt8) COMMENT 'Channels of arrival, internal ones aside, the same (state)',
-    devices AggregateFunction(groupUniqArrayIf, Tuple(word String, visit UInt32), UInt8) COMMENT 'Device classes, the same (state)'
+    seen AggregateFunction(groupUniqArrayArray, Array(Tuple(what UInt8, word String, visit UInt32))) COMMENT 'What was seen in which visit: 1 a session, 2 a category of products, 3 a channel of arrival, 4 a class of device; visit: hash of the session, or else the day (state)'
 )
 ENGINE = @engine(visitor_facts, AggregatingMergeTree)
 PARTITION BY toYear(month)
@@ -145,14 +142,13 @@ SELECT
     max(t.keep_days) AS keep_days,
     min(t.time) AS first_time,
     max(t.time) AS last_time,
-    uniqExactIfState(visit, has_session) AS sessions,
     groupUniqArrayIfState(
         CAST((if(t.order_id != '', cityHash64(t.order_id), cityHash64(t.event_id)), t.time, t.value, toString(t.currency), if(is_refund, -1, 1)),
             'Tuple(order_hash UInt64, time DateTime64(3, \'UTC\'), value Float64, currency String, sign Int8)'),
         is_order OR is_refund) AS orders,
-    groupUniqArrayIfState(CAST((toString(t.category), visit), 'Tuple(word String, visit UInt32)'), t.category != '') AS categories,
-    groupUniqArrayIfState(CAST((toString(t.channel), visit), 'Tuple(word String, visit UInt32)'), t.channel NOT IN ('', 'internal') AND t.host != '') AS channels,
-    groupUniqArrayIfState(CAST((toString(t.device), visit), 'Tuple(word String, visit UInt32)'), t.device != '') AS devices
+    groupUniqArrayArrayState(arrayFilter(one -> one.word != '', CAST(
+        [(1, if(has_session, '1', ''), visit), (2, toString(t.category), visit), (3, if(t.host != '' AND t.channel != 'internal', toString(t.channel), ''), visit), (4, toString(t.device), visit)],
+        'Array(Tuple(what UInt8, word String, visit UInt32))'))) AS seen
 FROM @local(timeline) AS t
 WHERE t.is_bot = 0
 GROUP BY space_id, own_person_id, month;
