@@ -9,21 +9,15 @@ import msgspec
 from collector.profiles.keys import Held
 
 CONSENTS = """
-SELECT 'consent' AS part, toJSONString((entry.key, toString(purpose), toString(last.2), toUnixTimestamp64Milli(last.1),
-    toString(last.3), last.4)) AS row
-FROM
-(
-    SELECT ledger.key AS key, purpose,
-        argMax((time, state, source, policy_version), (time, received_at, consent_id)) AS last
-    FROM consent_ledger AS ledger
-    WHERE space_id = {space:String} AND ledger.key IN (keys)
-    GROUP BY ledger.key, purpose
-) AS entry
+SELECT 'consent' AS part, toJSONString((entry.key, purpose, state, toUnixTimestamp64Milli(time), source, policy_version,
+    toUnixTimestamp64Milli(received_at), consent_id)) AS row
+FROM consent_ledger AS entry
+WHERE space_id = {space:String} AND entry.key IN (keys)
 """
 
 
 class ConsentRow(msgspec.Struct, frozen=True, array_like=True):
-    """What holds for one identifier and purpose."""
+    """An entry of the ledger; one that came twice is there twice, as long as nothing has merged them."""
 
     key: str
     purpose: str
@@ -31,6 +25,8 @@ class ConsentRow(msgspec.Struct, frozen=True, array_like=True):
     since_ms: int
     source: str
     policy_version: int
+    received_ms: int
+    consent_id: str
 
 
 class Consent(msgspec.Struct, frozen=True):
@@ -47,7 +43,7 @@ decode_consent = msgspec.json.Decoder(ConsentRow).decode
 
 
 def settle_consents(held: Mapping[str, Held], rows: Iterable[ConsentRow]) -> tuple[Consent, ...]:
-    """Return what holds of a person, by purpose. Of a no and a yes of the same moment the no holds."""
+    """Return what holds of a person, by purpose."""
     latest: dict[str, ConsentRow] = {}
     for row in rows:
         item = held.get(row.key)
@@ -61,5 +57,6 @@ def settle_consents(held: Mapping[str, Held], rows: Iterable[ConsentRow]) -> tup
     )
 
 
-def _rank(row: ConsentRow) -> tuple[int, bool, str]:
-    return (row.since_ms, row.state != "granted", row.key)
+def _rank(row: ConsentRow) -> tuple[int, int, str]:
+    """As `v_consents` says which entry is the last."""
+    return (row.since_ms, row.received_ms, row.consent_id)

@@ -33,9 +33,7 @@ class FactsRow(msgspec.Struct, frozen=True, array_like=True):
 # Sets are put together here and not by the store: a look costs it a third less.
 FACTS = """
 SELECT 'facts' AS part, toJSONString((own_person_id, toUnixTimestamp64Milli(first_time),
-    toUnixTimestamp64Milli(last_time),
-    arrayMap(o -> (toString(o.1), toUnixTimestamp64Milli(o.2), o.3, o.4, o.5), finalizeAggregation(orders)),
-    arrayMap(one -> (one.1, one.2, one.3), finalizeAggregation(seen)))) AS row
+    toUnixTimestamp64Milli(last_time), finalizeAggregation(orders), finalizeAggregation(seen))) AS row
 FROM visitor_facts
 PREWHERE space_id = {space:String} AND own_person_id IN (keys)
 """
@@ -49,7 +47,7 @@ WITH
 """
 _FROM_TIMELINE = """
     SELECT toJSONString((own_person_id, toUnixTimestamp64Milli(min(time)), toUnixTimestamp64Milli(max(time)),
-        groupUniqArrayIf((toString(if(order_id != '', cityHash64(order_id), cityHash64(event_id))),
+        groupUniqArrayIf((if(order_id != '', cityHash64(order_id), cityHash64(event_id)),
             toUnixTimestamp64Milli(time), value, toString(currency), if(is_refund, -1, 1)), is_order OR is_refund),
         groupUniqArrayArray(arrayFilter(one -> one.2 != '', [
             (1, if(has_session, '1', ''), visit),

@@ -34,7 +34,7 @@ MAX_TRIES = 3
 """How often the map may move while it is read."""
 DEFAULT_PAGE = 50
 _VAULT = """
-SELECT 'vault' AS part, toJSONString((vaulted.key, toString(kind), pseudonym, sealed)) AS row
+SELECT 'vault' AS part, toJSONString((vaulted.key, kind, pseudonym, sealed)) AS row
 FROM identifier_vault AS vaulted
 WHERE space_id = {space:String} AND vaulted.key IN (keys)
 """

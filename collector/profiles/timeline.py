@@ -80,10 +80,9 @@ class Page(msgspec.Struct, frozen=True):
     next: Cursor | None = None
 
 
-_SHOWN = """toJSONString((toUnixTimestamp64Milli(time), event_id, toString(site_id), toString(event_name),
-    toString(touchpoint), toString(channel), toString(host), path, title, toString(campaign), toString(device),
-    toString(browser), order_id, value, toString(currency), toString(category), assurance, toString(consent), is_bot,
-    own_person_id, toString(visitor_proof))) AS row"""
+_SHOWN = """toJSONString((toUnixTimestamp64Milli(time), event_id, site_id, event_name, touchpoint, channel, host, path,
+    title, campaign, device, browser, order_id, value, currency, category, assurance, consent, is_bot, own_person_id,
+    visitor_proof)) AS row"""
 # What was received first comes first of an event that came twice and is not merged yet.
 _ORDER = "ORDER BY time DESC, event_id DESC, precedence DESC LIMIT {most:UInt32}"
 _ONCE = "LIMIT 1 BY own_person_id, time, event_id"

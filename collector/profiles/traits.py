@@ -30,7 +30,7 @@ PURPOSE = b"tagstitch.traits"
 ROWS_PER_INSERT = 50_000
 
 TRAITS = """
-SELECT 'trait' AS part, toJSONString((said.key, toString(name), toString(source), level, value, sealed,
+SELECT 'trait' AS part, toJSONString((said.key, name, source, level, value, sealed,
     toUnixTimestamp64Milli(time), actor, version, is_deleted)) AS row
 FROM traits AS said
 WHERE space_id = {space:String} AND said.key IN (keys)

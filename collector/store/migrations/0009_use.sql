@@ -115,8 +115,8 @@ CREATE TABLE IF NOT EXISTS @local(visitor_facts) @on_cluster
     keep_days SimpleAggregateFunction(max, UInt16) COMMENT 'Days that the month is kept after its last event; 0: for ever',
     first_time SimpleAggregateFunction(min, DateTime64(3, 'UTC')) COMMENT 'Time of the first event',
     last_time SimpleAggregateFunction(max, DateTime64(3, 'UTC')) COMMENT 'Time of the last event',
-    orders AggregateFunction(groupUniqArrayIf, Tuple(order_hash UInt64, time DateTime64(3, 'UTC'), value Float64, currency String, sign Int8), UInt8) COMMENT 'Orders, and with sign -1 what was paid back (state)',
-    seen AggregateFunction(groupUniqArrayArray, Array(Tuple(what UInt8, word String, visit UInt32))) COMMENT 'What was seen in which visit: 1 a session, 2 a category of products, 3 a channel of arrival, 4 a class of device; visit: hash of the session, or else the day (state)'
+    orders AggregateFunction(groupUniqArrayIf, Tuple(UInt64, Int64, Float64, String, Int8), UInt8) COMMENT 'Orders: hash of the order, milliseconds since 1970, value, currency, and 1, or -1 for what was paid back (state)',
+    seen AggregateFunction(groupUniqArrayArray, Array(Tuple(UInt8, String, UInt32))) COMMENT 'What was seen (1 a session, 2 a category of products, 3 a channel of arrival, 4 a class of device), its word, and in which visit: hash of the session, or else the day (state)'
 )
 ENGINE = @engine(visitor_facts, AggregatingMergeTree)
 PARTITION BY toYear(month)
@@ -143,12 +143,12 @@ SELECT
     min(t.time) AS first_time,
     max(t.time) AS last_time,
     groupUniqArrayIfState(
-        CAST((if(t.order_id != '', cityHash64(t.order_id), cityHash64(t.event_id)), t.time, t.value, toString(t.currency), if(is_refund, -1, 1)),
-            'Tuple(order_hash UInt64, time DateTime64(3, \'UTC\'), value Float64, currency String, sign Int8)'),
+        CAST((if(t.order_id != '', cityHash64(t.order_id), cityHash64(t.event_id)), toUnixTimestamp64Milli(t.time), t.value, toString(t.currency), if(is_refund, -1, 1)),
+            'Tuple(UInt64, Int64, Float64, String, Int8)'),
         is_order OR is_refund) AS orders,
-    groupUniqArrayArrayState(arrayFilter(one -> one.word != '', CAST(
+    groupUniqArrayArrayState(arrayFilter(one -> one.2 != '', CAST(
         [(1, if(has_session, '1', ''), visit), (2, toString(t.category), visit), (3, if(t.host != '' AND t.channel != 'internal', toString(t.channel), ''), visit), (4, toString(t.device), visit)],
-        'Array(Tuple(what UInt8, word String, visit UInt32))'))) AS seen
+        'Array(Tuple(UInt8, String, UInt32))'))) AS seen
 FROM @local(timeline) AS t
 WHERE t.is_bot = 0
 GROUP BY space_id, own_person_id, month;
