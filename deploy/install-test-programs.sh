@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the programs that the tests drive (four browsers, nginx, PHP, openssl, systemd-analyze, wrk) from Debian's packages.
+# Installs the programs that the tests drive (four browsers, nginx, PHP, openssl, systemd-analyze, PostgreSQL, MariaDB, wrk)
+# from Debian's packages.
 # As root only; else it says what to install. Does nothing where they are there.
 set -eu
 
@@ -16,6 +17,9 @@ command -v nginx >/dev/null 2>&1 || [ -x /usr/sbin/nginx ] || packages="$package
 command -v systemd-analyze >/dev/null 2>&1 || packages="$packages systemd"
 command -v php >/dev/null 2>&1 || packages="$packages php-cli"
 command -v openssl >/dev/null 2>&1 || packages="$packages openssl"
+# Databases that data adapters read from: the tests start their own.
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
+[ -x /usr/sbin/mariadbd ] || packages="$packages mariadb-server"
 # The generator of load behind `make bench`.
 command -v wrk >/dev/null 2>&1 || packages="$packages wrk"
 [ -n "$packages" ] || exit 0
@@ -29,8 +33,10 @@ for attempt in 1 2 3; do
   if apt-get -o DPkg::Lock::Timeout=600 update -q >/dev/null \
     && DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends $packages >/dev/null
   then
-    # Debian starts nginx when it is installed; the tests start their own.
-    [ -d /run/systemd/system ] && systemctl stop nginx 2>/dev/null || true
+    # Debian starts what it has installed; the tests start their own.
+    for service in nginx postgresql mariadb; do
+      case "$packages" in *"$service"*) [ -d /run/systemd/system ] && systemctl stop "$service" 2>/dev/null || true ;; esac
+    done
     exit 0
   fi
   sleep 5

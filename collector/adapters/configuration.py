@@ -17,12 +17,13 @@ from msgspec import Meta
 
 from collector.adapters.bounds import SourceBounds
 from collector.adapters.contract import Field, Wrong
-from collector.adapters.rest_settings import RestSettings, Variable
+from collector.adapters.rest_settings import RestSettings
 from collector.errors import ConfigError
 from collector.sites.book import DEFAULT_SPACE
 
 NAME = "^[a-z][a-z0-9_]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME)]
+MaybeVariable = Annotated[str, Meta(pattern="^([A-Za-z_][A-Za-z0-9_]*)?$")]
 MAX_FIELDS = 200
 
 Kind = Literal["files", "sql", "rest", "clickhouse", "python"]
@@ -64,10 +65,10 @@ class SqlSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     url: str = ""
     """`postgresql://user@host:5432/database`, `mysql://…`, `mariadb://…` or `sqlite:///path`; never with a password."""
 
-    url_env: Variable | Literal[""] = ""
+    url_env: MaybeVariable = ""
     """The variable that holds such an URL, which may then have a password."""
 
-    password_env: Variable | Literal[""] = ""
+    password_env: MaybeVariable = ""
     socket: str = ""
     """Path of the server's socket (MySQL) or of its folder (PostgreSQL), instead of host and port."""
 
@@ -105,7 +106,7 @@ class ClickHouseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     """`database.name`; without a database: `analytics`, or the DSN's."""
 
     dictionary: str = ""
-    dsn_env: Variable | Literal[""] = ""
+    dsn_env: MaybeVariable = ""
     """The variable that holds `https://user:password@host:8443/database`; empty: our own store."""
 
     final: bool = False

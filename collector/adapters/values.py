@@ -15,6 +15,8 @@ from typing import Any
 from collector.adapters.contract import FieldType, Record
 
 MAX_DIGITS = 40
+UNFIT = object()
+"""Stands for a value that nothing can be made of: it fits no field, also none of JSON."""
 
 
 def fit_record(key: str, types: Mapping[str, FieldType], values: Iterable[tuple[str, Any]]) -> Record:
@@ -26,6 +28,9 @@ def fit_record(key: str, types: Mapping[str, FieldType], values: Iterable[tuple[
         kind = types[name]
         if kind == "text" and type(value) is str:  # nearly all of them, a million times in a scan
             fitting[name] = value
+            continue
+        if value is UNFIT:
+            unfit.add(name)
             continue
         try:
             fitting[name] = fit_value(kind, value)
