@@ -12,7 +12,7 @@ CONSENTS = """
 SELECT 'consent' AS part, toJSONString((entry.key, purpose, state, toUnixTimestamp64Milli(time), source, policy_version,
     toUnixTimestamp64Milli(received_at), consent_id)) AS row
 FROM consent_ledger AS entry
-WHERE space_id = {space:String} AND entry.key IN (keys)
+WHERE space_id = {space:String} AND entry.key IN {keys:Array(UUID)}
 """
 
 

@@ -35,7 +35,7 @@ FACTS = """
 SELECT 'facts' AS part, toJSONString((own_person_id, toUnixTimestamp64Milli(first_time),
     toUnixTimestamp64Milli(last_time), finalizeAggregation(orders), finalizeAggregation(seen))) AS row
 FROM visitor_facts
-PREWHERE space_id = {space:String} AND own_person_id IN (keys)
+PREWHERE space_id = {space:String} AND own_person_id IN {keys:Array(UUID)}
 """
 _WORDS = """
 WITH

@@ -23,6 +23,8 @@ from collector.store.client import StoreClient
 
 MAX_KEYS = 1_000
 """Of a person with more identifiers some are left out, and the profile says so."""
+SETTINGS = {"max_threads": 1}
+"""A look takes single granules: more threads would cost more than they read."""
 _OPEN_FROM_MS = 10_413_000_000_000
 """In 2299. The store writes an open end as the last day of that year."""
 
@@ -112,9 +114,9 @@ class Held(msgspec.Struct, frozen=True):
 
 # One column instead of twelve: what a look by key costs, it costs by the column.
 MAP = """
-SELECT 'map' AS part, concat(toString(map.key), toString(person), base64Encode(packed)) AS row
+SELECT 'map' AS part, concat(toString(map.key), base64Encode(packed)) AS row
 FROM identity_map AS map
-WHERE space_id = {space:String} AND map.key IN (keys)
+WHERE space_id = {space:String} AND map.key IN {keys:Array(UUID)}
 """
 _PACKED = struct.Struct("<4QqQ5B2I")
 """How `packed` begins: person, customer key, valid_from, version, the marks, and how long kind and own value are."""
@@ -128,21 +130,26 @@ ORDER BY key, from_ms
 """
 
 
-def make_preamble(database: str, *, is_given: bool) -> str:
-    """Return the WITH that names `person` and `keys`: all identifiers that may be theirs, so that one statement finds
-    everything. `is_given`: the person is a parameter. Else one look into the dictionary: the map has the last word."""
-    named = (
-        "{person:UUID}"
-        if is_given
-        else (f"dictGetOrDefault('{database}.identity', 'person_id', cityHash64({{key:UUID}}), {{key:UUID}})")
+def find_candidates(client: StoreClient, space_id: str, key: str, person_id: str = "") -> tuple[str, list[str]]:
+    """Return a person, and the identifiers that may be theirs: never more than MAX_KEYS, and two.
+
+    `person_id`: who it is; "": whose `key` is by the dictionary, a look at which costs nothing. It may be late, and of
+    somebody with whom people take turns it does not say who it is now: the map has the last word. Raises StoreError.
+    """
+    known = (
+        "toUUID({person:String})"
+        if person_id
+        else (f"dictGetOrDefault('{client.database}.identity', 'person_id', cityHash64({{key:UUID}}), {{key:UUID}})")
     )
-    return f"""
-    WITH
-        (SELECT {named}) AS person,
-        (SELECT groupUniqArray({MAX_KEYS})(key) FROM person_keys
-            WHERE space_id = {{space:String}} AND person_id = person) AS known,
-        arrayConcat([person, {{key:UUID}}], known) AS keys
-    """  # noqa: S608  the database's name is a setting
+    # The person's identifiers never leave it empty where the person is not the key: the key itself is among them.
+    rows = client.query_rows(
+        f"SELECT DISTINCT toString(held.key) AS key, toString({known}) AS person FROM person_keys AS held"  # noqa: S608
+        f" WHERE space_id = {{space:String}} AND person_id = {known} LIMIT {MAX_KEYS}",
+        {"space": space_id, "key": key, "person": person_id},
+        SETTINGS,
+    )
+    found = rows[0]["person"] if rows else person_id or key
+    return found, list({row["key"] for row in rows} | {found, key})
 
 
 def read_intervals(client: StoreClient, space_id: str, keys: Sequence[str]) -> dict[str, list[Interval]]:
@@ -154,14 +161,14 @@ def read_intervals(client: StoreClient, space_id: str, keys: Sequence[str]) -> d
     return found
 
 
-def decode_map(text: str) -> tuple[MapRow, str]:
-    """Return a row of the map, and the person whose identifiers the statement has asked for."""
-    data = b64decode(text[2 * _ID_CHARS :])
+def decode_map(text: str) -> MapRow:
+    """Return a row of the map."""
+    data = b64decode(text[_ID_CHARS:])
     head = _PACKED.unpack_from(data)
     valid_from_ms, version, several, level, provisional, proved, is_deleted, kind_bytes, own_bytes = head[4:]
     kind_end = _PACKED.size + kind_bytes
     own_end = kind_end + own_bytes
-    row = MapRow(
+    return MapRow(
         key=text[:_ID_CHARS],
         kind=data[_PACKED.size : kind_end].decode(),
         value=data[kind_end:own_end].decode(errors="replace"),
@@ -176,7 +183,6 @@ def decode_map(text: str) -> tuple[MapRow, str]:
         version=version,
         is_deleted=is_deleted,
     )
-    return row, text[_ID_CHARS : 2 * _ID_CHARS]
 
 
 def _read_id(high: int, low: int) -> str:

@@ -1,8 +1,9 @@
-"""A profile: one person as all that is known now makes them, read in one statement where nothing is out of the way.
+"""A profile: one person as all that is known now makes them, read in two statements where nothing is out of the way.
 
-The statement takes the person from the dictionary and everything else by the identifiers that may be theirs; the map
-decides, so what is not theirs falls out here. A further statement is needed where identifiers had several people,
-where the map has moved on since the dictionary was loaded, or where only a part of a history is theirs.
+The first takes the person from the dictionary, and the identifiers that may be theirs. The second reads everything by
+these; the map decides, so what is not theirs falls out here. A further one is needed where identifiers had several
+people, where the map has moved on since the dictionary was loaded, or where only a part of a history is theirs. There
+are as few as can be, because to plan one costs the store more than to carry it out.
 
 It never reads `events`. Unknown, known, and known by another name now (merged) are three answers.
 """
@@ -36,10 +37,8 @@ DEFAULT_PAGE = 50
 _VAULT = """
 SELECT 'vault' AS part, toJSONString((vaulted.key, kind, pseudonym, sealed)) AS row
 FROM identifier_vault AS vaulted
-WHERE space_id = {space:String} AND vaulted.key IN (keys)
+WHERE space_id = {space:String} AND vaulted.key IN {keys:Array(UUID)}
 """
-_SETTINGS = {"max_threads": 1}
-"""A look takes single granules: more threads would cost more than they read."""
 
 
 class Part(StrEnum):
@@ -196,13 +195,12 @@ def _find(
 ) -> tuple[_Rows, str, dict[str, Held], dict[str, MapRow]]:
     """Return the rows, the person, their identifiers, and the map's rows. `given`: the person, where it is known."""
     for _ in range(MAX_TRIES):
-        rows = _Rows(_ask(client, space_id, key, given, parts, cursor, limit))
-        versions = rows.read("map", keys.decode_map)
-        map_rows = keys.keep_latest(row for row, _ in versions)
+        assumed, candidates = keys.find_candidates(client, space_id, key, given)
+        rows = _ask(client, space_id, candidates, parts, cursor, limit)
+        map_rows = keys.keep_latest(rows.read("map", keys.decode_map))
         several = [row.key for row in map_rows.values() if row.several]
         intervals = keys.read_intervals(client, space_id, several)
         person_id = given or keys.find_present(key, map_rows, intervals, now_ms)
-        assumed = versions[0][1] if versions else person_id
         if person_id == assumed:
             break
         given = person_id
@@ -213,15 +211,12 @@ def _find(
 def _ask(
     client: StoreClient,
     space_id: str,
-    key: str,
-    given: str,
+    candidates: list[str],
     parts: Collection[Part],
     cursor: Cursor | None,
     limit: int,
-) -> list[dict[str, str]]:
-    params: dict[str, Any] = {"space": space_id, "key": key}
-    if given:
-        params["person"] = given
+) -> _Rows:
+    params: dict[str, Any] = {"space": space_id, "keys": candidates}
     wanted = [keys.MAP]
     if Part.TRAITS in parts:
         wanted.append(traits.TRAITS)
@@ -233,9 +228,8 @@ def _ask(
         wanted.append(_VAULT)
     if Part.TIMELINE in parts:
         wanted.append(timeline.make_events_sql(cursor, limit, params))
-    preamble = keys.make_preamble(client.database, is_given=bool(given))
-    with client.stream(preamble + " UNION ALL ".join(wanted), params, settings=_SETTINGS) as answer:
-        return _decode_lines(b"".join(answer))
+    with client.stream(" UNION ALL ".join(wanted), params, settings=keys.SETTINGS) as answer:
+        return _Rows(_decode_lines(b"".join(answer)))
 
 
 def _find_customer(person_id: str, map_rows: dict[str, MapRow]) -> MapRow | None:

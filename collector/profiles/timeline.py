@@ -96,7 +96,7 @@ def make_events_sql(cursor: Cursor | None, limit: int, params: dict[str, Any]) -
     """Return the statement for events of identifiers that may be the person's, in the order of a page; fills in its
     parameters. One event more than the page holds tells whether there is another page."""
     params["most"] = limit + 1
-    place = _find_place("(keys)", cursor, params)
+    place = _find_place("{keys:Array(UUID)}", cursor, params)
     return f"SELECT part, row FROM (SELECT 'event' AS part, {_SHOWN} {place} {_ORDER})"  # noqa: S608  our own words
 
 

@@ -29,12 +29,13 @@ from collector.store.writer import insert_rows
 PURPOSE = b"tagstitch.traits"
 ROWS_PER_INSERT = 50_000
 
-TRAITS = """
-SELECT 'trait' AS part, toJSONString((said.key, name, source, level, value, sealed,
-    toUnixTimestamp64Milli(time), actor, version, is_deleted)) AS row
+TRAIT_TEXT = """toJSONString((said.key, name, source, level, value, sealed, toUnixTimestamp64Milli(time), actor,
+    version, is_deleted))"""
+TRAITS = f"""
+SELECT 'trait' AS part, {TRAIT_TEXT} AS row
 FROM traits AS said
-WHERE space_id = {space:String} AND said.key IN (keys)
-"""
+WHERE space_id = {{space:String}} AND said.key IN {{keys:Array(UUID)}}
+"""  # noqa: S608  our own words
 
 
 class TraitRow(msgspec.Struct, frozen=True, array_like=True):
