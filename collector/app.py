@@ -25,17 +25,22 @@ from collector.endpoints import (
     mint,
     opt_out,
     pixel,
+    profiles,
     server_events,
     tag,
 )
 from collector.endpoints.edge import Edge
 from collector.endpoints.guard import OperatorGuard
 from collector.endpoints.mint_records import RecordSender
+from collector.endpoints.store_threads import StoreThreads
 from collector.keyring import Keyring
+from collector.profiles.definitions import Definitions
 from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller
 from collector.spool.writer import SpoolWriter, read_spool_totals
 from collector.store.client import StoreClient, open_client
+from collector.use.config import read_use
+from collector.use.publishing import TraitPublisher
 
 
 def create_app(
@@ -54,6 +59,9 @@ def create_app(
         config.data_path, spool.writer, lambda: read_spool_totals(spool.counts), lambda: edge.site_book().read_at_ms
     )
     records = RecordSender(config, keyring)
+    use = read_use(config)
+    traits = TraitPublisher(config, keyring, use.traits)
+    store = StoreThreads(lambda: open_client(config, keyring, "writer"))
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -65,6 +73,7 @@ def create_app(
         *identity.routes(edge, poller.uses.note),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
+        *profiles.routes(edge, store, poller.uses.note, lambda space_id: Definitions(use.traits, space_id)),
         *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]
@@ -87,6 +96,7 @@ def create_app(
         poller.start()
         shared.start()
         records.start()
+        traits.start()
         if edge.kept_bodies is not None:
             edge.kept_bodies.start()
         try:
@@ -95,8 +105,10 @@ def create_app(
             if edge.kept_bodies is not None:
                 await edge.kept_bodies.stop()
             await records.stop()
+            await traits.stop()
             await shared.stop()
             poller.stop()
+            store.close()
 
     app = Starlette(routes=routes, lifespan=lifespan)
     # A redirect to the path with or without its last slash would name whatever host and scheme the request names.

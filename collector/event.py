@@ -213,6 +213,19 @@ class ConsentRow(msgspec.Struct):
     proof: str = ""  # id of the tagged link's token, or of the minting, by which it came
 
 
+class ReadRow(msgspec.Struct):
+    """One look at a profile: who asked, for whom, and what was given."""
+
+    read_id: str
+    key: str  # own person id of the identifier that was asked for
+    person_id: str  # whose profile was given; NIL_ID: nobody's
+    actor: str  # key:ID
+    way: str  # customer, visitor, lookup, timeline, correction
+    parts: str  # what of it, sorted, comma between
+    personal: int  # 1: personal values in clear
+    found: str  # known, merged, unknown
+
+
 class LandingRow(msgspec.Struct, omit_defaults=True):
     """One beacon of one visitor, as it stands in the spool and in the table `landing`.
 
@@ -262,6 +275,7 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
     rejected: list[RejectedRow] = msgspec.field(default_factory=list)
     vault: list[VaultRow] = msgspec.field(default_factory=list)  # of sites that want it, else empty
     consents: list[ConsentRow] = msgspec.field(default_factory=list)
+    reads: list[ReadRow] = msgspec.field(default_factory=list)
 
 
 # --- at the edge --------------------------------------------------------------------------------------------

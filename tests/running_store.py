@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from collector.config import Config
-from collector.event import ConsentRow, EventRow, EvidenceRow, LandingRow, RejectedRow, VaultRow
+from collector.event import ConsentRow, EventRow, EvidenceRow, LandingRow, ReadRow, RejectedRow, VaultRow
 from collector.keyring import Credential, Keyring, make_keyring
 from collector.store.client import StoreClient, open_client
 from collector.store.dictionaries import reload_dictionaries
@@ -149,6 +149,11 @@ def make_refusal(reason: str = "shape", **more: Any) -> RejectedRow:
 def make_consent(number: int, state: str = "granted") -> ConsentRow:
     """Return what somebody said of marketing."""
     return ConsentRow(f"consent-{number}-{state}", make_id(number, 0xF), "marketing", state, "unsubscribe", number)
+
+
+def make_read(number: int) -> ReadRow:
+    """Return a look at somebody's profile."""
+    return ReadRow(make_id(number, 0xD), make_id(number, 0xF), make_id(number, 0xF), "key:aa", "lookup", "", 0, "known")
 
 
 def make_vaulted(number: int, key_id: str = "p1") -> VaultRow:

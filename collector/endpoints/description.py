@@ -17,6 +17,7 @@ from collector.console.inspect_description import describe_inspect
 from collector.endpoints.identity_description import describe_identity
 from collector.endpoints.link_revocations_description import describe_revocations
 from collector.endpoints.mint_description import describe_mint
+from collector.endpoints.profile_description import describe_profiles
 from collector.endpoints.server_events_texts import describe_server_events
 from collector.event import Envelope
 from collector.reasons import Reason
@@ -43,6 +44,7 @@ def describe(config: Config) -> dict[str, Any]:
     identity_paths, identity_schemas = describe_identity()
     mint_paths, mint_schemas = describe_mint()
     revocation_paths, revocation_schemas = describe_revocations()
+    profile_paths, profile_schemas = describe_profiles()
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -53,9 +55,10 @@ def describe(config: Config) -> dict[str, Any]:
         **identity_paths,
         **mint_paths,
         **revocation_paths,
+        **profile_paths,
         **_describe_health(),
     }
-    schemas |= {**server_schemas, **identity_schemas, **mint_schemas, **revocation_schemas}
+    schemas |= {**server_schemas, **identity_schemas, **mint_schemas, **revocation_schemas, **profile_schemas}
     schemas["Refusal"] = _describe_refusal()
     if config.inspect:
         unavailable = {**refused, "headers": _RETRY_AFTER}

@@ -2,8 +2,11 @@
 
 Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says what a key may do:
 
-    read             ask for profiles and reports
+    read             ask for sites and reports
     write            change customer records, run imports
+    profile:read     ask who somebody is: profiles, personal values masked
+    profile:write    correct traits of profiles
+    pii:read         with profile:read: see personal values in clear
     track            send events from a server
     identify-server  name customers from a server (level 4): attach visitors to them, never make one customer of two
     merge            say that two customers are one
@@ -32,7 +35,13 @@ from collector.store.client import StoreClient
 
 REPAIR_SCOPE = "repair"
 LINKS_SCOPE = "links"
-SCOPES = ("read", "write", "track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE)
+PROFILE_READ, PROFILE_WRITE, PII_READ = "profile:read", "profile:write", "pii:read"
+OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ))
+"""Scopes for a whole space: its sites share their people."""
+SCOPES = (
+    *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ),
+    *("track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE),
+)
 PREFIX = "ts"
 GRACE_MS = 24 * 3_600_000
 USE_INTERVAL_MS = 60_000
@@ -63,8 +72,8 @@ def create_key(
     if expires_at_ms and expires_at_ms <= now_ms:
         raise ConfigError("expires", "key", "lies in the past")
     if site_id:
-        if REPAIR_SCOPE in scopes:
-            raise ConfigError("site", "key", "scope repair is for a whole space, whose sites share their people")
+        if shared := sorted(OF_A_SPACE.intersection(scopes)):
+            raise ConfigError("site", "key", f"scope {shared[0]} is for a whole space, whose sites share their people")
         space_id = find_site(client, site_id).space_id
     key_id = secrets.token_hex(6)
     text = _make_text(key_id)

@@ -1,6 +1,7 @@
 """The file that says what is done with people: `use.toml`. Its sections are read by the parts that own them.
 
     [adapters.<name>]    a source of customer records: collector.adapters.configuration
+    [traits.<name>]      a named value about people: collector.profiles.definitions
 
 No secret stands in it: `…_env = "NAME"` names the environment variable that holds one.
 """
@@ -16,9 +17,10 @@ import msgspec
 from collector.adapters.configuration import AdapterConfig, read_adapters
 from collector.config import Config
 from collector.errors import ConfigError
+from collector.profiles.definitions import NAME, TraitConfig
 
 FILE_NAME = "use.toml"
-SECTIONS = ("adapters",)
+SECTIONS = ("adapters", "traits")
 
 
 class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +28,7 @@ class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path | None = None
     adapters: dict[str, AdapterConfig] = {}
+    traits: dict[str, TraitConfig] = {}
 
 
 def read_use(config: Config) -> UseConfig:
@@ -50,7 +53,24 @@ def read_use(config: Config) -> UseConfig:
             raise ConfigError(name, str(path), reason)
         if not isinstance(section, dict):
             raise ConfigError(name, str(path), f"must be sections with names, such as [{name}.crm]")
-    return UseConfig(path=path, adapters=read_adapters(_section(content, "adapters"), path))
+    return UseConfig(
+        path=path,
+        adapters=read_adapters(_section(content, "adapters"), path),
+        traits=_read_traits(_section(content, "traits"), path),
+    )
+
+
+def _read_traits(section: dict[str, Any], path: Path) -> dict[str, TraitConfig]:
+    found = {}
+    for name, table in section.items():
+        where = f"traits.{name}"
+        if not NAME.fullmatch(name):
+            raise ConfigError(where, str(path), "a name begins with a small letter; then small letters, digits and _")
+        try:
+            found[name] = msgspec.convert(table, TraitConfig)
+        except msgspec.ValidationError as error:
+            raise ConfigError(where, str(path), str(error)) from None
+    return found
 
 
 def _section(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.running_store import (
     make_consent,
     make_event,
     make_evidence,
+    make_read,
     make_refusal,
     make_row,
     make_vaulted,
@@ -31,6 +32,8 @@ from tests.running_store import (
 pytestmark = [pytest.mark.chaos, pytest.mark.engine]
 
 BAD_AT = 6_173
+OF_THE_MAP = {"person_keys"}
+"""Filled by a view too, and not by a batch: by what stitch writes."""
 ROWS = 10_000
 
 
@@ -41,14 +44,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
 
 
 def list_targets(store: RunningStore) -> list[str]:
-    """Return every table that a view fills, directly or through another view."""
+    """Return every table that a batch fills, directly or through another view."""
     rows = store.query(
         "SELECT DISTINCT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'"
         " AND name IN (SELECT extract(create_table_query, ' TO (?:[^. ]+[.])?`?([a-z0-9_]+)') FROM system.tables"
         " WHERE database = {database:String} AND engine = 'MaterializedView') ORDER BY name",
         database=store.config.database,
     )
-    return [row["name"] for row in rows]
+    return [row["name"] for row in rows if row["name"] not in OF_THE_MAP]
 
 
 def count_rows(store: RunningStore, tables: list[str]) -> dict[str, int]:
@@ -69,11 +72,15 @@ def test_replay_into_every_table(running: RunningStore) -> None:
         rows = [
             make_row(
                 visitor,
-                events=[make_event(visitor * 3 + index, name="page_view") for index in range(3)],
+                events=[
+                    make_event(visitor * 3 + index, name=name, props='{"plan":"gold"}')
+                    for index, name in enumerate(("page_view", "page_view", "identify"))
+                ],
                 evidence=[make_evidence(visitor, visitor)],
                 rejected=[make_refusal()],
                 vault=[make_vaulted(visitor)],
                 consents=[make_consent(visitor)],
+                reads=[make_read(visitor)],
             )
             for visitor in range(200)
         ]

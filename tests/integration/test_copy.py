@@ -368,6 +368,7 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
         "events",
         "identifier_vault",
         "identity_evidence",
+        "profile_reads",
         "rejected_events",
     ]
     assert "schema_migrations" not in kinds

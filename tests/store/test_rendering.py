@@ -68,7 +68,7 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     names = (
         *("landing", "events", "identity_evidence", "identity_pairs"),
         *("sessions", "rejected_events", "identifier_vault", "consent_ledger"),
-        *("timeline", "visitor_facts", "traits", "touched_people"),
+        *("timeline", "visitor_facts", "traits", "touched_people", "profile_reads"),
     )
     assert local == {f"{name}_local" for name in names}
     for name in local:
@@ -97,7 +97,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 12
+        assert len(targets) == 13
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -156,6 +156,7 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "landing_to_rejected_events",
         "landing_to_identifier_vault",
         "landing_to_consent_ledger",
+        "landing_to_profile_reads",
         "events_to_sessions",
         "events_to_timeline",
         "timeline_to_visitor_facts",

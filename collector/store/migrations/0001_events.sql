@@ -114,7 +114,16 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         time_ms Int64,
         policy_version UInt16,
         actor String,
-        proof String)) COMMENT 'What people granted or took back, see collector.event.ConsentRow'
+        proof String)) COMMENT 'What people granted or took back, see collector.event.ConsentRow',
+    reads Array(Tuple(
+        read_id UUID,
+        key UUID,
+        person_id UUID,
+        actor String,
+        way String,
+        parts String,
+        personal UInt8,
+        found String)) COMMENT 'Looks at profiles, see collector.event.ReadRow'
 )
 ENGINE = Null
 COMMENT 'Takes the loader''s batches, keeps nothing: the views on it fill the other tables';

@@ -94,3 +94,59 @@ SELECT key AS own_person_id, space_id, kind, at AS since
 FROM @name(identity_blocks) FINAL
 WHERE blocked = 1
 COMMENT 'Identifiers that tie nobody, by a space''s own word';
+
+CREATE TABLE IF NOT EXISTS @local(profile_reads) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    at DateTime64(3, 'UTC') COMMENT 'When it was asked for; on disk before the answer went out',
+    read_id UUID COMMENT 'Id of the look',
+    key UUID COMMENT 'Own person id of the identifier that was asked for',
+    person_id UUID COMMENT 'Person whose profile was given; all zeros: nobody''s',
+    actor String COMMENT 'Who asked: key:ID for the API',
+    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, or correction',
+    parts LowCardinality(String) COMMENT 'What of it was given, sorted, comma between',
+    personal UInt8 COMMENT '1: personal values in clear',
+    found LowCardinality(String) COMMENT 'known, merged (under another id by now) or unknown',
+    batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
+    batch_seq UInt64 COMMENT 'Number of the batch on that host'
+)
+ENGINE = @engine(profile_reads, ReplacingMergeTree)
+PARTITION BY toYear(at)
+ORDER BY (space_id, at, read_id)
+SETTINGS @deduplication, default_compression_codec = 'ZSTD(1)'
+COMMENT 'Every look at a profile: who asked for whom, when, and whether personal values were given';
+
+@facade(profile_reads, cityHash64(key));
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS @local(landing_to_profile_reads) @on_cluster TO @local(profile_reads) AS
+SELECT
+    space_id,
+    fromUnixTimestamp64Milli(received_at_ms, 'UTC') AS at,
+    item.read_id AS read_id,
+    item.key AS key,
+    item.person_id AS person_id,
+    item.actor AS actor,
+    item.way AS way,
+    item.parts AS parts,
+    item.personal AS personal,
+    item.found AS found,
+    batch_host,
+    batch_seq
+FROM @local(landing)
+ARRAY JOIN reads AS item;
+
+CREATE OR REPLACE VIEW @name(v_profile_reads) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    at DateTime64(3, 'UTC') COMMENT 'When it was asked for',
+    key UUID COMMENT 'Own person id of the identifier that was asked for',
+    person_id UUID COMMENT 'Person whose profile was given; all zeros: nobody''s',
+    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, or correction',
+    parts LowCardinality(String) COMMENT 'What of it was given, sorted, comma between',
+    personal UInt8 COMMENT '1: personal values in clear',
+    found LowCardinality(String) COMMENT 'known, merged (under another id by now) or unknown'
+)
+@security AS
+SELECT space_id, at, key, person_id, way, parts, personal, found
+FROM @name(profile_reads) FINAL
+COMMENT 'Every look at a profile: at whose, when, and whether personal values were given';
