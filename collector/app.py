@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -22,6 +23,7 @@ from collector.endpoints import (
     identity,
     link_revocations,
     links,
+    me,
     mint,
     opt_out,
     pixel,
@@ -30,6 +32,7 @@ from collector.endpoints import (
     tag,
 )
 from collector.endpoints.edge import Edge
+from collector.endpoints.glances import Glances
 from collector.endpoints.guard import OperatorGuard
 from collector.endpoints.mint_records import RecordSender
 from collector.endpoints.store_threads import StoreThreads
@@ -62,6 +65,7 @@ def create_app(
     use = read_use(config)
     traits = TraitPublisher(config, keyring, use.traits)
     store = StoreThreads(lambda: open_client(config, keyring, "writer"))
+    define = cache(lambda space_id: Definitions(use.traits, space_id))
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -73,7 +77,8 @@ def create_app(
         *identity.routes(edge, poller.uses.note),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
-        *profiles.routes(edge, store, poller.uses.note, lambda space_id: Definitions(use.traits, space_id)),
+        *profiles.routes(edge, store, poller.uses.note, define),
+        *me.routes(edge, Glances(store, keyring, define), define),
         *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]

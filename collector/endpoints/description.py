@@ -16,8 +16,9 @@ from collector.config import Config
 from collector.console.inspect_description import describe_inspect
 from collector.endpoints.identity_description import describe_identity
 from collector.endpoints.link_revocations_description import describe_revocations
+from collector.endpoints.me import find_path
 from collector.endpoints.mint_description import describe_mint
-from collector.endpoints.profile_description import describe_profiles
+from collector.endpoints.profile_description import describe_me, describe_profiles
 from collector.endpoints.server_events_texts import describe_server_events
 from collector.event import Envelope
 from collector.reasons import Reason
@@ -45,6 +46,7 @@ def describe(config: Config) -> dict[str, Any]:
     mint_paths, mint_schemas = describe_mint()
     revocation_paths, revocation_schemas = describe_revocations()
     profile_paths, profile_schemas = describe_profiles()
+    me_paths, me_schemas = describe_me(find_path(config.beacon_path))
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -56,9 +58,17 @@ def describe(config: Config) -> dict[str, Any]:
         **mint_paths,
         **revocation_paths,
         **profile_paths,
+        **me_paths,
         **_describe_health(),
     }
-    schemas |= {**server_schemas, **identity_schemas, **mint_schemas, **revocation_schemas, **profile_schemas}
+    schemas |= {
+        **server_schemas,
+        **identity_schemas,
+        **mint_schemas,
+        **revocation_schemas,
+        **profile_schemas,
+        **me_schemas,
+    }
     schemas["Refusal"] = _describe_refusal()
     if config.inspect:
         unavailable = {**refused, "headers": _RETRY_AFTER}

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from collector.endpoints.me import Me
 from collector.endpoints.profile_answers import ShownProfile, ShownTimeline
 from collector.endpoints.profile_questions import Lookup
 from collector.endpoints.profiles import CUSTOMERS, MESSAGES, VISITORS
@@ -73,6 +74,24 @@ def describe_profiles() -> tuple[dict[str, Any], dict[str, Any]]:
         f"{VISITORS}/{{id}}/timeline": {"get": _operation("What happened, the newest first.", page, [one, *page_of])},
     }
     return paths, schemas
+
+
+def describe_me(path: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the path of what a page is told, and its schema."""
+    (me,), schemas = msgspec.json.schema_components([Me], ref_template="#/components/schemas/{name}")
+    refusal = {"type": "object", "required": ["error"], "properties": {"error": _TEXT}}
+    seconds = {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}}
+    origin = {"name": "Origin", "in": "header", "description": "Origin of the page.", "schema": _TEXT}
+    operation = {
+        "summary": "What a page may know of whoever sits in front of it; for scripts of the site's own pages.",
+        "parameters": [_parameter("s", "Site id.", _TEXT) | {"required": True}, origin],
+        "responses": {
+            "200": _answer("Of somebody who is not known always the same.", me),
+            "403": _answer("No script of a page of this site asks.", refusal),
+            **{code: {**_answer("Ask again later.", refusal), "headers": seconds} for code in ("429", "503")},
+        },
+    }
+    return {path: {"get": operation}}, schemas
 
 
 def _operation(

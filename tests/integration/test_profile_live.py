@@ -13,6 +13,8 @@ from instance_process import RunningInstance, running_instance
 from known_sites import wait_for_site
 from tagstitch_client import Client
 
+from collector.accept.visitor_cookie import VisitorCookie, write_cookie
+from collector.identity.identifiers import own_person_id
 from collector.store.client import open_client
 
 pytestmark = pytest.mark.engine
@@ -241,3 +243,79 @@ def test_readers_see_what_is_declared_not_personal(desk: Desk) -> None:
     desk.until("/v1/customers/4711", is_whole)
     rows = desk.instance.sql("SELECT DISTINCT name FROM v_traits")
     assert [row["name"] for row in rows] == ["plan"]
+
+
+# --- what a page is told -------------------------------------------------------------------------------------
+
+NOBODY = {"v": 1, "known": False, "level": 0, "traits": {}, "audiences": [], "offers": []}
+PAGE = {"Origin": "https://shop.example"}
+
+
+def sign_in(desk: Desk, level: int, *, customer: str = "4711", visitor: str = "", **changes: Any) -> dict[str, str]:
+    """Return the cookie of a browser on which somebody is known."""
+    now_s = int(time.time())
+    key = own_person_id(desk.instance.keyring.pseudonym_key, "main", "customer", customer)
+    values = {"visitor_id": visitor or desk.visitor, "signed_s": now_s, "level": level, "until_s": now_s + 600}
+    cookie = VisitorCookie(**{**values, "customer_key": key, **changes})
+    return {"Cookie": f"ts_shop={write_cookie(desk.instance.keyring, 'shop', cookie)}"}
+
+
+def ask_me(desk: Desk, headers: dict[str, str], site: str = "shop") -> httpx.Response:
+    """Ask as a page's script does."""
+    return httpx.get(f"{desk.instance.url}/x/me?s={site}", headers=headers, timeout=30)
+
+
+def test_a_page_is_told_what_its_visitors_level_reaches(desk: Desk) -> None:
+    """Signed in, everything declared; by a link what is let out at that level, and only on that customer's browser."""
+    desk.until("/v1/customers/4711", is_whole)
+    signed = ask_me(desk, {**PAGE, **sign_in(desk, 3)})
+    assert signed.json() == {**NOBODY, "known": True, "level": 3, "traits": {"plan": "gold", "first_name": "Anna"}}
+    assert signed.headers["cache-control"] == "no-store"
+    assert signed.headers["access-control-allow-origin"] == "https://shop.example"
+    assert set(signed.headers["vary"].split(", ")) >= {"Origin", "Cookie"}
+    linked = ask_me(desk, {**PAGE, **sign_in(desk, 2)}).json()
+    assert linked == {**NOBODY, "known": True, "level": 2, "traits": {"plan": "gold"}}
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["no cookie", "script", "forged", "other site", "over", "claimed", "forwarded", "opted out"],
+)
+def test_whoever_is_not_known_gets_the_same_answer(desk: Desk, how: str) -> None:
+    """A stolen id, a sign-in that is over, a mail that was forwarded to somebody else: nothing, and not why."""
+    desk.until("/v1/customers/4711", is_whole)
+    good = sign_in(desk, 3)["Cookie"]
+    cookie = {
+        "no cookie": {},
+        "script": {"Cookie": f"_ts_v={desk.visitor}; ts_shop={desk.visitor}"},
+        "forged": {"Cookie": good[:-2] + ("AA" if good[-2:] != "AA" else "BB")},
+        "other site": {"Cookie": good.replace("ts_shop", "ts_other")},
+        "over": sign_in(desk, 3, until_s=int(time.time()) - 1),
+        "claimed": sign_in(desk, 1),
+        "forwarded": sign_in(desk, 2, customer="5001"),
+        "opted out": {"Cookie": f"{good}; _ts_out=1"},
+    }[how]
+    assert ask_me(desk, {**PAGE, **cookie}).json() == NOBODY
+
+
+@pytest.mark.parametrize(
+    ("headers", "site"),
+    [
+        ({}, "shop"),
+        ({"Origin": "https://evil.example"}, "shop"),
+        ({"Origin": "null"}, "shop"),
+        ({"Origin": "http://shop.example"}, "shop"),
+        ({"Origin": "https://shop.example.evil.example"}, "shop"),
+        ({"Sec-Fetch-Site": "cross-site", "Referer": "https://shop.example/"}, "shop"),
+        ({**PAGE, "Sec-Fetch-Dest": "document"}, "shop"),
+        ({**PAGE, "Sec-Fetch-Dest": "script"}, "shop"),
+        (PAGE, "nosite"),
+        (PAGE, "shop&s=shop"),
+        (PAGE, ""),
+    ],
+)
+def test_a_page_of_another_origin_gets_none(desk: Desk, headers: dict[str, str], site: str) -> None:
+    """403 without a word about anybody, and no header that would let a script read it."""
+    answer = ask_me(desk, {**headers, **sign_in(desk, 3)}, site)
+    assert (answer.status_code, answer.json()) == (403, {"error": "origin"})
+    assert "access-control-allow-origin" not in answer.headers
