@@ -62,11 +62,15 @@ class Adapter(Protocol):
     async def search(self, terms: Mapping[str, str], limit: int) -> list[Record]:
         """Return the records that fit all terms, `limit` at most. Only where `can_search`. Raises AdapterError."""
 
-    def scan(self) -> AsyncIterator[list[Record]]:
-        """Yield all records, in batches. Only where `can_scan`. Raises AdapterError."""
-
     async def close(self) -> None:
         """Let go of everything. The adapter is not used any more."""
+
+
+class Scanned(Adapter, Protocol):
+    """One that can be read as a whole: it says `can_scan`."""
+
+    def scan(self) -> AsyncIterator[list[Record]]:
+        """Yield all records, in batches. Raises AdapterError."""
 
 
 class Wrong(Exception):

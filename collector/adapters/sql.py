@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from collector.adapters.blocking import BlockingThreads
 from collector.adapters.configuration import SqlSettings
 from collector.adapters.contract import Described, Record, Wrong
+from collector.adapters.plain_values import read_key, read_value
 from collector.adapters.sql_connection import break_off, explain, limit_statement, make_engine, read_database
-from collector.adapters.sql_values import read_key, read_value
 from collector.adapters.values import fit_record
 from collector.errors import AdapterError, AdapterReason
 

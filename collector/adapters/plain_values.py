@@ -1,4 +1,4 @@
-"""What drivers of databases give, as plain values that fit a field's type. Pure."""
+"""What drivers of databases and plugins give, as plain values, of which a field's type can be made. Pure."""
 
 from __future__ import annotations
 
