@@ -60,6 +60,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 ALWAYS = (Span(0),)
+_decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
 class MapRow(msgspec.Struct, frozen=True):
@@ -141,13 +142,14 @@ def find_candidates(client: StoreClient, space_id: str, key: str, person_id: str
         if person_id
         else (f"dictGetOrDefault('{client.database}.identity', 'person_id', cityHash64({{key:UUID}}), {{key:UUID}})")
     )
-    # The person's identifiers never leave it empty where the person is not the key: the key itself is among them.
-    rows = client.query_rows(
+    params = {"space": space_id, "key": key, "person": person_id}
+    sql = (
         f"SELECT DISTINCT toString(held.key) AS key, toString({known}) AS person FROM person_keys AS held"  # noqa: S608
-        f" WHERE space_id = {{space:String}} AND person_id = {known} LIMIT {MAX_KEYS}",
-        {"space": space_id, "key": key, "person": person_id},
-        SETTINGS,
+        f" WHERE space_id = {{space:String}} AND person_id = {known} LIMIT {MAX_KEYS}"
     )
+    with client.stream(sql, params, settings=SETTINGS) as answer:
+        rows = _decode_lines(b"".join(answer))
+    # Where the person is not the key there are rows: the key itself is among them.
     found = rows[0]["person"] if rows else person_id or key
     return found, list({row["key"] for row in rows} | {found, key})
 

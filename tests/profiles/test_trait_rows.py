@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from collector.event import ConsentRow
 from collector.identity.identifiers import name_identifier
 from collector.identity.vault import seal_value
 from collector.keyring import Keyring, make_keyring
 from collector.profiles.definitions import Definitions, Policy, TraitConfig, TraitRefused, TraitType, publish
 from collector.profiles.glance import Glance, read_glance
-from collector.profiles.profile import Profile, read_profile
+from collector.profiles.profile import Part, Profile, read_profile
 from collector.profiles.traits import NewTrait, correct, open_trait, seal_trait, write_traits
 from collector.sites.book import IdentifierKind
 from collector.store.client import open_client
@@ -229,6 +230,37 @@ def test_a_glance_takes_no_claim_and_nothing_of_other_times(store: RunningStore)
     assert {said.said.value for said in glance(store).traits.values()} <= {"claimed"}
     unknown = read_glance(store.writer, store.keyring, DEFINITIONS, make_id(9), now_ms=NOON_MS)
     assert unknown == Glance(make_id(9), "", {})
+
+
+def test_consent_is_what_was_said_last_of_any_identifier(store: RunningStore) -> None:
+    """By purpose, from the ledger; and what the latest event had. A browser's word counts in the person's time."""
+    know_anna(store)
+
+    def say(key: str, state: str, after_ms: int, purpose: str = "marketing") -> ConsentRow:
+        return ConsentRow(f"{key}-{state}-{after_ms}", key, purpose, state, "list", NOON_MS + after_ms)
+
+    entries = [say(ANNA, "granted", 1), say(VISITOR, "withdrawn", 5), say(ANNA, "denied", 0, "storage")]
+    store.load(make_row(1, consents=[*entries, say(VISITOR, "granted", -9, "identity"), say(make_id(9), "denied", 9)]))
+    store.load(make_row(1, consent="marketing,storage", events=[make_event(1)]))
+    profile = read(store)
+    assert [(one.purpose, one.state, one.since_ms - NOON_MS) for one in profile.consents] == [
+        ("marketing", "withdrawn", 5),
+        ("storage", "denied", 0),
+    ]
+    assert profile.last_consent == ("marketing", "storage")
+
+
+def test_parts_that_nobody_wants_are_not_read(store: RunningStore) -> None:
+    """What is left out is empty; identifiers always come."""
+    know_anna(store)
+    write(store, "plan", "gold", "server")
+    store.load(make_row(1, events=[make_event(1)]))
+    for part in Part:
+        profile = read(store, parts={part})
+        assert bool(profile.traits) is (part is Part.TRAITS)
+        assert bool(profile.page.events) is (part is Part.TIMELINE)
+        assert (profile.computed is not None) is (part is Part.COMPUTED)
+        assert [(one.kind, one.value) for one in profile.identifiers] == [("customer", "4711"), ("visitor", "")]
 
 
 def test_personal_identifiers_come_from_the_vault(store: RunningStore) -> None:

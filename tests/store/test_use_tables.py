@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -252,3 +254,20 @@ def test_the_map_leads_back_from_people_to_identifiers(store: RunningStore) -> N
         (ANNA, make_id(1, 0xB)),
         (ANNA, make_id(2, 0xB)),
     ]
+
+
+def test_the_pages_question_about_one_person_is_answered(store: RunningStore) -> None:
+    """What docs/data-model.md shows works as it stands, with the rights of a reader, and finds what is the customer's."""
+    row = {"space_id": "main", "person_id": ANNA, "customer_id": "4711", "customer_key": ANNA, "version": 1}
+    store.put(
+        "identity_map",
+        {**row, "key": ANNA, "key_kind": "customer", "key_customer_id": "4711"},
+        {**row, "key": make_id(1, 0xB), "key_kind": "visitor"},
+    )
+    store.load(make_row(1, events=[make_order(1, transaction_id="o-1", value=5)]), make_row(2, events=[make_event(2)]))
+    page = (Path(__file__).parents[2] / "docs" / "data-model.md").read_text(encoding="utf-8")
+    questions = re.findall(r"<!-- tested: sql -->\s*```sql\n(.*?)```", page, re.DOTALL)
+    assert questions
+    with open_client(store.config, store.keyring, "reader") as reader:
+        for question in questions:
+            assert [found["order_id"] for found in reader.query_rows(question)] == ["o-1"]
