@@ -257,7 +257,7 @@ def test_the_map_leads_back_from_people_to_identifiers(store: RunningStore) -> N
 
 
 def test_the_pages_question_about_one_person_is_answered(store: RunningStore) -> None:
-    """What docs/data-model.md shows works as it stands, with the rights of a reader, and finds what is the customer's."""
+    """What docs/data-model.md shows works as it stands, with the rights of a reader: the customer alone is found."""
     row = {"space_id": "main", "person_id": ANNA, "customer_id": "4711", "customer_key": ANNA, "version": 1}
     store.put(
         "identity_map",
