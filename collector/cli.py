@@ -29,6 +29,7 @@ COMMANDS = {
     "copy": (STORE, "copy"),
     "import": (STORE, "imports"),
     "questions": (STORE, "questions"),
+    "adapter": (STORE, "adapters"),
     "identity": (STORE, "identity"),
     "pseudonym": (STORE, "pseudonyms"),
     "tail": (SEE, "watch"),

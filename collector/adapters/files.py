@@ -207,8 +207,12 @@ class FilesAdapter:
             index = await self._builds.run(self._make_index)
         except AdapterError as error:
             self._failed = (signature, self._clock() + RETRY_S, error)
-            if not self._is_closed.is_set():
-                get_logger().warning("file cannot be indexed", adapter=self._described.name, reason=str(error.reason))
+            if self._index is not None and not self._is_closed.is_set():  # else who asks is told
+                get_logger().warning(
+                    "a new state of the file cannot be read: the last one is served",
+                    adapter=self._described.name,
+                    reason=str(error.reason),
+                )
             return
         finally:
             self._building = None

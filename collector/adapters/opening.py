@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,13 +12,18 @@ from collector.adapters.configuration import (
     AdapterConfig,
     ClickHouseSettings,
     FilesSettings,
+    PythonSettings,
     SqlSettings,
     wrap_wrong,
 )
 from collector.adapters.contract import Adapter, Described, Scanned, Wrong
 from collector.adapters.rest_settings import RestSettings
+from collector.config import Config
 from collector.errors import AdapterError, AdapterReason
+from collector.instance import MARKER
+from collector.keyring import Keyring
 from collector.store.client import StoreClient
+from collector.store.dsn import find_address
 
 
 def _find_no_store(_: float) -> StoreClient:
@@ -34,8 +40,30 @@ class Place(NamedTuple):
     open_store: Callable[[float], StoreClient] = _find_no_store
 
 
+def make_place(config: Config, open_secrets: Callable[[], Keyring]) -> Place:
+    """Return where adapters of this instance run. `open_secrets`: the instance's secrets, read where our own store is
+    asked; it may raise what it likes to tell."""
+
+    def open_store(timeout_s: float) -> StoreClient:
+        return StoreClient(find_address(config, open_secrets(), "analyst"), timeout_s=timeout_s + 1)
+
+    is_instance = (config.data_path / MARKER).exists()
+    return Place(os.environ, config.data_path if is_instance else None, open_store)
+
+
+def describe_adapter(config: AdapterConfig, place: Place) -> Described:
+    """Return what an adapter has, without asking its source. A plugin is loaded and made. Raises ConfigError."""
+    if not isinstance(config.settings, PythonSettings):
+        return describe(config)
+    adapter = open_adapter(config, place)
+    try:
+        return adapter.describe()
+    finally:
+        asyncio.run(adapter.close())
+
+
 def describe(config: AdapterConfig) -> Described:
-    """Return what the configuration alone says of an adapter that is no plugin. Nothing is opened."""
+    """Return what the configuration alone says of an adapter that is no plugin."""
     settings = config.settings
     can_search = bool(getattr(settings, "search", ()))
     can_scan = isinstance(settings, FilesSettings | ClickHouseSettings) or (
