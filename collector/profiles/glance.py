@@ -18,7 +18,7 @@ from collector.keyring import Keyring
 from collector.profiles.definitions import Definitions
 from collector.profiles.keys import ALWAYS, Held
 from collector.profiles.survivorship import Survivor, survive
-from collector.profiles.traits import TRAIT_TEXT, TraitRow, collect_said, decode_trait
+from collector.profiles.traits import TRAIT_COLUMNS, TraitRow, collect_said
 from collector.store.client import StoreClient
 
 _SETTINGS = {"max_threads": 1}
@@ -57,16 +57,15 @@ class _PersonRow(msgspec.Struct, frozen=True, array_like=True):
     customer_id: str
 
 
-class _HeldTrait(msgspec.Struct, frozen=True, array_like=True):
+class _HeldTrait(TraitRow, frozen=True, array_like=True):
     """A trait, whose identifier it was said of, and from when on that is theirs."""
 
     person_id: str
     from_ms: int
-    row: str
 
 
 _decode_person = msgspec.json.Decoder(_PersonRow).decode
-_decode_held = msgspec.json.Decoder(_HeldTrait).decode
+_decode_held = msgspec.json.Decoder(_HeldTrait, strict=False).decode
 _decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
@@ -85,10 +84,9 @@ def read_glances(
         for line in _decode_lines(b"".join(answer)):
             rows[line["part"]].append(line["row"])
     by_person: defaultdict[str, list[TraitRow]] = defaultdict(list)
-    for held in map(_decode_held, rows["trait"]):
-        row = decode_trait(held.row)
+    for row in map(_decode_held, rows["trait"]):
         # What was said before the identifier was theirs was said of somebody else.
-        by_person[held.person_id if held.from_ms <= row.time_ms else row.key].append(row)
+        by_person[row.person_id if row.from_ms <= row.time_ms else row.key].append(row)
     people = {row.key: row for row in map(_decode_person, rows["person"])}
     found = {}
     for key, person in people.items():
@@ -114,20 +112,23 @@ def _settle(keyring: Keyring, definitions: Definitions, rows: list[TraitRow]) ->
 def _make_sql(database: str) -> str:
     """Subqueries, and not names by WITH: the store would work those out once for each part of a union."""
 
-    def tie(key: str) -> str:
-        nobody = f"({key}, toDateTime64(0, 3, 'UTC'))"
-        return f"dictGetOrDefault('{database}.identity', ('person_id', 'valid_from'), cityHash64({key}), {nobody})"
+    def whose(key: str) -> str:
+        return f"dictGetOrDefault('{database}.identity', 'person_id', cityHash64({key}), {key})"
 
-    people = f"SELECT arrayJoin(arrayMap(one -> ({tie('one')}).1, {{asked:Array(UUID)}}))"
+    def since(key: str) -> str:
+        return f"toUnixTimestamp64Milli(dictGet('{database}.identity', 'valid_from', cityHash64({key})))"
+
+    people = f"arrayMap(one -> {whose('one')}, {{asked:Array(UUID)}})"
     return f"""
-    SELECT 'person' AS part, toJSONString((key, tie.1, toUnixTimestamp64Milli(tie.2),
-        dictGet('{database}.identity_customers', 'customer_id', cityHash64(tie.1)))) AS row
-    FROM (SELECT arrayJoin({{asked:Array(UUID)}}) AS key, {tie("key")} AS tie)
+    SELECT 'person' AS part, toJSONString((key, {whose("key")}, {since("key")},
+        dictGet('{database}.identity_customers', 'customer_id', cityHash64({whose("key")})))) AS row
+    FROM (SELECT arrayJoin({{asked:Array(UUID)}}) AS key)
     UNION ALL
-    SELECT 'trait', toJSONString((tie.1, toUnixTimestamp64Milli(tie.2), {TRAIT_TEXT}))
-    FROM (SELECT *, {tie("traits.key")} AS tie FROM traits
-        WHERE space_id = {{space:String}} AND traits.key IN (
-            SELECT key FROM person_keys WHERE space_id = {{space:String}} AND person_id IN ({people})
-            UNION ALL {people}
-            UNION ALL SELECT arrayJoin({{asked:Array(UUID)}}))) AS said
+    SELECT 'trait', toJSONString(({TRAIT_COLUMNS}, {whose("said.key")}, {since("said.key")}))
+    FROM traits AS said
+    WHERE space_id = {{space:String}} AND said.key IN (
+        SELECT arrayJoin(arrayConcat({{asked:Array(UUID)}}, {people}))
+        UNION ALL
+        SELECT key FROM person_keys
+        WHERE space_id = {{space:String}} AND person_id IN (SELECT arrayJoin({people})))
     """  # noqa: S608  the database's name is a setting

@@ -29,10 +29,10 @@ from collector.store.writer import insert_rows
 PURPOSE = b"tagstitch.traits"
 ROWS_PER_INSERT = 50_000
 
-TRAIT_TEXT = """toJSONString((said.key, name, source, level, value, sealed, toUnixTimestamp64Milli(time), actor,
-    version, is_deleted))"""
+TRAIT_COLUMNS = """said.key, name, source, level, value, sealed, toUnixTimestamp64Milli(time), actor, version,
+    is_deleted"""
 TRAITS = f"""
-SELECT 'trait' AS part, {TRAIT_TEXT} AS row
+SELECT 'trait' AS part, toJSONString(({TRAIT_COLUMNS})) AS row
 FROM traits AS said
 WHERE space_id = {{space:String}} AND said.key IN {{keys:Array(UUID)}}
 """  # noqa: S608  our own words

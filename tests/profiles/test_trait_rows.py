@@ -13,7 +13,7 @@ from collector.identity.identifiers import name_identifier
 from collector.identity.vault import seal_value
 from collector.keyring import Keyring, make_keyring
 from collector.profiles.definitions import Definitions, Policy, TraitConfig, TraitRefused, TraitType, publish
-from collector.profiles.glance import Glance, read_glance
+from collector.profiles.glance import Glance, read_glance, read_glances
 from collector.profiles.profile import Part, Profile, read_profile
 from collector.profiles.traits import NewTrait, correct, open_trait, seal_trait, write_traits
 from collector.sites.book import IdentifierKind
@@ -230,6 +230,24 @@ def test_a_glance_takes_no_claim_and_nothing_of_other_times(store: RunningStore)
     assert {said.said.value for said in glance(store).traits.values()} <= {"claimed"}
     unknown = read_glance(store.writer, store.keyring, DEFINITIONS, make_id(9), now_ms=NOON_MS)
     assert unknown == Glance(make_id(9), "", {})
+
+
+def test_many_glances_are_one_statement_and_nobodys_values_mix(store: RunningStore) -> None:
+    """Each has their own, also where two ask by the same person; a browser of several people has but its own."""
+    know_anna(store)
+    shared, ben = make_id(2, 0xB), make_id(4712, 0xC)
+    row = {"space_id": "main", "key_kind": "visitor", "person_id": ANNA, "customer_id": "4711", "version": 1}
+    store.put("identity_map", {**row, "key": shared, "several": 1})
+    for key, plan in ((ANNA, "annas"), (ben, "bens"), (shared, "anybodys")):
+        write(store, "plan", plan, "server", NOON_MS, key=key)
+    asked = [ANNA, VISITOR, ben, shared]
+    seen = read_glances(store.writer, store.keyring, DEFINITIONS, asked, now_ms=NOON_MS)
+    assert {key: (one.person_id, one.traits["plan"].said.value) for key, one in seen.items()} == {
+        ANNA: (ANNA, "annas"),
+        VISITOR: (ANNA, "annas"),
+        ben: (ben, "bens"),
+        shared: (shared, "anybodys"),
+    }
 
 
 def test_consent_is_what_was_said_last_of_any_identifier(store: RunningStore) -> None:
