@@ -18,7 +18,7 @@ from collector.adapters.blocking import BlockingThreads
 from collector.adapters.configuration import ClickHouseSettings
 from collector.adapters.contract import Described, Record, Wrong
 from collector.adapters.rest_settings import read_secret
-from collector.adapters.values import fit_record
+from collector.adapters.values import fit_record, make_fitter
 from collector.errors import AdapterError, AdapterReason, ConfigError, StoreError, StoreUnavailable
 from collector.store.client import StoreClient
 from collector.store.dsn import read_dsn
@@ -196,8 +196,8 @@ class ClickHouseAdapter:
         return ", ".join([f"toString({plan.key})", *(plan.parts[name] for name in self._types)])
 
     def _make_records(self, rows: Iterable[list[Any]]) -> list[Record]:
-        keyed = ((row[0], zip(self._types, row[1:], strict=True)) for row in rows if row[0])
-        return [fit_record(key, self._types, values) for key, values in keyed]
+        fit = make_fitter((name, kind, place) for place, (name, kind) in enumerate(self._types.items(), 1))
+        return [fit(row[0], row) for row in rows if row[0]]
 
     def _ask(self, client: StoreClient, sql: str, params: Mapping[str, Any]) -> list[list[Any]]:
         settings = {"max_execution_time": math.ceil(self._timeout_s)} if self._may_set else {}

@@ -16,19 +16,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from collector.adapters.file_rows import RowPlan, Tally, make_encoder, read_rows
 from collector.errors import AdapterError, AdapterReason
 
+Made = TypeVar("Made")
 FORMAT = 1
 HERE_BYTES = 2_097_152
 """A file up to this size is indexed where it is wanted: a process takes longer to start."""
 CACHE_KIB = 65_536
 LAST = "\U0010ffff"
 BATCH_ROWS = 10_000
+CHUNK_ROWS = 1_000
 POLL_S = 0.1
 
 _START = "import sys; sys.path.insert(0, sys.argv.pop()); from collector.adapters.file_index import main; main()"
@@ -162,12 +164,19 @@ class FileIndex:
         sql = f"SELECT key, record FROM records WHERE {' AND '.join(conditions)} ORDER BY s{place}, key LIMIT ?"  # noqa: S608
         return [(key, msgspec.json.decode(record)) for key, record in self._connection.execute(sql, (*values, limit))]
 
-    def scan(self) -> Iterator[list[tuple[str, list[Any]]]]:
-        """Yield key and values of all rows as they stand in the file, in batches."""
+    def scan(self, make: Callable[[str, list[Any]], Made]) -> Iterator[list[Made]]:
+        """Yield what `make` makes of key and values of all rows, as they stand in the file, in batches."""
         cursor = self._connection.execute("SELECT key, record FROM records ORDER BY rowid")
         decode = msgspec.json.Decoder(list[Any]).decode
-        while rows := cursor.fetchmany(BATCH_ROWS):
-            yield [(key, decode(record)) for key, record in rows]
+        batch: list[Made] = []
+        # What is read is let go of while it is still in the processor's cache: that takes half the time.
+        while rows := cursor.fetchmany(min(CHUNK_ROWS, BATCH_ROWS)):
+            batch += [make(key, decode(record)) for key, record in rows]
+            if len(batch) >= BATCH_ROWS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def open_again(self) -> FileIndex:
         """Return the same index, opened once more: for another thread. Raises sqlite3.Error where it has gone."""

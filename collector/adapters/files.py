@@ -15,7 +15,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from collector.adapters.file_index import (
     read_signature,
 )
 from collector.adapters.file_rows import RowPlan
-from collector.adapters.values import fit_record
+from collector.adapters.values import make_fitter
 from collector.errors import AdapterError, AdapterReason
 from collector.logs import get_logger
 
@@ -68,6 +68,7 @@ class FilesAdapter:
         columns = tuple(dict.fromkeys(self._columns.values()))
         self._places = {name: columns.index(column) for name, column in self._columns.items()}
         self._types = {field.name: field.type for field in described.fields}
+        self._fit = self._make_fitter(self._types)
         self._plan = RowPlan(
             path=str(folder / settings.path),
             format=settings.format or _find_format(settings.path),
@@ -103,7 +104,7 @@ class FilesAdapter:
         if len(rows) > 1:
             message = "several rows of the file have this key: choose a column that is unique"
             raise AdapterError(AdapterReason.BAD_ANSWER, message)
-        return self._make_record(key, rows[0], fields & self._types.keys())
+        return self._make_fitter(fields & self._types.keys())(key, rows[0])
 
     async def search(self, terms: Mapping[str, str], limit: int) -> list[Record]:
         """Return the records whose fields begin with the terms, `limit` and MAX_FOUND at most. Raises AdapterError:
@@ -116,7 +117,7 @@ class FilesAdapter:
         wanted = [(self._places[name], term) for name, term in terms.items()]
         most = max(1, min(limit, MAX_FOUND))
         rows = await self._reads.run(lambda: self._read(lambda index: index.search(wanted, most)))
-        return [self._make_record(key, values, self._types.keys()) for key, values in rows]
+        return [self._fit(key, values) for key, values in rows]
 
     async def scan(self) -> AsyncIterator[list[Record]]:
         """Yield the records of the file as it is now, in batches of some thousands. Raises AdapterError."""
@@ -128,13 +129,8 @@ class FilesAdapter:
         index = await self._reads.run(lambda: self._read(lambda index: index.open_again()))
         threads = BlockingThreads(f"scan-{self._described.name}", 1)
         try:
-            batches = index.scan()
-            names = frozenset(self._types)
-
-            def read_batch() -> list[Record]:
-                return [self._make_record(key, values, names) for key, values in next(batches, ())]
-
-            while batch := await threads.run(read_batch):
+            batches: Iterator[list[Record]] = index.scan(self._fit)
+            while batch := await threads.run(lambda: next(batches, [])):
                 yield batch
         except sqlite3.Error as error:
             raise _broken(error) from None
@@ -240,8 +236,8 @@ class FilesAdapter:
             self._index = None
             raise _broken(error) from None
 
-    def _make_record(self, key: str, values: list[Any], names: Any) -> Record:
-        return fit_record(key, self._types, ((name, values[self._places[name]]) for name in names))
+    def _make_fitter(self, names: Iterable[str]) -> Callable[[str, Sequence[Any]], Record]:
+        return make_fitter((name, self._types[name], self._places[name]) for name in names)
 
     def _make_index(self) -> FileIndex:
         """In a thread: wait until the file has settled, and open its index, which another process may have made."""

@@ -36,8 +36,8 @@ def read_key(value: Any) -> str:
 def read_value(value: Any, kind: FieldType, *, is_text_json: bool = False) -> Any:
     """Return a value as JSON could say it, and dates; None for none, UNFIT for what cannot be said. `is_text_json`: the
     driver leaves JSON as text."""
-    if value is None or isinstance(value, bool):
-        return value
+    if value is None or isinstance(value, bool) or (type(value) is str and kind != "json"):
+        return value  # nearly all of them
     if isinstance(value, memoryview | bytearray):
         value = bytes(value)
     if isinstance(value, bytes):

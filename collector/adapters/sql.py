@@ -22,7 +22,7 @@ from collector.adapters.configuration import SqlSettings
 from collector.adapters.contract import Described, Record, Wrong
 from collector.adapters.plain_values import read_key, read_value
 from collector.adapters.sql_connection import break_off, explain, limit_statement, make_engine, read_database
-from collector.adapters.values import fit_record
+from collector.adapters.values import fit_record, make_fitter
 from collector.errors import AdapterError, AdapterReason
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 BATCH_ROWS = 10_000
+CHUNK_ROWS = 1_000
+"""As many rows become records while they are in the processor's cache."""
 SCAN_S = 3_600.0
 """The longest that a scan may be without an answer."""
 GRACE_S = 1.0
@@ -180,8 +182,8 @@ class SqlAdapter:
             conditions.append(begins(term, autoescape=True))
         wanted = [columns[name] for name in self._list_columns(self._types)]
         statement = sa.select(*wanted).select_from(source).where(*conditions)
-        rows = connection.execute(statement.order_by(columns[self._settings.key]).limit(most)).mappings().all()
-        return self._make_records(rows)
+        result = connection.execute(statement.order_by(columns[self._settings.key]).limit(most))
+        return self._plan_records(result.keys())(result.all())
 
     def _read_batches(self, engine: sa.Engine, held: _Held) -> Generator[list[Record]]:
         """Yield all records, in one thread; its connection ends with it. Raises AdapterError."""
@@ -193,8 +195,15 @@ class SqlAdapter:
                         statement = self._select(self._make_plan(connection), self._types)
                     streamed = connection.execution_options(stream_results=True, yield_per=BATCH_ROWS)
                     with streamed.execute(statement) as result:
-                        for rows in result.mappings().partitions(BATCH_ROWS):
-                            yield self._make_records(rows)
+                        make = self._plan_records(result.keys())
+                        batch: list[Record] = []
+                        for rows in result.partitions(CHUNK_ROWS):
+                            batch += make(rows)
+                            if len(batch) >= BATCH_ROWS:
+                                yield batch
+                                batch = []
+                        if batch:
+                            yield batch
                 except GeneratorExit:
                     connection.invalidate()
                     raise
@@ -262,10 +271,24 @@ class SqlAdapter:
             return found.casefold() == key.casefold()
         return found == key
 
-    def _make_records(self, rows: Sequence[Any]) -> list[Record]:
-        names = tuple(self._types)
-        keyed = ((read_key(row[self._settings.key]), row) for row in self._check(rows))
-        return [self._make_record(key, row, names) for key, row in keyed if key]
+    def _plan_records(self, columns: Iterable[str]) -> Callable[[Iterable[Sequence[Any]]], list[Record]]:
+        """Return what makes records of many rows of one answer, with these columns. Raises AdapterError `config`."""
+        places = {str(name): place for place, name in enumerate(columns)}
+        self._check_names(places, "the answer of the query")
+        key_place = places[self._settings.key]
+        fields = [(kind, places[self._columns[name]]) for name, kind in self._types.items()]
+        fit = make_fitter((name, kind, place) for place, (name, kind) in enumerate(self._types.items()))
+        is_text_json = self._database.dialect != "postgresql"
+
+        def make(rows: Iterable[Sequence[Any]]) -> list[Record]:
+            records = []
+            for row in rows:
+                if key := read_key(row[key_place]):
+                    values = [read_value(row[place], kind, is_text_json=is_text_json) for kind, place in fields]
+                    records.append(fit(key, values))
+            return records
+
+        return make
 
     def _make_record(self, key: str, row: Any, names: Iterable[str]) -> Record:
         read = partial(read_value, is_text_json=self._database.dialect != "postgresql")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,7 +13,11 @@ import pytest
 from collector.adapters.clickhouse import ClickHouseAdapter
 from collector.adapters.configuration import ClickHouseSettings
 from collector.adapters.contract import Described, Field, Record, Wrong
+from collector.adapters.opening import Place, make_place
+from collector.config import Config
 from collector.errors import AdapterError, AdapterReason
+from collector.instance import MARKER
+from collector.keyring import make_keyring
 from collector.store.client import StoreClient
 from collector.store.dsn import read_dsn
 from tests.engine_process import RunningEngine, running_engine
@@ -237,3 +242,21 @@ def test_settings_that_cannot_work(engine: RunningEngine) -> None:
         with pytest.raises(Wrong) as caught:
             make_adapter(engine, dsn_env=name)
         assert caught.value.setting == "dsn_env" and words in str(caught.value) and "Zq8" not in str(caught.value)
+
+
+def test_our_own_store_is_read_as_the_analyst(engine: RunningEngine, tmp_path: Path) -> None:
+    """Where an instance is, with its secrets; and files are indexed in its folder alone."""
+    keyring = make_keyring()
+    config = Config(data=str(tmp_path), engine_host=engine.host, engine_port=engine.port)
+    place = make_place(config, lambda: keyring)
+    assert place.data is None
+    with place.open_store(1.0) as client:
+        address = client.address
+    assert (address.host, address.port, address.database) == (engine.host, engine.port, "analytics")
+    assert (address.user, address.password) == (keyring.analyst.user, keyring.analyst.password)
+    (tmp_path / MARKER).touch()
+    assert make_place(config, lambda: keyring).data == tmp_path
+    nowhere = Place()
+    with pytest.raises(AdapterError) as caught:
+        nowhere.open_store(1.0)
+    assert caught.value.reason is AdapterReason.CONFIG
