@@ -411,6 +411,7 @@ def test_whatever_happens(script: list[str], asked: list[tuple[Any, ...]]) -> No
             await asyncio.sleep(pause_s)
             tasks.append(asyncio.create_task(ask(key, names, deadline_s)))
             if deed == "forget":
+                await asyncio.sleep(0.001)  # what was asked for before has begun: the era is read when it does
                 source.forget(key)
                 era += 1
             elif deed == "cancel":
