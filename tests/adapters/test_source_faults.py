@@ -380,12 +380,14 @@ def test_whatever_happens(script: list[str], asked: list[tuple[Any, ...]]) -> No
             "none": after(0.1, none),
         }
         scripted = one_after_another(*(by_name[name] for name in script))
-        running: list[tuple[int, str, frozenset[str]]] = []
-        era = 0
+        running: list[tuple[str, frozenset[str]]] = []
+        forgotten: set[str] = set()  # a request that was forgotten goes on, and is sent again, beside the next one
 
         async def watched(key: str, fields: frozenset[str]) -> Any:
-            entry = (era, key, fields)
-            assert not any(one[:2] == entry[:2] and one[2] & fields for one in running)
+            entry = (key, fields)
+            assert key in forgotten or not any(one[0] == key and one[1] & fields for one in running)
+            joinable = [flight.names for flight in source._flights.get(key, ())]
+            assert sum(map(len, joinable)) == len(frozenset().union(*joinable))
             running.append(entry)
             assert len(running) <= 5
             try:
@@ -411,9 +413,8 @@ def test_whatever_happens(script: list[str], asked: list[tuple[Any, ...]]) -> No
             await asyncio.sleep(pause_s)
             tasks.append(asyncio.create_task(ask(key, names, deadline_s)))
             if deed == "forget":
-                await asyncio.sleep(0.001)  # what was asked for before has begun: the era is read when it does
                 source.forget(key)
-                era += 1
+                forgotten.add(key)
             elif deed == "cancel":
                 await asyncio.sleep(0.05)
                 tasks[-1].cancel()
