@@ -87,6 +87,7 @@ class FilesAdapter:
         self._is_closed = threading.Event()
         self._index: FileIndex | None = None
         self._building: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._check_at_s = 0.0
         self._gone_since_s: float | None = None
         self._failed: tuple[Signature, float, AdapterError] | None = None
@@ -139,6 +140,14 @@ class FilesAdapter:
                 await threads.run(index.close)
             threads.close()
 
+    def begin(self) -> None:
+        """Begin to index the file, before anybody asks for it; the loop must run."""
+        self._beginning = asyncio.get_running_loop().create_task(self._prepare())
+
+    async def _prepare(self) -> None:
+        with contextlib.suppress(AdapterError):  # who asks is told
+            await self._follow()
+
     async def look(self) -> list[str]:
         """Return what there is to say of the file, for `tagstitch adapter test`. Raises AdapterError."""
         await self._follow()
@@ -157,8 +166,8 @@ class FilesAdapter:
     async def close(self) -> None:
         """Let go of the index; one that is being made is given up."""
         self._is_closed.set()
-        if self._building is not None:
-            await asyncio.wait({self._building})
+        if working := {task for task in (self._beginning, self._building) if task is not None}:
+            await asyncio.wait(working)
         self._reads.close()
         self._builds.close()
         if self._index is not None:

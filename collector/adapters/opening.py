@@ -17,7 +17,7 @@ from collector.adapters.configuration import (
     wrap_wrong,
 )
 from collector.adapters.contract import Adapter, Described, Scanned, Wrong
-from collector.adapters.files import remove_orphans
+from collector.adapters.files import FilesAdapter, remove_orphans
 from collector.adapters.rest_settings import RestSettings
 from collector.adapters.source import Source
 from collector.config import Config
@@ -104,11 +104,14 @@ class Opened(NamedTuple):
 
 def open_sources(adapters: Mapping[str, AdapterConfig], place: Place) -> Opened:
     """Open all of them in the running event loop, each within its bounds. One that cannot be is a problem of its own
-    and of no other. What was kept of adapters that are configured no more is removed."""
+    and of no other. Files begin to be indexed; what was kept of adapters that are configured no more is removed."""
     opened = Opened({}, {})
     for name, config in adapters.items():
         try:
-            opened.sources[name] = Source(open_adapter(config, place), config.bounds)
+            adapter = open_adapter(config, place)
+            opened.sources[name] = Source(adapter, config.bounds)
+            if isinstance(adapter, FilesAdapter):
+                adapter.begin()
         except ConfigError as error:
             opened.problems[name] = str(error)
     if place.data is not None:
@@ -119,8 +122,6 @@ def open_sources(adapters: Mapping[str, AdapterConfig], place: Place) -> Opened:
 def _open(config: AdapterConfig, place: Place, *, is_scanned: bool) -> Adapter:
     settings, described, timeout_s = config.settings, describe(config), config.bounds.timeout_s
     if isinstance(settings, FilesSettings):
-        from collector.adapters.files import FilesAdapter
-
         return FilesAdapter(described, settings, config.file.parent, place.data)
     if isinstance(settings, SqlSettings):
         from collector.adapters.sql import SqlAdapter

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
+from collector.adapters import files
 from collector.adapters.configuration import FilesSettings
-from collector.adapters.contract import Described, Field
+from collector.adapters.contract import Described, Field, Record
 from collector.adapters.files import FilesAdapter
+from collector.errors import AdapterError
 
 FIELDS = (
     Field(name="name", type="text"),
@@ -34,6 +39,8 @@ ADA = {
     "since": "2024-02-29",
     "seen": "2026-01-02T03:04:05Z",
 }
+FORMATS = ["csv", "jsonl", "parquet"]
+EXPECTED = {name: value for name, value in ADA.items() if name != "number"}
 BOB = {"number": "4712", "name": "Bob", "points": None, "rate": None, "vip": None, "since": None, "seen": None}
 
 
@@ -68,3 +75,34 @@ def write(path: Path, *rows: dict[str, Any]) -> None:
     else:
         parquet.write_table(pa.Table.from_pylist(list(rows)), draft)
     draft.replace(path)
+
+
+def use(adapter: FilesAdapter, story: Callable[[FilesAdapter], Awaitable[Any]]) -> Any:
+    """Tell a story with an adapter, and close it."""
+
+    async def tell() -> Any:
+        try:
+            return await story(adapter)
+        finally:
+            await adapter.close()
+
+    return asyncio.run(tell())
+
+
+def ask(adapter: FilesAdapter, key: str = "4711") -> Record | None:
+    return use(adapter, lambda adapter: adapter.retrieve(key, ALL, LONG_S))
+
+
+def refuse(adapter: FilesAdapter, key: str = "4711") -> AdapterError:
+    with pytest.raises(AdapterError) as caught:
+        ask(adapter, key)
+    assert "Ada" not in str(caught.value) and "4711" not in str(caught.value)
+    return caught.value
+
+
+async def settle(adapter: FilesAdapter, clock: Clock) -> None:
+    """Let the adapter look at the file, and finish what it begins."""
+    clock.now_s += files.CHECK_S
+    await adapter.retrieve("4711", ALL, LONG_S)
+    if adapter._building is not None:
+        await adapter._building
