@@ -24,7 +24,7 @@ test: $(STAMPS)/dev $(STAMPS)/node $(STAMPS)/provider $(STAMPS)/programs ## Ever
 	@$(MAKE) --no-print-directory tag-tests
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=40 -m "not long"
 
-full: $(STAMPS)/dbt test ## `make test`, and what takes long: the image's build stage, dbt, every case in every browser, more stories of identity.
+full: $(STAMPS)/dbt test ## `make test`, and what takes long: the image's build stage, dbt, every case in every browser, moves and kills of whole instances, more stories of identity.
 	@$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "long and not chaos"
 
 coverage: $(STAMPS)/dev $(STAMPS)/programs ## What of the code the tests run through. ARGS="tests/accept".

@@ -208,6 +208,7 @@ def test_a_policy_that_stops_the_beacons(patients: Patients) -> None:
     assert _verdicts(findings, "path", "beacon") == [("path", "good"), ("beacon", "unknown")]
 
 
+@pytest.mark.long
 def test_a_policy_that_stops_half_of_the_snippet(patients: Patients) -> None:
     """`script-src 'self'` lets the tag through and not the script before it: said, because calls would fail."""
     url = patients.put("/csp-inline", make_snippet(Config(), "shop"), Content_Security_Policy="script-src 'self'")
@@ -216,6 +217,7 @@ def test_a_policy_that_stops_half_of_the_snippet(patients: Patients) -> None:
     assert "--nonce" in _find(findings, "content policy", "bad").fix
 
 
+@pytest.mark.long
 def test_a_policy_that_only_reports(patients: Patients) -> None:
     """A policy on trial stops nothing yet: a warning, and the page works."""
     policy = "script-src 'unsafe-inline'; connect-src 'none'"
@@ -239,6 +241,7 @@ def test_a_path_that_is_not_proxied(patients: Patients) -> None:
     assert "answers with text/html, a page instead of the tag" in _find(findings, "path", "bad").text
 
 
+@pytest.mark.long
 def test_a_path_that_is_proxied_by_half(patients: Patients) -> None:
     """The tag comes from the collector, its beacons go to the shop: found, and not taken for a refusal."""
     snippet = make_snippet(Config(beacon_path="/y/b"), "shop")
@@ -247,6 +250,7 @@ def test_a_path_that_is_proxied_by_half(patients: Patients) -> None:
     assert _bad(findings) == ["path"]
 
 
+@pytest.mark.long
 def test_a_tag_that_is_not_the_one_that_was_pinned(patients: Patients) -> None:
     """A snippet whose integrity hash fits no more: loaded, not run, and why."""
     snippet = make_snippet(Config(), "shop", versioned=True)
@@ -257,6 +261,7 @@ def test_a_tag_that_is_not_the_one_that_was_pinned(patients: Patients) -> None:
     assert "tagstitch snippet" in _find(findings, "path", "bad").fix
 
 
+@pytest.mark.long
 def test_a_collector_on_another_site(patients: Patients) -> None:
     """A collector on a foreign host works, and the doctor says what its cookie is then."""
     patients.put("/foreign", make_snippet(Config(), "shop", base_url=patients.url))
@@ -268,6 +273,7 @@ def test_a_collector_on_another_site(patients: Patients) -> None:
     assert _verdicts(findings, "stored") == [("stored", "good")]
 
 
+@pytest.mark.long
 def test_a_page_that_answers_for_the_visitor(patients: Patients) -> None:
     """A page that grants consent in a fresh profile is told so; one that says no by itself is still looked at."""
     head = make_snippet(Config(), "shop")
@@ -280,6 +286,7 @@ def test_a_page_that_answers_for_the_visitor(patients: Patients) -> None:
     assert _verdicts(findings, "consent", "stored") == [("consent", "good"), ("stored", "good")]
 
 
+@pytest.mark.long
 def test_presets_that_differ(patients: Patients) -> None:
     """Snippet and site with different presets: the site decides, and the snippet must be printed anew."""
     findings = patients.look(patients.put("/differ", make_snippet(Config(), "open")))
@@ -300,6 +307,7 @@ def test_a_network_that_the_site_excludes(patients: Patients) -> None:
     assert "excluded" in _find(findings, "beacon", "warning").text
 
 
+@pytest.mark.long
 def test_a_late_snippet_and_a_site_named_by_init(patients: Patients) -> None:
     """What a tag manager puts in later, without data attributes, is found by its path and its beacon."""
     head = """<script>
@@ -322,6 +330,7 @@ def _put_start(patients: Patients, target: str, after_ms: int) -> str:
 
 
 @pytest.mark.parametrize("after_ms", [20, *(pytest.param(ms, marks=pytest.mark.long) for ms in (100, 300))])
+@pytest.mark.long
 def test_a_page_that_leads_elsewhere_by_itself(patients: Patients, after_ms: int) -> None:
     """A page that sends its visitors on by script, whenever it does: the one they end on is looked at, and named, and
     what the first page allowed does not count."""
@@ -333,6 +342,7 @@ def test_a_page_that_leads_elsewhere_by_itself(patients: Patients, after_ms: int
     assert _verdicts(findings, "stored") == [("stored", "good")]
 
 
+@pytest.mark.long
 def test_a_page_that_leads_to_none(patients: Patients) -> None:
     """A page that sends its visitors on to an address with nothing behind it: that one's status counts."""
     patients.pages.pages["/gone"] = lambda _: Response("gone", 404)
@@ -340,6 +350,7 @@ def test_a_page_that_leads_to_none(patients: Patients) -> None:
     assert [item.text for item in findings if item.verdict == "bad"] == [f"answers 404, from {patients.url}/gone"]
 
 
+@pytest.mark.long
 def test_a_site_with_a_cookie_of_its_own_name(patients: Patients) -> None:
     """A cookie that the site has named and given to a whole domain is found by that name."""
     sites = read_known_sites(patients.instance.config, patients.instance.keyring)
@@ -371,6 +382,7 @@ def test_an_event_that_does_not_get_to_the_store(patients: Patients, monkeypatch
     assert "does load run?" in _find(findings, "stored", "bad").fix
 
 
+@pytest.mark.long
 def test_a_page_that_is_not_there(patients: Patients) -> None:
     """No such page, with or without a text, and a page that keeps robots out: the status, and no more."""
     assert [item.text for item in patients.look(f"{patients.url}/no-such-page") if item.verdict == "bad"] == [

@@ -252,6 +252,7 @@ def test_resist_fingerprinting_is_marked(playwright_driver: Playwright, signals_
 
 
 @pytest.mark.parametrize("name", ["webkit", "old_webkit"])
+@pytest.mark.long
 def test_webkit_tells_them_too(name: str, signals_page: str, tmp_path: Path) -> None:
     """Both WebKits give the same signals in two profiles, and enough of them for a fingerprint."""
     found: list[dict[str, Any]] = []

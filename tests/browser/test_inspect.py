@@ -217,6 +217,7 @@ def test_the_page_is_never_wider_than_the_screen(
 
 
 @pytest.mark.parametrize("is_right", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
 def test_the_example_runs_in_a_sites_own_tests(
     base: str, page_server: PageServer, chromium_path: str, tmp_path: Path, is_right: bool
 ) -> None:

@@ -232,6 +232,7 @@ def test_whoever_only_fetches(instance: RunningInstance, method: str, agent: str
     [(False, "human", "soon"), (True, "scanner", "soon,dwell")],
     ids=["in the background", "in front"],
 )
+@pytest.mark.long
 def test_a_scanner_that_runs_the_script(
     instance: RunningInstance,
     open_reader: Callable[..., Reader],
@@ -260,6 +261,7 @@ def test_a_scanner_that_runs_the_script(
     assert instance.sql(evidence) == [{"n": 0}]
 
 
+@pytest.mark.long
 def test_a_browser_that_prefetches(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     """What a browser fetches in advance is no click of a person."""
     reader = open_reader()
@@ -272,6 +274,7 @@ def test_a_browser_that_prefetches(mail: Mail, open_reader: Callable[..., Reader
     assert (click["event_name"], click["link_class"]) == ("link_click", "prefetch")
 
 
+@pytest.mark.long
 def test_the_back_button(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     """Who goes on and comes back has followed one link, once."""
     reader = open_reader()
@@ -317,6 +320,7 @@ def test_without_script(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     assert mail.instance.sql(evidence) == [{"n": 0}]
 
 
+@pytest.mark.long
 def test_consent_that_is_given_later(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     """Before the choice nothing is said and nothing kept; once it is given, the link that brought them counts."""
     reader = open_reader()

@@ -202,6 +202,7 @@ def _count(rows: list[dict[str, Any]], name: str) -> int:
     return sum(row["event_name"] == name for row in rows)
 
 
+@pytest.mark.long
 def test_the_main_job_behind_nginx(shop: Shop, browser_context: BrowserContext) -> None:
     """Over HTTPS and nginx, a campaign visit, a tagged link and a signed sign-in end as one customer's history."""
     snippet = shop.instance.command("snippet", "--site", "shop", "--versioned", "--nonce").stdout

@@ -326,6 +326,7 @@ def test_a_part_that_was_skipped_was_not_played(page: Page, page_server: PageSer
     assert (props["action"], props["src"]) == ("play", "Interview")
 
 
+@pytest.mark.long
 def test_vitals_are_told_once_when_the_page_is_left(page: Page, page_server: PageServer, site: str) -> None:
     """Paint, shift, answer and first byte of a real page come in one event; out of the bfcache comes another one."""
     body = """<h1>Large text that is painted</h1><button>work</button><script nonce=n0nce>

@@ -91,6 +91,7 @@ def test_the_panel_says_what_is_held_sent_and_refused(page: Page, page_server: P
     assert not [text for text in said if "Content Security Policy" in text or "TrustedHTML" in text], said
 
 
+@pytest.mark.long
 def test_the_panel_is_worked_with_the_keyboard(page: Page, page_server: PageServer, site: str) -> None:
     """Every control is reached with Tab and worked with the keyboard: move, collapse, filter, open a row, close."""
     panel = open_panel(page, serve_panel(page_server, site))

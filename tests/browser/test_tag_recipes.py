@@ -260,6 +260,7 @@ def test_nextjs_layout_renders_on_a_server() -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.long
 def test_nextjs_pages_router(page: Page, page_server: PageServer, site: str) -> None:
     """`_app` puts queue and tag on the page once, whatever page is shown, and the tag sees each route. `next/script` is
     a stand-in here that does what its documentation says."""

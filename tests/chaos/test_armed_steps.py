@@ -98,6 +98,7 @@ def test_writer_killed_at_a_step(running: RunningStore, tmp_path: Path, step: st
 
 
 @pytest.mark.parametrize("step", LOADER_STEPS)
+@pytest.mark.long
 def test_loader_killed_at_a_step(running: RunningStore, tmp_path: Path, step: str) -> None:
     """The batch that was in the air is sent again with the same bytes and token, and counts once."""
     chance = random.Random(f"{SEED} {step}")

@@ -51,6 +51,7 @@ def test_every_acknowledged_beacon_is_there_once(tmp_path: Path) -> None:
             outcome.found = compare(instance, ledger)
 
 
+@pytest.mark.long
 def test_the_supervisor_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     """kill -9 of the supervisor ends every role; the next start finds all that was acknowledged."""
     ledger = Ledger()

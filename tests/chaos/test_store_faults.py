@@ -113,6 +113,7 @@ def test_fault_under_load(store: RunningStore, tmp_path: Path, names: list[str])
         assert "Traceback" not in repr(logs)
 
 
+@pytest.mark.long
 def test_slow_store(store: RunningStore, tmp_path: Path) -> None:
     """Each insert takes seconds: events wait, batches grow, and all of them land, once."""
     seconds, rounds = (5.0, 10) if is_long() else (1.0, 2)
@@ -145,6 +146,7 @@ def test_store_away(store: RunningStore, tmp_path: Path) -> None:
         assert said.count("loading is paused, events wait in the spool") <= 2, said
 
 
+@pytest.mark.long
 def test_flapping_store(store: RunningStore, tmp_path: Path) -> None:
     """It goes and comes back, and whatever breaks in between: all land, once."""
     chance = random.Random(SEED)

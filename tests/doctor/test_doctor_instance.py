@@ -123,6 +123,7 @@ def test_in_a_terminal_long_lines_are_wrapped_under_their_subject(instance: Runn
     assert shown[-1] == "1 wrong."
 
 
+@pytest.mark.long
 def test_a_killed_engine(instance: RunningInstance) -> None:
     """With the engine dead the store is named, how to start it, and that nothing is lost; web goes on. Status 1."""
     with _dead(instance, "engine"):
@@ -146,6 +147,7 @@ def test_a_hanging_engine(instance: RunningInstance, monkeypatch: pytest.MonkeyP
     assert "does not answer" in found["store"][0]
 
 
+@pytest.mark.long
 def test_a_killed_web(instance: RunningInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     """With web dead and its socket held by the supervisor: said as it is, and the store is looked at all the same."""
     monkeypatch.setattr(doctor_instance, "WEB_PATIENCE_S", 0.5)
@@ -197,6 +199,7 @@ def test_a_store_of_another_instance(instance: RunningInstance, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
+@pytest.mark.long
 def test_a_wrong_folder(tmp_path: Path, kind: str) -> None:
     """A folder that is no instance ends the look at once, with how to name the right one; nothing is made there."""
     folder = tmp_path / "wrong"
@@ -328,6 +331,7 @@ def test_a_full_disk(instance: RunningInstance) -> None:
     assert "503" in found["disk"][0]
 
 
+@pytest.mark.long
 def test_an_address_that_is_none() -> None:
     """What is no http address is refused before anything is looked at."""
     for address in ("shop.example", "ftp://shop.example/", "https://", "http://[::1"):

@@ -162,6 +162,7 @@ def test_a_blocked_value_lets_go_of_everybody(desk: Desk) -> None:
         desk.repairs.plan_block(called("E1"), blocked=False)
 
 
+@pytest.mark.long
 def test_a_shared_value_ties_again_when_the_one_too_many_is_taken_back(shared_store: RunningStore) -> None:
     """Three visitors may have a customer number; the fourth fuses it. The plan sees through that, both ways."""
     kinds = tuple(msgspec.structs.replace(kind, max_visitors=3) for kind in SITE.kinds)
@@ -364,6 +365,7 @@ def test_the_log_says_who_did_what_and_holds_no_clear_value(desk: Desk) -> None:
     assert undone.undoes == merged.audit_id
 
 
+@pytest.mark.long
 def test_waiting_says_where_a_change_is(desk: Desk) -> None:
     """Not loaded, loaded, stitched and seen: each stage is told once, and time that is over ends the waiting."""
     two_customers(desk)
@@ -399,6 +401,7 @@ def test_what_the_spool_did_not_take_is_in_the_log_as_failed(desk: Desk) -> None
     assert desk.stand() == before
 
 
+@pytest.mark.long
 def test_an_undoing_that_failed_has_undone_nothing(desk: Desk) -> None:
     """Neither readers nor operators are told otherwise; the one that came about counts."""
     two_customers(desk)
@@ -411,6 +414,7 @@ def test_an_undoing_that_failed_has_undone_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("action", ["merge", "block", "retract"])
+@pytest.mark.long
 def test_a_change_that_was_cut_off_before_the_spool_stays_open_in_the_log(desk: Desk, action: str) -> None:
     """Whoever wrote the entry was killed: the log says that nothing of it is in the store. Done again, it is."""
     two_customers(desk)
@@ -439,6 +443,7 @@ def _read_states(desk: Desk) -> dict[str, tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.long
 def test_what_is_given_back_is_what_stood_where_two_rows_share_an_id(desk: Desk, first: int) -> None:
     """A retry said its evidence otherwise, and both rows are kept; only one of them stood, and that one comes back."""
     (said,) = sign_in("A", "K1", at=hours(1))
@@ -458,6 +463,7 @@ def test_what_is_given_back_is_what_stood_where_two_rows_share_an_id(desk: Desk,
     assert [row["proof"] for row in restored] == ["cookie"]
 
 
+@pytest.mark.long
 def test_what_came_though_the_spool_said_no_is_undone(desk: Desk) -> None:
     """A failure may leave open what is on disk: a merge that came all the same is undone, and an undoing that failed
     does not stand in the way of another."""
@@ -474,6 +480,7 @@ def test_what_came_though_the_spool_said_no_is_undone(desk: Desk) -> None:
         desk.repairs.plan_undo(merged.audit_id)
 
 
+@pytest.mark.long
 def test_a_block_and_a_split_follow_an_identifier_to_its_new_name(desk: Desk) -> None:
     """An e-mail was blocked; then the personal key rotates. Under its new name it ties nobody either."""
     desk.load(*sign_in("A", "K1", "E1", at=hours(1)), events=[("A", hours(2)), ("B", hours(5))])
@@ -491,6 +498,7 @@ def test_a_block_and_a_split_follow_an_identifier_to_its_new_name(desk: Desk) ->
     assert entry.blocked == (key("E1"),)
 
 
+@pytest.mark.long
 def test_two_names_are_taken_back_by_their_id_alone(desk: Desk) -> None:
     """A rotation is nobody's observation: taking back a stretch of time leaves it."""
     names = rekey("E1", "E2", at=hours(3))
@@ -499,6 +507,7 @@ def test_two_names_are_taken_back_by_their_id_alone(desk: Desk) -> None:
     assert desk.repairs.plan_retract(Selector(ids=(names[0].evidence_id,))).taken_back == (names[0].evidence_id,)
 
 
+@pytest.mark.long
 def test_evidence_is_taken_back_under_all_names_of_an_identifier(desk: Desk) -> None:
     """A personal key has rotated: whichever name is said, the sign-ins under both are meant, and the names stay."""
     first, second = sign_in("A", "E1", at=hours(1)), sign_in("B", "E2", at=hours(4))
@@ -511,6 +520,7 @@ def test_evidence_is_taken_back_under_all_names_of_an_identifier(desk: Desk) -> 
     assert not {key("A"), key("B")} & desk.people().keys()
 
 
+@pytest.mark.long
 def test_a_blocked_identifier_is_explained_under_all_its_names(desk: Desk) -> None:
     """It has no rows in the map, but what was seen of it by its other name is told, and as refused."""
     first, second = sign_in("A", "E1", at=hours(1)), sign_in("B", "E2", at=hours(4))

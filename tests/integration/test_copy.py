@@ -251,6 +251,7 @@ def test_killed_again_and_again(
     assert count_raw(target, "rejected_events") == count_raw(filled.writer, "rejected_events")
 
 
+@pytest.mark.long
 def test_a_piece_that_was_sent_twice_lands_once(filled: RunningStore, target: StoreClient, tmp_path: Path) -> None:
     """After a reset behind the commit the same bytes go again under the same token; in doubt the target is asked."""
     with moving(filled, tmp_path, target) as (move, record, _):
@@ -304,6 +305,7 @@ def test_what_differs_is_named_and_loading_goes_on(filled: RunningStore, target:
     assert not record.state.finished_at_ms
 
 
+@pytest.mark.long
 def test_a_piece_too_large_is_halved(
     filled: RunningStore, target: StoreClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +321,7 @@ def test_a_piece_too_large_is_halved(
         assert count_final(target) == count_final(filled.writer)
 
 
+@pytest.mark.long
 def test_refusals(filled: RunningStore, target: StoreClient, target_engine: RunningEngine, tmp_path: Path) -> None:
     """A target with rows of others, another target half way, two copies at once, a loader in the middle of a batch."""
     with moving(filled, tmp_path, target) as (move, record, _):
@@ -399,6 +402,7 @@ def send(url: str, stop: threading.Event, sent: list[str]) -> None:
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.long
 def test_a_living_instance_moves_house(target: StoreClient, tmp_path: Path) -> None:
     """Under a stream of beacons: copied, killed, copied again, finished, restarted on the target: each event that got
     its 2xx is there once, and the numbers of the batches go on."""

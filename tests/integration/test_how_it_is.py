@@ -113,6 +113,7 @@ def test_the_status_of_a_running_instance(instance: RunningInstance) -> None:
     assert "On the way" in text
 
 
+@pytest.mark.long
 def test_maintenance_is_seen(instance: RunningInstance) -> None:
     """Switched on, readiness, metrics and status say so; events wait, and the lag grows."""
     instance.command("maintenance", "on")
@@ -127,6 +128,7 @@ def test_maintenance_is_seen(instance: RunningInstance) -> None:
     until(lambda: scrape(instance)["load_lag_seconds"] == 0)
 
 
+@pytest.mark.long
 def test_a_site_added_too_late_gets_its_events_once(instance: RunningInstance) -> None:
     """Beacons of an unknown site are refused, kept where the page says yes, and land once after two replays."""
     now_ms = time.time_ns() // 1_000_000

@@ -142,6 +142,7 @@ def test_a_signed_cookie_and_a_token_of_the_sites_own(instance: RunningInstance)
     assert [(row["source"], row["level"]) for row in sources] == [("capture", 3), ("tag", 3)]
 
 
+@pytest.mark.long
 def test_the_keys_outlive_the_issuer(instance: RunningInstance, issuer: IssuerServer) -> None:
     """The copy on disk holds public keys and nothing else."""
     [copied] = json.loads(Path(instance.data / "web" / "issuer_keys.json").read_bytes())

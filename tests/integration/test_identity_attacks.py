@@ -167,6 +167,7 @@ def test_a_sign_in_under_a_known_event_id_ties_nothing_where_nobody_is_proved(sp
     assert space.query(told, event=given["i"]) == [{"n": 3}]
 
 
+@pytest.mark.long
 def test_six_accounts_on_a_known_visitor_id_make_no_shared_device(space: Space, anna: Browser) -> None:
     """Mallory signs six accounts of his in on Anna's visitor id: it does not become a device of many people."""
     for number in range(6):
@@ -177,6 +178,7 @@ def test_six_accounts_on_a_known_visitor_id_make_no_shared_device(space: Space, 
     assert set(ask_proved(space, anna)) == {"anna"}
 
 
+@pytest.mark.long
 def test_fifty_accounts_on_a_known_visitor_id_do_not_fuse_it(space: Space, anna: Browser) -> None:
     """A flood of accounts that nobody's cookie proves: Anna's browser is Anna's."""
     for number in range(52):
@@ -267,6 +269,7 @@ def test_junk_ids_are_refused_and_leave_nothing(space: Space) -> None:
     assert space.customers() == {}
 
 
+@pytest.mark.long
 def test_a_flood_of_one_visitor_id_changes_nobodys_map(space: Space, anna: Browser) -> None:
     """Two hundred beacons from elsewhere under Anna's visitor id, claims among them: her map is what it was."""
     space.settle()

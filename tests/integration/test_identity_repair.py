@@ -136,6 +136,7 @@ def test_a_mail_that_was_forwarded_is_taken_back_by_its_token(world: World) -> N
     assert {*space.who(first), *space.who(second)} == {"anna?"}
 
 
+@pytest.mark.long
 def test_a_wrong_address_is_split_off(world: World) -> None:
     """Anna's browser had Otto's e-mail typed in while signed in: it goes, all else stays."""
     space = world.take_space()
@@ -149,6 +150,7 @@ def test_a_wrong_address_is_split_off(world: World) -> None:
     assert "apart already" in refuse(space, "split", "email=otto@shop.example")
 
 
+@pytest.mark.long
 def test_a_shared_address_is_blocked_and_let_go(world: World) -> None:
     """The office's address tied two colleagues' browsers; blocked it ties nobody, and stands in the view."""
     space = world.take_space()
@@ -167,6 +169,7 @@ def test_a_shared_address_is_blocked_and_let_go(world: World) -> None:
     assert space.query(query) == []
 
 
+@pytest.mark.long
 def test_an_explanation_is_made_for_people_to_read(world: World) -> None:
     """Tables with every tie; the clear e-mail that was asked for is nowhere in them, nor in the log."""
     space = world.take_space()

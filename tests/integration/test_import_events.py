@@ -54,6 +54,7 @@ def find_batches(instance: RunningInstance) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_the_same_events_in_three_forms(instance: RunningInstance, tmp_path: Path) -> None:
     """JSON lines, CSV with a mapping, Parquet: the same rows of the store, properties with their types, customers."""
     rows = make_rows(60)
@@ -101,6 +102,7 @@ def test_the_same_events_in_three_forms(instance: RunningInstance, tmp_path: Pat
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_killed_in_the_middle(instance: RunningInstance, tmp_path: Path) -> None:
     """kill -9 while it sorts and three times while it spools twenty years: each event is one row in the end."""
     path = tmp_path / "big.jsonl"
@@ -171,6 +173,7 @@ def test_refused_rows_and_dry_run(instance: RunningInstance, tmp_path: Path) -> 
     instance.until("SELECT count() AS n FROM v_events WHERE site_id = 'old'", lambda rows: rows[0]["n"] == 2)
 
 
+@pytest.mark.long
 def test_wrong_words(instance: RunningInstance, tmp_path: Path) -> None:
     """One line that says what is wrong, status 1, nothing written."""
     path = tmp_path / "a.jsonl"

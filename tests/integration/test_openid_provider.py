@@ -150,6 +150,7 @@ def send_again(browser: Browser, event: dict[str, Any]) -> list[Answer]:
     return answers
 
 
+@pytest.mark.long
 def test_a_new_key_of_the_provider_costs_no_sign_in(world: World, provider: OpenIdProvider) -> None:
     """While it is asked for, the beacon is to come again (503) and nothing of it is kept; then it counts. Tokens by the
     key before still do, as long as the provider shows it."""

@@ -162,6 +162,7 @@ def test_metrics_from_elsewhere_want_the_key(instance: RunningInstance) -> None:
             assert answer.status == 200
 
 
+@pytest.mark.long
 def test_a_site_of_ones_own(instance: RunningInstance) -> None:
     """Add a site, get its snippet, send from its origin, see it land, and see why another origin is refused."""
     shop = "https://shop.example"

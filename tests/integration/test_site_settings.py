@@ -46,6 +46,7 @@ def send(instance: RunningInstance, site: str, **fields: Any) -> http.client.HTT
     return ask(instance, "POST", "/x/b", {"v": 1, "s": site, "st": now_ms, "e": [event], **fields})
 
 
+@pytest.mark.long
 def test_cookieless_visitors_are_counted_by_the_day(instance: RunningInstance) -> None:
     """Two page views of one browser are one visitor without session or cookie; the salt is the owner's alone."""
     instance.command("site", "add", "calm", "--origin", SHOP, "--consent", "cookieless")

@@ -97,6 +97,7 @@ def test_a_blocked_visitor_counts_for_nobody(desk: Desk) -> None:
     assert desk.differs() == 0
 
 
+@pytest.mark.long
 def test_a_visitor_with_one_customer_less_is_somebodys_again(desk: Desk) -> None:
     """Five customers signed in on V, so it is nobody's; one is blocked, so that four are left: each has had V."""
     for number in range(5):
@@ -165,6 +166,7 @@ def test_who_lets_go_again_sees_what_another_stitcher_has_attached(desk: Desk, p
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.long
 def test_two_stitchers_that_let_go_in_turn_end_where_one_would(desk: Desk, pair: list[Stitcher], seed: int) -> None:
     """Sign-ins and retractions around the cap, with either stitcher at work in between, or neither."""
     chance = random.Random(seed)

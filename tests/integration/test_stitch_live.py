@@ -295,6 +295,7 @@ def _random_log(chance: random.Random) -> list[list[Evidence]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
+@pytest.mark.long
 def test_step_by_step_equals_all_at_once(loaded: Loaded, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random batches on two hosts, stitched at random moments: the map is what resolve says of all evidence.
 
@@ -355,6 +356,7 @@ def test_a_stitcher_killed_anywhere_is_carried_on(loaded: Loaded, seed: int, mon
     assert rows == [{"wrong": 0}]
 
 
+@pytest.mark.long
 def test_a_stitcher_that_falls_asleep_over_old_evidence_cannot_win(loaded: Loaded) -> None:
     """It has read a merge, sleeps while the merge is taken back and stitched by another, and writes then: it loses."""
     loaded.load(*sign_in("A", "K1", at=hours(1)), *sign_in("B", "K2", at=hours(1)), events=[("B", hours(2))])
@@ -382,6 +384,7 @@ def test_a_stitcher_that_falls_asleep_over_old_evidence_cannot_win(loaded: Loade
     assert read_progress(loaded.store.writer).hosts == {"host-1": 3}
 
 
+@pytest.mark.long
 def test_a_stitcher_that_was_overtaken_clears_away_what_only_it_wrote(loaded: Loaded) -> None:
     """It slept over a switch that was taken back: the intervals that it wrote then belong to nothing, and go."""
     loaded.load(*sign_in("A", "K1", at=hours(1)), events=[("A", hours(4))])
@@ -405,6 +408,7 @@ def test_a_stitcher_that_was_overtaken_clears_away_what_only_it_wrote(loaded: Lo
     assert loaded.differs() == 0
 
 
+@pytest.mark.long
 def test_two_stitchers_at_once_reach_the_same_rows(loaded: Loaded) -> None:
     """Two of them run while batches come in; at the end the map is the right one."""
     stop = threading.Event()
@@ -456,6 +460,7 @@ def test_the_map_in_the_store_is_what_resolve_returns(loaded: Loaded) -> None:
     assert compare(wanted, read_all_standing(loaded.store.writer, "main")).size == 0
 
 
+@pytest.mark.long
 def test_evidence_hours_late_and_backwards_ends_in_the_same_map(loaded: Loaded) -> None:
     """One history, stitched as it happened, then from spools that waited: the last hour first, each beacon a batch."""
     history = [row for batch in _random_log(random.Random(77)) for row in batch]

@@ -203,6 +203,7 @@ def list_spool(data: Path) -> set[str]:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_segments_of_a_later_format_wait(tmp_path: Path) -> None:
     """Rollback over a format of the spool: what a later version wrote is left alone and named; ours is loaded."""
     left = unpack(RELEASES[-1], tmp_path)

@@ -90,6 +90,7 @@ def test_all_of_them_take_beacons(instance: RunningInstance) -> None:
     compare(instance, ledger)
 
 
+@pytest.mark.long
 def test_they_are_replaced_without_a_gap(instance: RunningInstance) -> None:
     """`tagstitch reload` under load: every process is a new one, and no event is lost or doubled.
 
@@ -113,6 +114,7 @@ def test_they_are_replaced_without_a_gap(instance: RunningInstance) -> None:
     compare(instance, ledger)
 
 
+@pytest.mark.long
 def test_one_dies_and_the_others_go_on(instance: RunningInstance) -> None:
     """kill -9 of one web process under load: it comes again, the other one is the same, and nothing is lost."""
     ledger = Ledger()
@@ -161,6 +163,7 @@ def test_sigterm_under_load_drains(tmp_path: Path) -> None:
     assert "dead writer" not in second.log
 
 
+@pytest.mark.long
 def test_web_alone(instance: RunningInstance, tmp_path: Path) -> None:
     """`tagstitch web --workers N` beside others on the same data: ready once, replaced by SIGHUP, ended by SIGTERM."""
     log = (tmp_path / "log").open("w+b")

@@ -181,7 +181,7 @@ def turn_pages(store: RunningStore, person: str, limit: int) -> list[tuple[int, 
         cursor = decode_cursor(page.next.encode())
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
 def test_everybody_has_what_v_events_says(store: RunningStore, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random stories: shared devices, look-back, sign-outs, what nothing proves, facts of many, retries, robots."""
     parted: set[str] = set()
