@@ -20,7 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from typer.testing import CliRunner
+
+from collector.cli import make_app
 from collector.config import Config
+from collector.errors import TagstitchError
 from collector.instance import open_instance, read_state
 from collector.keyring import Keyring, read_keyring
 from collector.store.client import StoreClient, open_client
@@ -68,15 +73,11 @@ class RunningInstance:
             time.sleep(0.1)
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `tagstitch …` on this instance."""
-        return subprocess.run(
-            [sys.executable, "-m", "collector", *arguments, "--data", str(self.data)],
-            capture_output=True,
-            text=True,
-            check=check,
-            timeout=120,
-            env=_environ(),
-        )
+        """Run `tagstitch …` on this instance, in this process: one of its own would need a second to load.
+
+        Raises subprocess.CalledProcessError where it ends with another status than 0 and `check` is true.
+        """
+        return run_command(*arguments, "--data", str(self.data), check=check)
 
     def role_pids(self) -> dict[str, int]:
         """Return the process ids of the roles."""
@@ -108,6 +109,23 @@ class RunningInstance:
         """Press Ctrl-C and return the exit status."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(STOP_S)
+
+
+def run_command(*arguments: str, given: str = "", check: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run `tagstitch …` in this process, with `given` as its standard input, and return what it left."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ.keys() - _environ().keys():
+            patch.delenv(name)
+        result = CliRunner().invoke(make_app(arguments[0]), list(arguments), input=given)
+    problem, status, said = result.exception, result.exit_code, result.stderr
+    if isinstance(problem, TagstitchError):
+        said += f"tagstitch: {problem}\n"
+    elif problem is not None and not isinstance(problem, SystemExit):
+        raise problem
+    done = subprocess.CompletedProcess(arguments, status, result.stdout, said)
+    if check and status:
+        raise subprocess.CalledProcessError(status, arguments, done.stdout, done.stderr)
+    return done
 
 
 def _environ() -> dict[str, str]:

@@ -52,6 +52,7 @@ class BlockingThreads:
                     result = work()
             except BaseException as raised:
                 error = raised
+            self._free.release()  # before anybody hears of the end, so that whoever asks next finds this thread free
             with contextlib.suppress(RuntimeError):  # the loop of who asked may be gone
                 here.call_soon_threadsafe(settle, result, error)
 
@@ -91,4 +92,3 @@ class BlockingThreads:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
-            self._free.release()

@@ -9,16 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from subprocess import CompletedProcess
 
 import pytest
-from instance_process import RunningInstance, running_instance
+from instance_process import RunningInstance, run_command, running_instance
 from known_sites import wait_for_site
 from tagstitch_client import Client, LinksError
-from typer.testing import CliRunner
 
-from collector.cli import make_app
-from collector.errors import TagstitchError
 from collector.identity.identifiers import own_person_id
 from collector.keyring import open_keyring, read_keyring
 from collector.links.minting import Mailing
@@ -39,22 +36,9 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstan
         yield running
 
 
-class Done(NamedTuple):
-    """What a command left."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(data: Path, *words: str, given: str = "") -> Done:
-    """Run a command in this process, whatever it ends with."""
-    result = CliRunner().invoke(make_app(words[0]), [*words, "--data", str(data)], input=given)
-    problem = result.exception
-    if isinstance(problem, TagstitchError):
-        return Done(1, result.stdout, f"{result.stderr}{problem}")
-    assert problem is None or isinstance(problem, SystemExit), problem
-    return Done(result.exit_code, result.stdout, result.stderr)
+def run(data: Path, *words: str, given: str = "") -> CompletedProcess[str]:
+    """Run a command, whatever it ends with."""
+    return run_command(*words, "--data", str(data), given=given)
 
 
 def list_mintings(data: Path, campaign: str) -> list[dict[str, object]]:
