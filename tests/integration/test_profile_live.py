@@ -91,7 +91,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 def _wait_for_keys(desk: Desk) -> None:
     """Return once web knows the keys: it refuses them until it has asked for settings again."""
     deadline = time.monotonic() + PATIENCE_S
-    while any(desk.ask("/v1/customers/none", key).status_code == 401 for key in (desk.reader, desk.officer, desk.sender)):
+    keys = (desk.reader, desk.officer, desk.sender)
+    while any(desk.ask("/v1/customers/none", key).status_code == 401 for key in keys):
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
