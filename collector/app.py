@@ -37,6 +37,7 @@ from collector.endpoints.guard import OperatorGuard
 from collector.endpoints.mint_records import RecordSender
 from collector.endpoints.store_threads import StoreThreads
 from collector.keyring import Keyring
+from collector.offers.page import PageOffers
 from collector.profiles.definitions import Definitions
 from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller
@@ -66,6 +67,7 @@ def create_app(
     traits = TraitPublisher(config, keyring, use.traits)
     store = StoreThreads(lambda: open_client(config, keyring, "writer"))
     define = cache(lambda space_id: Definitions(use.traits, space_id))
+    offers = PageOffers(keyring, getattr(use, "audiences", {}), use.offers)
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
@@ -78,7 +80,7 @@ def create_app(
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
         *profiles.routes(edge, store, poller.uses.note, define),
-        *me.routes(edge, Glances(store, keyring, define), define),
+        *me.routes(edge, Glances(store, keyring, define, offers.want), define, offers),
         *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]

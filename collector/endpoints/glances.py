@@ -12,6 +12,7 @@ from functools import partial
 
 from collector.endpoints.store_threads import StoreThreads
 from collector.keyring import Keyring
+from collector.offers.standing import NOTHING, Wanted
 from collector.profiles.definitions import Definitions
 from collector.profiles.glance import MAX_AT_ONCE, Glance, read_glances
 from collector.store.client import StoreClient
@@ -20,12 +21,19 @@ _Waiting = list[tuple[frozenset[str], asyncio.Future[dict[str, Glance]]]]
 
 
 class Glances:
-    """The glances of one web process. `define`: the traits of a space."""
+    """The glances of one web process. `define`: the traits of a space; `want`: what is read besides."""
 
-    def __init__(self, threads: StoreThreads, keyring: Keyring, define: Callable[[str], Definitions]) -> None:
+    def __init__(
+        self,
+        threads: StoreThreads,
+        keyring: Keyring,
+        define: Callable[[str], Definitions],
+        want: Callable[[str], Wanted] = lambda space_id: NOTHING,
+    ) -> None:
         self._threads = threads
         self._keyring = keyring
         self._define = define
+        self._want = want
         self._waiting: dict[str, _Waiting] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -56,7 +64,8 @@ class Glances:
             del self._running[space_id]
 
     def _ask(self, space_id: str, keys: frozenset[str], now_ms: int, client: StoreClient) -> dict[str, Glance]:
-        return read_glances(client, self._keyring, self._define(space_id), keys, now_ms=now_ms)
+        wanted = self._want(space_id)
+        return read_glances(client, self._keyring, self._define(space_id), keys, now_ms=now_ms, wanted=wanted)
 
 
 def _take(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:

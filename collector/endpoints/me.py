@@ -27,6 +27,8 @@ from collector.errors import StoreError
 from collector.event import NIL_ID
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.logs import get_logger
+from collector.offers.choice import Visit
+from collector.offers.page import PageOffers, find_granted
 from collector.profiles.definitions import Definitions
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, list_cookie_forms
@@ -57,12 +59,14 @@ class Me(msgspec.Struct):
 
 
 class Pages:
-    """The endpoint of one web process. `define`: the traits of a space, as the configuration declares them."""
+    """The endpoint of one web process. `define`: the traits of a space, as the configuration declares them; `offers`:
+    its audiences and offers."""
 
-    def __init__(self, edge: Edge, glances: Glances, define: Callable[[str], Definitions]) -> None:
+    def __init__(self, edge: Edge, glances: Glances, define: Callable[[str], Definitions], offers: PageOffers) -> None:
         self._edge = edge
         self._glances = glances
         self._define = define
+        self._offers = offers
 
     async def receive(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one page."""
@@ -110,7 +114,11 @@ class Pages:
         customer = found[cookie.customer_key]
         if cookie.level == LINKED and found[visitor_key].person_id != customer.person_id:
             return Me()
-        return Me(known=True, level=cookie.level, traits=customer.give(self._define(site.space_id), cookie.level))
+        traits = customer.give(self._define(site.space_id), cookie.level)
+        granted = find_granted(found[visitor_key].browser, customer.known, gpc=context.gpc)
+        visit = Visit(customer.person_id, site.site_id, cookie.level, context.received_at_ms, granted)
+        audiences, offers = self._offers.tell(site.space_id, customer.known, visit)
+        return Me(known=True, level=cookie.level, traits=traits, audiences=audiences, offers=offers)
 
     def _read_cookie(self, site: Site, facts: RequestFacts) -> VisitorCookie | None:
         """Return the first of the site's visitor cookies that is ours."""
@@ -128,7 +136,7 @@ def find_path(beacon_path: str) -> str:
     return f"{beacon_path.rpartition('/')[0]}/me"
 
 
-def routes(edge: Edge, glances: Glances, define: Callable[[str], Definitions]) -> list[Route]:
+def routes(edge: Edge, glances: Glances, define: Callable[[str], Definitions], offers: PageOffers) -> list[Route]:
     """Return the route."""
-    pages = Pages(edge, glances, define)
+    pages = Pages(edge, glances, define, offers)
     return [Route(find_path(edge.config.beacon_path), PlainEndpoint(pages.receive), methods=["GET"])]

@@ -2,6 +2,7 @@
 
     [adapters.<name>]    a source of customer records: collector.adapters.configuration
     [traits.<name>]      a named value about people: collector.profiles.definitions
+    [offers.<name>]      what somebody is shown on a page: collector.offers.configuration
 
 No secret stands in it: `…_env = "NAME"` names the environment variable that holds one.
 """
@@ -17,10 +18,11 @@ import msgspec
 from collector.adapters.configuration import AdapterConfig, read_adapters
 from collector.config import Config
 from collector.errors import ConfigError
+from collector.offers.configuration import OfferConfig, read_offers
 from collector.profiles.definitions import NAME, TraitConfig
 
 FILE_NAME = "use.toml"
-SECTIONS = ("adapters", "traits")
+SECTIONS = ("adapters", "traits", "audiences", "offers")
 
 
 class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,7 @@ class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None = None
     adapters: dict[str, AdapterConfig] = {}
     traits: dict[str, TraitConfig] = {}
+    offers: dict[str, OfferConfig] = {}
 
 
 def read_use(config: Config) -> UseConfig:
@@ -57,6 +60,7 @@ def read_use(config: Config) -> UseConfig:
         path=path,
         adapters=read_adapters(_section(content, "adapters"), path),
         traits=_read_traits(_section(content, "traits"), path),
+        offers=read_offers(_section(content, "offers"), path, _section(content, "audiences")),
     )
 
 

@@ -36,7 +36,7 @@ class Store:
         """As a client does."""
         self.closed += 1
 
-    def _read(self, client: Any, keyring: Any, definitions: Definitions, keys: Collection[str], now_ms: int) -> Any:
+    def _read(self, client: Any, keyring: Any, definitions: Definitions, keys: Collection[str], **more: Any) -> Any:
         self.asked.append(set(keys))
         self.has_begun.set()
         assert self.may_answer.wait(10)
