@@ -220,10 +220,10 @@ class ReadRow(msgspec.Struct):
     key: str  # own person id of the identifier that was asked for
     person_id: str  # whose profile was given; NIL_ID: nobody's
     actor: str  # key:ID
-    way: str  # customer, visitor, lookup, timeline, correction
+    way: str  # customer, visitor, lookup, timeline, search, correction
     parts: str  # what of it, sorted, comma between
     personal: int  # 1: personal values in clear
-    found: str  # known, merged, unknown
+    found: str  # known, merged, candidate, unknown, erased, restricted
 
 
 class LandingRow(msgspec.Struct, omit_defaults=True):

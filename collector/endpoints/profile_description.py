@@ -112,6 +112,8 @@ def _operation(
             "401": {**_answer("No key, or none in force.", refusal), "headers": challenge},
             "403": _answer("The key may not do this.", refusal),
             "404": _answer("Nothing is known of this identifier.", refusal),
+            "410": _answer("The person was erased.", refusal),
+            "451": _answer("The person's data may not be used: processing is restricted.", refusal),
             **{code: {**_answer("Ask again later.", refusal), "headers": seconds} for code in ("429", "503")},
         },
     }

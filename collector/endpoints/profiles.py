@@ -46,7 +46,8 @@ from collector.event import NIL_ID, LandingRow, ReadRow
 from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.profiles.definitions import Definitions, TraitRefused
-from collector.profiles.profile import Part, Profile, Unknown, read_profile
+from collector.profiles.profile import Part, Profile, Unknown, Withheld, read_profile
+from collector.profiles.states import State
 from collector.profiles.traits import correct
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
@@ -66,12 +67,16 @@ MESSAGES = {
     "unavailable": "The store or the disk cannot be reached now; ask again later.",
     "rate": "Too many requests with this key; ask again later.",
     "unknown": "Nothing is known of this identifier.",
+    State.ERASED: "This person was erased: nothing of them is kept, and nothing will be told.",
+    State.RESTRICTED: "This person's data may not be used: they are kept, and nobody is told of them.",
     "argument": "The request is not as it is described.",
     "trait": "The value cannot be taken for this trait.",
     "personal": "A personal value does not stand in an address: POST it to /v1/customers/lookup.",
     Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
     Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
 }
+WITHHELD_STATUS = {State.ERASED: 410, State.RESTRICTED: 451}
+"""Gone, and unavailable for legal reasons (RFC 7725)."""
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE_LOOKUP = msgspec.json.Decoder(Lookup).decode
 _DECODE_CORRECTION = msgspec.json.Decoder(Correction).decode
@@ -156,6 +161,9 @@ class Profiles:
         if isinstance(found, Unknown):
             await _refuse(send, 404, "unknown")
             return
+        if isinstance(found, Withheld):
+            await _refuse(send, WITHHELD_STATUS[found.state], found.state)
+            return
         if way == "correction":
             about = found.customer_key if found.customer_id else asked.keys[0]
             change = partial(correct, key=about, name=name, value=value, actor=f"key:{key.key_id}", now_ms=now_ms)
@@ -179,7 +187,9 @@ class Profiles:
             return Asked(name_visitor(keyring, space_id, text), question)
         return Asked(name_customer(book, keyring, space_id, dict(parameters).get("kind", ""), text), question)
 
-    async def _log(self, key: ApiKey, facts: RequestFacts, way: str, asked: Asked, found: Profile | Unknown) -> None:
+    async def _log(
+        self, key: ApiKey, facts: RequestFacts, way: str, asked: Asked, found: Profile | Unknown | Withheld
+    ) -> None:
         """Write the look down. Raises SpoolError."""
         read = ReadRow(
             read_id=make_id(facts.context.received_at_ms),
@@ -196,6 +206,9 @@ class Profiles:
             read.parts, read.personal = ",".join(sorted(asked.question.parts)), int(asked.question.shows_personal)
             if found.merged_from:
                 read.found = "merged"
+        elif isinstance(found, Withheld):
+            read.key, read.found = found.key, str(found.state)
+            read.person_id = found.person_id if found.state is State.RESTRICTED else NIL_ID
         row = LandingRow(
             received_at_ms=facts.context.received_at_ms,
             site_id="",
@@ -209,9 +222,9 @@ class Profiles:
 
 def _read_first(
     edge: Edge, definitions: Definitions, asked: Asked, now_ms: int, client: StoreClient
-) -> Profile | Unknown:
+) -> Profile | Unknown | Withheld:
     """Return the first of the names that somebody has: one value has a name for each personal key in force."""
-    found: Profile | Unknown = Unknown(asked.keys[0])
+    found: Profile | Unknown | Withheld = Unknown(asked.keys[0])
     for key in asked.keys:
         found = read_profile(
             client,
@@ -225,7 +238,7 @@ def _read_first(
             shows_personal=asked.question.shows_personal,
             is_person_id=asked.is_person_id,
         )
-        if isinstance(found, Profile):
+        if not isinstance(found, Unknown):
             break
     return found
 

@@ -5,7 +5,7 @@ these; the map decides, so what is not theirs falls out here. A further one is n
 people, where the map has moved on since the dictionary was loaded, or where only a part of a history is theirs. There
 are as few as can be, because to plan one costs the store more than to carry it out.
 
-It never reads `events`. Unknown, known, and known by another name now (merged) are three answers.
+It never reads `events`. Unknown, known, known by another name now (merged), and withheld are four answers.
 """
 
 from __future__ import annotations
@@ -17,28 +17,24 @@ from typing import Any
 
 import msgspec
 
-from collector.event import VaultRow
 from collector.identity.identifiers import PSEUDONYM, VISITOR_KIND
-from collector.identity.vault import find_key, open_value
 from collector.keyring import Keyring
-from collector.profiles import consents, facts, keys, timeline, traits
+from collector.profiles import consents, facts, keys, states, timeline, traits, vaulted
 from collector.profiles.computed import Computed, compute, merge_facts
 from collector.profiles.consents import Consent
 from collector.profiles.definitions import Definitions
 from collector.profiles.keys import Held, MapRow, Span
 from collector.profiles.masking import mask
+from collector.profiles.record_keys import Keys, RecordKey, choose_keys
+from collector.profiles.states import State
 from collector.profiles.survivorship import Survivor, survive
 from collector.profiles.timeline import Cursor, Page
+from collector.profiles.vaulted import Vault
 from collector.store.client import StoreClient
 
 MAX_TRIES = 3
 """How often the map may move while it is read."""
 DEFAULT_PAGE = 50
-_VAULT = """
-SELECT 'vault' AS part, toJSONString((vaulted.key, kind, pseudonym, sealed)) AS row
-FROM identifier_vault AS vaulted
-WHERE space_id = {space:String} AND vaulted.key IN {keys:Array(UUID)}
-"""
 
 
 class Part(StrEnum):
@@ -49,6 +45,7 @@ class Part(StrEnum):
     CONSENT = "consent"
     TIMELINE = "timeline"
     VALUES = "values"  # of personal identifiers, from the vault
+    RECORDS = "records"  # out of other sources: read by whoever asks here, by `record_keys`
 
 
 ALL = frozenset(Part)
@@ -88,10 +85,19 @@ class Unknown(msgspec.Struct, frozen=True):
     key: str
 
 
+class Withheld(msgspec.Struct, frozen=True):
+    """Nothing is told of this person. `key`: own person id of the identifier that was asked for."""
+
+    key: str
+    person_id: str
+    state: State
+
+
 class Profile(msgspec.Struct, frozen=True):
     """A person. `asked`: own person id of the identifier that was asked for. `merged_from`: that id again, where it
     once was a person's, or a customer's, that is part of this one now; else "".
 
+    `record_keys`: by which other sources are asked for them, in clear; never to be shown.
     `is_cut`: there are more than keys.MAX_KEYS identifiers, and some were left out. Parts that were not asked for are
     empty, `computed` is None.
     """
@@ -110,6 +116,7 @@ class Profile(msgspec.Struct, frozen=True):
     consents: tuple[Consent, ...]
     last_consent: tuple[str, ...]  # purposes consented to at the latest event; only with the first page
     page: Page
+    record_keys: Keys = {}
     is_cut: bool = False
 
 
@@ -126,7 +133,6 @@ class _Rows:
         return [decode(text) for text in self.texts[part]]
 
 
-_decode_vault = msgspec.json.Decoder(tuple[str, str, str, str]).decode
 _decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
@@ -143,18 +149,23 @@ def read_profile(
     shows_personal: bool = False,
     is_person_id: bool = False,
     exactly: bool = False,
-) -> Profile | Unknown:
+    key_kinds: Collection[str] = (),
+    given: tuple[str, RecordKey] | None = None,
+) -> Profile | Unknown | Withheld:
     """Read the person whose an identifier is now. `key`: its own person id.
 
     `cursor`, `limit`: of the page of the timeline, at most timeline.MAX_PAGE events. `shows_personal`: personal values
     in clear. `is_person_id`: the key was given as a person's id, so another id than it means merged. `exactly`: the
-    person of this very id, as v_events has it, even where nothing but an anonymous past is left of it. Raises
-    StoreError.
+    person of this very id, as v_events has it, even where nothing but an anonymous past is left of it. `key_kinds`,
+    `given`: kinds of `record_keys`, and the one that was asked with. Raises StoreError.
     """
     limit = max(1, min(limit, timeline.MAX_PAGE))
     space_id = definitions.space_id
-    given = key if exactly else ""
-    rows, person_id, held, map_rows = _find(client, space_id, key, given, now_ms, parts, cursor, limit)
+    wanted = _list_statements(parts, is_vault=bool(key_kinds))
+    page_of = (cursor, limit) if Part.TIMELINE in parts else None
+    rows, person_id, held, map_rows = _find(client, space_id, key, key if exactly else "", now_ms, wanted, page_of)
+    if state := _find_state(rows, {key, person_id}, held, now_ms):
+        return Withheld(key, person_id, state)
     found_facts = rows.read("facts", facts.decode_facts)
     found_events = rows.read("event", timeline.decode_event)
     said = traits.collect_said(keyring, space_id, held, rows.read("trait", traits.decode_trait))
@@ -164,6 +175,7 @@ def read_profile(
     if not (held.keys() & map_rows.keys() or said or entries or page.events or summed):
         return Unknown(key)
     customer = _find_customer(person_id, map_rows)
+    vault = Vault(keyring, space_id, rows.read("vault", vaulted.decode_vault))
     return Profile(
         person_id=person_id,
         asked=key,
@@ -173,12 +185,21 @@ def read_profile(
         customer_key=customer.key if customer else "",
         level=customer.level if customer else 0,
         provisional=bool(customer and customer.provisional),
-        identifiers=_list_identifiers(keyring, space_id, held, rows, shows_personal=shows_personal),
+        identifiers=_list_identifiers(held, vault if Part.VALUES in parts else None, shows_personal=shows_personal),
         traits=_settle_traits(definitions, said, shows_personal=shows_personal),
         computed=compute(summed, now_ms) if Part.COMPUTED in parts else None,
         consents=entries,
         last_consent=tuple(page.events[0].consent.split(",")) if not cursor and _has_consent(page) else (),
         page=page,
+        record_keys=choose_keys(
+            person_id,
+            map_rows.values(),
+            key_kinds,
+            vault.open,
+            now_ms=now_ms,
+            first=(customer.key,) if customer else (person_id,),
+            given=given if given and given[1].own_person_id in held else None,
+        ),
         is_cut=len(map_rows) >= keys.MAX_KEYS,
     )
 
@@ -189,14 +210,14 @@ def _find(
     key: str,
     given: str,
     now_ms: int,
-    parts: Collection[Part],
-    cursor: Cursor | None,
-    limit: int,
+    wanted: list[str],
+    page_of: tuple[Cursor | None, int] | None,
 ) -> tuple[_Rows, str, dict[str, Held], dict[str, MapRow]]:
-    """Return the rows, the person, their identifiers, and the map's rows. `given`: the person, where it is known."""
+    """Return the rows, the person, their identifiers, and the map's rows. `given`: the person, where it is known.
+    `page_of`: which page of the timeline."""
     for _ in range(MAX_TRIES):
         assumed, candidates = keys.find_candidates(client, space_id, key, given)
-        rows = _ask(client, space_id, candidates, parts, cursor, limit)
+        rows = _ask(client, space_id, candidates, wanted, page_of)
         map_rows = keys.keep_latest(rows.read("map", keys.decode_map))
         several = [row.key for row in map_rows.values() if row.several]
         intervals = keys.read_intervals(client, space_id, several)
@@ -208,28 +229,40 @@ def _find(
     return rows, person_id, held, map_rows
 
 
-def _ask(
-    client: StoreClient,
-    space_id: str,
-    candidates: list[str],
-    parts: Collection[Part],
-    cursor: Cursor | None,
-    limit: int,
-) -> _Rows:
-    params: dict[str, Any] = {"space": space_id, "keys": candidates}
-    wanted = [keys.MAP]
+def _list_statements(parts: Collection[Part], *, is_vault: bool) -> list[str]:
+    """Return what is asked of the store besides the timeline."""
+    wanted = [keys.MAP, states.STATES]
     if Part.TRAITS in parts:
         wanted.append(traits.TRAITS)
     if Part.COMPUTED in parts:
         wanted.append(facts.FACTS)
     if Part.CONSENT in parts:
         wanted.append(consents.CONSENTS)
-    if Part.VALUES in parts:
-        wanted.append(_VAULT)
-    if Part.TIMELINE in parts:
-        wanted.append(timeline.make_events_sql(cursor, limit, params))
-    with client.stream(" UNION ALL ".join(wanted), params, settings=keys.SETTINGS) as answer:
+    if Part.VALUES in parts or is_vault:
+        wanted.append(vaulted.VAULT)
+    return wanted
+
+
+def _ask(
+    client: StoreClient,
+    space_id: str,
+    candidates: list[str],
+    wanted: list[str],
+    page_of: tuple[Cursor | None, int] | None,
+) -> _Rows:
+    params: dict[str, Any] = {"space": space_id, "keys": candidates}
+    statements = [*wanted, *([timeline.make_events_sql(*page_of, params)] if page_of else [])]
+    with client.stream(" UNION ALL ".join(statements), params, settings=keys.SETTINGS) as answer:
         return _Rows(_decode_lines(b"".join(answer)))
+
+
+def _find_state(rows: _Rows, names: Collection[str], held: dict[str, Held], now_ms: int) -> State | None:
+    """Return what is said of the person: by the names that lead to them, or by an identifier that is theirs now."""
+    said = states.keep_states(rows.read("state", states.decode_state))
+    own = {
+        key for key, item in held.items() if not item.provisional and any(s.covers(now_ms, now_ms) for s in item.spans)
+    }
+    return states.find_state(state for key, state in said.items() if key in names or key in own)
 
 
 def _find_customer(person_id: str, map_rows: dict[str, MapRow]) -> MapRow | None:
@@ -249,19 +282,13 @@ def _is_merged(key: str, person_id: str, map_rows: dict[str, MapRow], *, is_pers
     return is_person_id or is_customer
 
 
-def _list_identifiers(
-    keyring: Keyring, space_id: str, held: dict[str, Held], rows: _Rows, *, shows_personal: bool
-) -> tuple[Identifier, ...]:
-    vault = {
-        (key, pseudonym): VaultRow(kind, pseudonym, key, sealed)
-        for key, kind, pseudonym, sealed in rows.read("vault", _decode_vault)
-    }
+def _list_identifiers(held: dict[str, Held], vault: Vault | None, *, shows_personal: bool) -> tuple[Identifier, ...]:
     shown = []
     for item in sorted(held.values(), key=lambda item: (item.is_visitor, item.kind, item.key)):
         is_personal = bool(PSEUDONYM.fullmatch(item.value))
         value = item.value
         if is_personal:
-            value = _open(keyring, space_id, vault.get((item.key, item.value)))
+            value = vault.open(item) if vault else ""
             value = value if shows_personal or not value else mask(value)
         shown.append(
             Identifier(
@@ -276,12 +303,6 @@ def _list_identifiers(
             )
         )
     return tuple(shown)
-
-
-def _open(keyring: Keyring, space_id: str, row: VaultRow | None) -> str:
-    """Return the clear value that the vault has, "" where it has none."""
-    key = find_key(keyring, row.value) if row else None
-    return (row and key and open_value(key, space_id, row)) or ""
 
 
 def _settle_traits(definitions: Definitions, said: dict[str, list[Any]], *, shows_personal: bool) -> dict[str, Trait]:

@@ -103,10 +103,10 @@ CREATE TABLE IF NOT EXISTS @local(profile_reads) @on_cluster
     key UUID COMMENT 'Own person id of the identifier that was asked for',
     person_id UUID COMMENT 'Person whose profile was given; all zeros: nobody''s',
     actor String COMMENT 'Who asked: key:ID for the API',
-    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, or correction',
+    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, search, or correction',
     parts LowCardinality(String) COMMENT 'What of it was given, sorted, comma between',
     personal UInt8 COMMENT '1: personal values in clear',
-    found LowCardinality(String) COMMENT 'known, merged (under another id by now) or unknown',
+    found LowCardinality(String) COMMENT 'known, merged (under another id by now), candidate (of a search), unknown, erased or restricted',
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host'
 )
@@ -141,10 +141,10 @@ CREATE OR REPLACE VIEW @name(v_profile_reads) @on_cluster
     at DateTime64(3, 'UTC') COMMENT 'When it was asked for',
     key UUID COMMENT 'Own person id of the identifier that was asked for',
     person_id UUID COMMENT 'Person whose profile was given; all zeros: nobody''s',
-    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, or correction',
+    way LowCardinality(String) COMMENT 'By which request: customer, visitor, lookup, timeline, search, or correction',
     parts LowCardinality(String) COMMENT 'What of it was given, sorted, comma between',
     personal UInt8 COMMENT '1: personal values in clear',
-    found LowCardinality(String) COMMENT 'known, merged (under another id by now) or unknown'
+    found LowCardinality(String) COMMENT 'known, merged (under another id by now), candidate (of a search), unknown, erased or restricted'
 )
 @security AS
 SELECT space_id, at, key, person_id, way, parts, personal, found

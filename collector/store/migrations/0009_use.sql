@@ -257,6 +257,21 @@ ORDER BY (space_id, name)
 SETTINGS @no_deduplication
 COMMENT 'Traits as the configuration declares them; what is declared not personal may be seen by readers';
 
+-- Of few people, and read with every profile: by the identifiers that are theirs, and by the person's own id.
+CREATE TABLE IF NOT EXISTS @name(person_states) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    key UUID COMMENT 'Own person id of an identifier of whom it is said, or a person id',
+    state LowCardinality(String) COMMENT 'erased: what was known is gone; restricted: it is kept, and must not be used',
+    since DateTime64(3, 'UTC') COMMENT 'From when on',
+    version UInt64 COMMENT 'The highest wins: milliseconds since 1970',
+    is_deleted UInt8 COMMENT '1: it holds no longer'
+)
+ENGINE = @engine_everywhere(person_states, ReplacingMergeTree, version)
+ORDER BY (space_id, key)
+SETTINGS @no_deduplication, index_granularity = 256
+COMMENT 'Who was erased or restricted, so that no profile, page or search tells of them; for the collector alone';
+
 CREATE TABLE IF NOT EXISTS @local(touched_people) @on_cluster
 (
     host LowCardinality(String) COMMENT 'Host whose spool the batch came from',
