@@ -11,7 +11,15 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from engines import CHROMIUM_FLAGS, Engine, Tab, need_program, running_engine_of
+from engines import (
+    CHROMIUM_FLAGS,
+    Engine,
+    Tab,
+    find_chromium,
+    find_whole_chromium,
+    need_program,
+    running_engine_of,
+)
 from page_server import PageServer, running_page_server
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from secure_site import SecureSite, running_secure_site
@@ -19,8 +27,8 @@ from secure_site import SecureSite, running_secure_site
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Where the system's Chromium is. Without one the test fails: it is set up by `make test`."""
-    return need_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+    """Where the system's Chromium is, with its desktop. Without one the test fails: it is set up by `make test`."""
+    return find_whole_chromium()
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +40,16 @@ def playwright_driver() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def chromium(playwright_driver: Playwright, chromium_path: str) -> Iterator[Browser]:
-    """Chromium, once per module; it keeps pages in the back-forward cache as people's browsers do."""
+def chromium(playwright_driver: Playwright) -> Iterator[Browser]:
+    """Chromium without its desktop, once per module."""
+    browser = playwright_driver.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def whole_chromium(playwright_driver: Playwright, chromium_path: str) -> Iterator[Browser]:
+    """Chromium as people have it, once per module; it keeps pages in the back-forward cache as theirs do."""
     browser = playwright_driver.chromium.launch(
         executable_path=chromium_path,
         args=CHROMIUM_FLAGS,
@@ -54,6 +70,18 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
     """A page in a fresh profile. Whatever is thrown into the page, or logged there as an error, fails the test."""
+    yield from _watched_page(context)
+
+
+@pytest.fixture
+def whole_page(whole_chromium: Browser) -> Iterator[Page]:
+    """As `page`, in Chromium as people have it."""
+    context = whole_chromium.new_context()
+    yield from _watched_page(context)
+    context.close()
+
+
+def _watched_page(context: BrowserContext) -> Iterator[Page]:
     page = context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))

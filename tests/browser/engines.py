@@ -1,6 +1,8 @@
 """Four browser engines behind one small interface, so that a test is written once and run in each.
 
-    chromium  Chromium as Debian ships it, by Playwright
+    chromium  Chromium as Debian ships it, by Playwright: its engine without the desktop around it, which needs a third
+              of the processor's time
+    whole_chromium  the same with all that people have: back-forward cache, cookies of third parties, menus
     firefox   Firefox ESR, by Playwright's channel `moz-firefox` (WebDriver BiDi)
     webkit    WebKitGTK with Intelligent Tracking Prevention, by WebDriver: the nearest to Safari that runs on Linux
     webkit_without_cookies  the same, with cookies switched off as a person can do it
@@ -105,7 +107,8 @@ def wait_for_answers(tab: Tab, count: int, path: str = "/x/b") -> None:
 def running_engine_of(name: str, proxy: str, folder: Path) -> Iterator[Engine]:
     """Start the engine, with `proxy` (`host:port`) for all that is not localhost. `folder` is for what it says."""
     start: dict[str, Callable[[str, Path], contextlib.AbstractContextManager[Engine]]] = {
-        "chromium": _chromium,
+        "chromium": partial(_chromium, find=find_chromium),
+        "whole_chromium": partial(_chromium, find=find_whole_chromium),
         "firefox": _firefox,
         "webkit": partial(_webkit, cookies="no-third-party"),
         "webkit_without_cookies": partial(_webkit, cookies="never"),
@@ -123,14 +126,24 @@ def need_program(*names: str, package: str) -> str:
     pytest.fail(f"no {names[0]} here; `make test` installs it, or: apt-get install {package}")
 
 
+def find_chromium() -> str:
+    """Return the path of Chromium without its desktop; of the whole one where that alone is there."""
+    return shutil.which("chromium-headless-shell") or find_whole_chromium()
+
+
+def find_whole_chromium() -> str:
+    """Return the path of Chromium as people have it. Fails the test where there is none."""
+    return need_program("chromium", "chromium-browser", "google-chrome", package="chromium")
+
+
 # --- Chromium and Firefox, by Playwright ----------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _chromium(proxy: str, folder: Path) -> Iterator[Engine]:
+def _chromium(proxy: str, folder: Path, find: Callable[[], str]) -> Iterator[Engine]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(
-            executable_path=need_program("chromium", "chromium-browser", "google-chrome", package="chromium"),
+            executable_path=find(),
             args=[*CHROMIUM_FLAGS, f"--proxy-server={proxy}"],
             ignore_default_args=["--disable-back-forward-cache"],
         )

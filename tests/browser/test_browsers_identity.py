@@ -19,7 +19,8 @@ from collector.links.minting import mint_link
 from collector.signing import sign_identify
 from tests.edge_examples import KEYRING
 
-every_engine = pytest.mark.parametrize("engine", ["chromium", "firefox", "webkit"], indirect=True)
+ENGINES = ["chromium", pytest.param("firefox", marks=pytest.mark.long), "webkit"]
+every_engine = pytest.mark.parametrize("engine", ENGINES, indirect=True)
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -254,7 +255,7 @@ def test_third_party_collector_loses_its_cookie_and_no_event(tab: Tab, secure_si
     assert "cookie" not in "".join(name for beacon in secure_site.beacons(site) for name in beacon.headers)
 
 
-@every_engine
+@pytest.mark.parametrize("engine", ["whole_chromium", "firefox", "webkit"], indirect=True)
 def test_third_party_cookies_are_blocked_or_partitioned(engine: Engine, tab: Tab, secure_site: SecureSite) -> None:
     """Nothing here is faked by the set-up: even a cookie that asks for it (SameSite=None) is refused by Chromium and
     WebKit, and kept apart for each site by Firefox; on the collector's own subdomain it comes back everywhere."""

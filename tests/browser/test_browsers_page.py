@@ -101,7 +101,7 @@ def test_last_moment_arrives_once(tab: Tab, secure_site: SecureSite, site: str, 
     assert len({row.visitor_id for row in secure_site.rows(site)}) == 1
 
 
-@every_engine
+@pytest.mark.parametrize("engine", ["whole_chromium", *ENGINES[1:]], indirect=True)
 def test_page_that_the_browser_kept_counts_again(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """Going back to a page out of the back-forward cache is a view of its own, by the same running tag."""
     tab.open(secure_site.add_shop_page("/back", site))

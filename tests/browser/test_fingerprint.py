@@ -38,6 +38,12 @@ PAGE = f"""<!doctype html><html lang=en><head><script nonce={NONCE}>
 
 
 @pytest.fixture(scope="module")
+def chromium(whole_chromium: Browser) -> Browser:
+    """Chromium as people have it: the fonts, voices and screen of a desktop are among what is read."""
+    return whole_chromium
+
+
+@pytest.fixture(scope="module")
 def module_source(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The module, built from its source."""
     folder = tmp_path_factory.mktemp("module")

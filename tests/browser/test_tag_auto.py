@@ -96,15 +96,15 @@ def test_a_link_that_leads_away_is_noted_before_the_page_is_gone(
     assert props == {"url": away, "host": away.split("/")[2]}
 
 
-def test_the_middle_button_leads_away_too(page: Page, page_server: PageServer, site: str) -> None:
+def test_the_middle_button_leads_away_too(whole_page: Page, page_server: PageServer, site: str) -> None:
     """A link opened in a tab by the middle button counts, its menu by the right one does not."""
     away = page_server.add_page("/away", "away").replace("localhost", "127.0.0.1")
-    page.goto(add_page(page_server, site, f"<a href='{away}'>go</a><a id=same href='/away'>here</a>"))
-    page.click("a", button="right")
-    with page.context.expect_page():
-        page.click("a", button="middle")
-    with page.context.expect_page():
-        page.click("#same", button="middle")
+    whole_page.goto(add_page(page_server, site, f"<a href='{away}'>go</a><a id=same href='/away'>here</a>"))
+    whole_page.click("a", button="right")
+    with whole_page.context.expect_page():
+        whole_page.click("a", button="middle")
+    with whole_page.context.expect_page():
+        whole_page.click("#same", button="middle")
     assert noted(page_server, site, "outbound_click", 1) == [{"url": away, "host": away.split("/")[2]}]
 
 

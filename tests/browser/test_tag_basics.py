@@ -165,17 +165,17 @@ def test_reset_begins_a_new_visitor_across_a_navigation(page: Page, page_server:
     assert all(envelope["rf"] == before and envelope["x"]["n"] == 1 for envelope in beacons)
 
 
-def test_page_out_of_the_back_forward_cache_is_a_view(page: Page, page_server: PageServer, site: str) -> None:
+def test_page_out_of_the_back_forward_cache_is_a_view(whole_page: Page, page_server: PageServer, site: str) -> None:
     """Going back to a page that the browser kept sends a page view of its own, from the same running tag; nothing that
     the tag watches keeps the page out of that cache."""
-    page.goto(page_server.add_tagged_page("/kept", site))
+    whole_page.goto(page_server.add_tagged_page("/kept", site))
     page_server.beacon_count_is(site, 1)
-    page.evaluate(PAINTED)
-    page.evaluate("window.isKept = true")
-    page.goto(page_server.add_page("/away", "away"))
-    page.evaluate("history.back()")
+    whole_page.evaluate(PAINTED)
+    whole_page.evaluate("window.isKept = true")
+    whole_page.goto(page_server.add_page("/away", "away"))
+    whole_page.evaluate("history.back()")
     events = page_server.event_names_are(site, ["page_view", "engagement", "page_view"])
-    assert page.evaluate("window.isKept") is True, "the browser did not keep the page: the test shows nothing"
+    assert whole_page.evaluate("window.isKept") is True, "the browser did not keep the page: the test shows nothing"
     assert len({event["i"] for event in events}) == 3
     assert [(event["n"], event["q"]) for event in events] == [("page_view", 1), ("engagement", 2), ("page_view", 3)]
 

@@ -81,18 +81,18 @@ def test_withdrawal_empties_the_profile(page: Page, page_server: PageServer, sit
     assert before["cookies"] == []
 
 
-def test_fingerprint_needs_consent_and_is_sent_once(page: Page, page_server: PageServer, site: str) -> None:
+def test_fingerprint_needs_consent_and_is_sent_once(whole_page: Page, page_server: PageServer, site: str) -> None:
     """Without consent to it the module is not even loaded; with it, all signals arrive, once per session."""
     loaded: list[str] = []
-    page.on("request", lambda request: loaded.append(request.url) if "-f-" in request.url else None)
+    whole_page.on("request", lambda request: loaded.append(request.url) if "-f-" in request.url else None)
     url = page_server.add_tagged_page("/device", site, consent="required", auto="none")
-    page.goto(url)
-    page.evaluate("tagstitch('consent', {storage: true, identity: true, marketing: true})")
+    whole_page.goto(url)
+    whole_page.evaluate("tagstitch('consent', {storage: true, identity: true, marketing: true})")
     page_server.event_names_are(site, ["page_view"])
-    page.wait_for_timeout(500)
+    whole_page.wait_for_timeout(500)
     assert loaded == []
 
-    page.evaluate("tagstitch('consent', 'all')")
+    whole_page.evaluate("tagstitch('consent', 'all')")
     page_server.event_names_are(site, ["page_view", "fingerprint"])
     sent = page_server.beacons(site)[-1].envelope["f"]
     assert sent["v"] == 2
@@ -100,12 +100,12 @@ def test_fingerprint_needs_consent_and_is_sent_once(page: Page, page_server: Pag
     failed = {name for name, value in sent["s"].items() if isinstance(value, dict)}
     assert normalise_signals(sent["s"], 2).keys() == SIGNALS - failed
     assert failed == {"inverted_colors"}, "the one thing that Chromium does not tell"
-    assert page.evaluate("document.scripts.length") == 2, "the module's element is gone again"
+    assert whole_page.evaluate("document.scripts.length") == 2, "the module's element is gone again"
 
-    page.goto(url)
-    page.evaluate("tagstitch('consent', 'all')")
+    whole_page.goto(url)
+    whole_page.evaluate("tagstitch('consent', 'all')")
     page_server.event_names_are(site, ["page_view", "fingerprint", "page_view"])
-    page.wait_for_timeout(500)
+    whole_page.wait_for_timeout(500)
     assert len(loaded) == 1
 
 

@@ -151,25 +151,25 @@ def test_the_panel_is_worked_with_the_keyboard(page: Page, page_server: PageServ
     assert page.locator("tagstitch-debug").count() == 0, "closed stays closed"
 
 
-def test_the_panel_is_moved_with_the_mouse(page: Page, page_server: PageServer, site: str) -> None:
+def test_the_panel_is_moved_with_the_mouse(whole_page: Page, page_server: PageServer, site: str) -> None:
     """Dragged by its head the panel goes along, never off the page, and lets go with the button."""
-    panel = open_panel(page, serve_panel(page_server, site))
+    panel = open_panel(whole_page, serve_panel(page_server, site))
     wait_for(panel, "1 sent 0 held 0 refused")
     start = panel.bounding_box()
     assert start
     x, y = start["x"] + 120, start["y"] + 15
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x - 200, y - 100)
-    page.mouse.up()
-    page.mouse.move(10, 10)
+    whole_page.mouse.move(x, y)
+    whole_page.mouse.down()
+    whole_page.mouse.move(x - 200, y - 100)
+    whole_page.mouse.up()
+    whole_page.mouse.move(10, 10)
     box = panel.bounding_box()
     assert box
     assert (box["x"], box["y"]) == (start["x"] - 200, start["y"] - 100)
-    page.mouse.move(box["x"] + 120, box["y"] + 15)
-    page.mouse.down()
-    page.mouse.move(-500, -500)
-    page.mouse.up()
+    whole_page.mouse.move(box["x"] + 120, box["y"] + 15)
+    whole_page.mouse.down()
+    whole_page.mouse.move(-500, -500)
+    whole_page.mouse.up()
     box = panel.bounding_box()
     assert box
     assert (box["x"], box["y"]) == (0, 0)
