@@ -21,7 +21,8 @@ _Waiting = list[tuple[frozenset[str], asyncio.Future[dict[str, Glance]]]]
 
 
 class Glances:
-    """The glances of one web process. `define`: the traits of a space; `want`: what is read besides."""
+    """The glances of one web process. `define`: the traits of a space; `want`: what is read besides; `list_kinds`:
+    by which kinds of identifiers pages are told of records, by space."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class Glances:
         keyring: Keyring,
         define: Callable[[str], Definitions],
         want: Callable[[str], Wanted] = lambda space_id: NOTHING,
+        list_kinds: Callable[[str], Collection[str]] = lambda space_id: (),
     ) -> None:
         self._threads = threads
         self._keyring = keyring
         self._define = define
         self._want = want
+        self._list_kinds = list_kinds
         self._waiting: dict[str, _Waiting] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -64,8 +67,9 @@ class Glances:
             del self._running[space_id]
 
     def _ask(self, space_id: str, keys: frozenset[str], now_ms: int, client: StoreClient) -> dict[str, Glance]:
-        wanted = self._want(space_id)
-        return read_glances(client, self._keyring, self._define(space_id), keys, now_ms=now_ms, wanted=wanted)
+        wanted, kinds = self._want(space_id), self._list_kinds(space_id)
+        definitions = self._define(space_id)
+        return read_glances(client, self._keyring, definitions, keys, now_ms=now_ms, wanted=wanted, key_kinds=kinds)
 
 
 def _take(waiting: _Waiting) -> tuple[_Waiting, _Waiting]:

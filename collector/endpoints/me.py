@@ -112,6 +112,8 @@ class Pages:
         keys = {visitor_key, cookie.customer_key}
         found = await self._glances.read(site.space_id, keys, context.received_at_ms)
         customer = found[cookie.customer_key]
+        if customer.state or found[visitor_key].state:
+            return Me()
         if cookie.level == LINKED and found[visitor_key].person_id != customer.person_id:
             return Me()
         traits = customer.give(self._define(site.space_id), cookie.level)

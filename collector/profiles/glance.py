@@ -8,7 +8,7 @@ taken.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -17,9 +17,12 @@ from collector.identity.evidence import LINKED
 from collector.keyring import Keyring
 from collector.offers.standing import NOTHING, PARTS, UNKNOWN, Known, Wanted, bind, collect, make_parts
 from collector.profiles.definitions import Definitions
-from collector.profiles.keys import ALWAYS, Held
+from collector.profiles.keys import ALWAYS, MAP, Held, MapRow, decode_map, keep_latest
+from collector.profiles.record_keys import Keys, choose_keys
+from collector.profiles.states import State, StateRow, find_state, keep_states
 from collector.profiles.survivorship import Survivor, survive
 from collector.profiles.traits import TRAIT_COLUMNS, TraitRow, collect_said
+from collector.profiles.vaulted import VAULT, Vault, decode_vault
 from collector.store.client import StoreClient
 
 _SETTINGS = {"max_threads": 1}
@@ -29,13 +32,16 @@ MAX_AT_ONCE = 1_000
 
 class Glance(msgspec.Struct, frozen=True):
     """A person. `customer_id`: "" where none is known. `traits`: by name, in clear, declared or not. `known`: what was
-    wanted of the person besides, `browser`: of the identifier itself."""
+    wanted of the person besides, `browser`: of the identifier itself. `record_keys`: by which other sources are asked
+    for them, in clear. `state`: erased or restricted; then a page is told of nobody."""
 
     person_id: str
     customer_id: str
     traits: dict[str, Survivor]
     known: Known = UNKNOWN
     browser: Known = UNKNOWN
+    record_keys: Keys = {}
+    state: State | None = None
 
     def give(self, definitions: Definitions, level: int) -> dict[str, Any]:
         """Return the values that a page may have where it is so sure (0 to 4) who sits in front of it.
@@ -68,8 +74,16 @@ class _HeldTrait(TraitRow, frozen=True, array_like=True):
     from_ms: int
 
 
+class _HeldState(StateRow, frozen=True, array_like=True):
+    """A state, whose identifier it was said of, and from when on that is theirs."""
+
+    person_id: str
+    from_ms: int
+
+
 _decode_person = msgspec.json.Decoder(_PersonRow).decode
 _decode_held = msgspec.json.Decoder(_HeldTrait, strict=False).decode
+_decode_state = msgspec.json.Decoder(_HeldState, strict=False).decode
 _decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
@@ -81,16 +95,19 @@ def read_glances(
     *,
     now_ms: int,
     wanted: Wanted = NOTHING,
+    key_kinds: Collection[str] = (),
 ) -> dict[str, Glance]:
     """Read the traits of the people whose some identifiers are now, by identifier. `keys`: their own person ids, at
-    most MAX_AT_ONCE. `wanted`: what is read of them besides, for audiences and offers.
+    most MAX_AT_ONCE. `wanted`: what is read of them besides, for audiences and offers. `key_kinds`: of which kinds
+    `record_keys` are.
 
     One statement, however many there are: who is asked while a statement runs may ask together with others. Of
     somebody who is not known there are no traits. Raises StoreError.
     """
     params = {"space": definitions.space_id, "asked": sorted(set(keys)), **bind(wanted, now_ms)}
-    rows: dict[str, list[str]] = {part: [] for part in ("person", "trait", *PARTS)}
-    with client.stream(_make_sql(client.database, wanted), params, settings=_SETTINGS) as answer:
+    rows: dict[str, list[str]] = {part: [] for part in ("person", "trait", "state", "map", "vault", *PARTS)}
+    sql = _make_sql(client.database, wanted, with_keys=bool(key_kinds))
+    with client.stream(sql, params, settings=_SETTINGS) as answer:
         for line in _decode_lines(b"".join(answer)):
             rows[line["part"]].append(line["row"])
     by_person: defaultdict[str, list[TraitRow]] = defaultdict(list)
@@ -99,6 +116,11 @@ def read_glances(
         by_person[row.person_id if row.from_ms <= row.time_ms else row.key].append(row)
     people = {row.key: row for row in map(_decode_person, rows["person"])}
     known = collect(rows)
+    states = _collect_states(map(_decode_state, rows["state"]), now_ms)
+    ties: defaultdict[str, list[MapRow]] = defaultdict(list)
+    for tie in keep_latest(map(decode_map, rows["map"])).values():
+        ties[tie.person_id].append(tie)
+    vault = Vault(keyring, definitions.space_id, map(decode_vault, rows["vault"]))
     found = {}
     for key, person in people.items():
         is_present = person.from_ms <= now_ms
@@ -106,7 +128,11 @@ def read_glances(
         traits = _settle(keyring, definitions, by_person.get(person_id, []))
         customer_id = person.customer_id if is_present else ""
         of_person, of_key = known.get(person_id, UNKNOWN), known.get(key, UNKNOWN)
-        found[key] = Glance(person_id, customer_id, traits, of_person, of_key)
+        record_keys = choose_keys(
+            person_id, ties.get(person_id, ()), key_kinds, vault.open, now_ms=now_ms, first=(key,)
+        )
+        state = find_state(one for name in {key, person_id} for one in states.get(name, ()))
+        found[key] = Glance(person_id, customer_id, traits, of_person, of_key, record_keys, state)
     return found
 
 
@@ -122,7 +148,18 @@ def _settle(keyring: Keyring, definitions: Definitions, rows: list[TraitRow]) ->
     return {name: survivor for name, survivor in survivors.items() if survivor is not None}
 
 
-def _make_sql(database: str, wanted: Wanted) -> str:
+def _collect_states(rows: Iterable[_HeldState], now_ms: int) -> dict[str, list[State]]:
+    """Return what is said of identifiers and of the people whose they are now, by own person id."""
+    held = list(rows)
+    by_key = {row.key: row.person_id for row in held if row.from_ms <= now_ms}
+    said: defaultdict[str, list[State]] = defaultdict(list)
+    for key, state in keep_states(held).items():
+        for name in {key, by_key.get(key, key)}:
+            said[name].append(state)
+    return said
+
+
+def _make_sql(database: str, wanted: Wanted, *, with_keys: bool) -> str:
     """Subqueries, and not names by WITH: the store would work those out once for each part of a union."""
 
     def whose(key: str) -> str:
@@ -137,7 +174,10 @@ def _make_sql(database: str, wanted: Wanted) -> str:
         UNION ALL
         SELECT key FROM person_keys
         WHERE space_id = {{space:String}} AND person_id IN (SELECT arrayJoin({people}))"""  # noqa: S608  our own words
-    more = "".join(f"\n    UNION ALL{part}" for part in make_parts(database, wanted, keys, people))
+    parts = make_parts(database, wanted, keys, people)
+    if with_keys:
+        parts += [part.replace("{keys:Array(UUID)}", f"({keys})") for part in (MAP, VAULT)]
+    more = "".join(f"\n    UNION ALL{part}" for part in parts)
     return f"""
     SELECT 'person' AS part, toJSONString((key, {whose("key")}, {since("key")},
         dictGet('{database}.identity_customers', 'customer_id', cityHash64({whose("key")})))) AS row
@@ -145,5 +185,9 @@ def _make_sql(database: str, wanted: Wanted) -> str:
     UNION ALL
     SELECT 'trait', toJSONString(({TRAIT_COLUMNS}, {whose("said.key")}, {since("said.key")}))
     FROM traits AS said
-    WHERE space_id = {{space:String}} AND said.key IN ({keys}){more}
+    WHERE space_id = {{space:String}} AND said.key IN ({keys})
+    UNION ALL
+    SELECT 'state', toJSONString((held.key, state, version, is_deleted, {whose("held.key")}, {since("held.key")}))
+    FROM person_states AS held
+    WHERE space_id = {{space:String}} AND held.key IN ({keys}){more}
     """  # noqa: S608  the database's name is a setting

@@ -9,6 +9,7 @@ import pytest
 from collector.identity.identifiers import name_identifier
 from collector.identity.vault import seal_value
 from collector.profiles.definitions import Definitions
+from collector.profiles.glance import Glance, read_glances
 from collector.profiles.keys import MapRow
 from collector.profiles.profile import Part, Profile, Withheld, read_profile
 from collector.profiles.record_keys import MAX_TRIED, RecordKey, choose_keys
@@ -25,6 +26,10 @@ def read(store: RunningStore, key: str = ANNA, **more: Any) -> Any:
     return read_profile(store.writer, store.keyring, NOTHING, key, now_ms=NOON_MS, **more)
 
 
+def look(store: RunningStore, key: str, **more: Any) -> Glance:
+    return read_glances(store.writer, store.keyring, NOTHING, [key, make_id(77)], now_ms=NOON_MS, **more)[key]
+
+
 @pytest.mark.engine
 @pytest.mark.parametrize("state", list(State))
 @pytest.mark.parametrize("said_of", [ANNA, VISITOR])
@@ -35,11 +40,14 @@ def test_nothing_is_told_of_them_by_any_of_their_names(store: RunningStore, stat
     set_state(store.writer, "main", [said_of, gone], state, now_ms=1)
     for name in (ANNA, VISITOR):
         assert read(store, name, parts=[Part.TIMELINE]) == Withheld(name, ANNA, state)
+        assert look(store, name).state is state
+    assert look(store, make_id(5, 0xC)).state is None
     assert read(store, gone) == Withheld(gone, gone, state)
     assert read_states(store.writer, "main", [said_of, make_id(5)]) == {said_of: state}
     assert read_states(store.writer, "other", [said_of]) == {}
     set_state(store.writer, "main", [said_of], None, now_ms=2)
     assert isinstance(read(store), Profile)
+    assert look(store, ANNA).state is None
 
 
 @pytest.mark.engine
@@ -51,6 +59,7 @@ def test_who_shared_a_browser_is_not_meant(store: RunningStore) -> None:
     set_state(store.writer, "main", [VISITOR], State.RESTRICTED, now_ms=1)
     assert isinstance(read(store), Profile)
     assert isinstance(read(store, VISITOR), Withheld)
+    assert (look(store, ANNA).state, look(store, VISITOR).state) == (None, State.RESTRICTED)
 
 
 def test_erased_is_more_than_restricted() -> None:
@@ -63,7 +72,9 @@ def test_erased_is_more_than_restricted() -> None:
 def test_records_are_found_by_clear_keys(store: RunningStore) -> None:
     """The customer number as it is, the e-mail address out of the vault; and only where records are wanted."""
     know_anna(store)
-    named = name_identifier(store.keyring, "main", IdentifierKind("email", unique=False, personal=True), "anna@shop.example")
+    named = name_identifier(
+        store.keyring, "main", IdentifierKind("email", unique=False, personal=True), "anna@shop.example"
+    )
     store.put(
         "identity_map",
         {
@@ -86,6 +97,9 @@ def test_records_are_found_by_clear_keys(store: RunningStore) -> None:
     profile = read(store, key_kinds=KINDS, parts=[])
     assert profile.record_keys == {"customer": (RecordKey(ANNA, "4711"),), "email": (given[1],)}
     assert {item.value for item in profile.identifiers} == {"4711", ""}
+    assert look(store, ANNA, key_kinds=KINDS).record_keys == profile.record_keys
+    assert look(store, ANNA, key_kinds=["customer"]).record_keys.keys() == {"customer"}
+    assert look(store, ANNA).record_keys == {}
     assert read(store).record_keys == {}
     assert read(store, key_kinds=["customer"], given=given).record_keys.keys() == {"customer"}
 
