@@ -31,6 +31,7 @@ COMMANDS = {
     "questions": (STORE, "questions"),
     "adapter": (STORE, "adapters"),
     "identity": (STORE, "identity"),
+    "profile": (STORE, "profiles"),
     "pseudonym": (STORE, "pseudonyms"),
     "tail": (SEE, "watch"),
     "status": (SEE, "status"),

@@ -124,7 +124,9 @@ def run_command(*arguments: str, given: str = "", check: bool = False) -> subpro
         raise problem
     done = subprocess.CompletedProcess(arguments, status, result.stdout, said)
     if check and status:
-        raise subprocess.CalledProcessError(status, arguments, done.stdout, done.stderr)
+        failure = subprocess.CalledProcessError(status, arguments, done.stdout, done.stderr)
+        failure.add_note(done.stderr)
+        raise failure
     return done
 
 

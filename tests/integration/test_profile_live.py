@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -320,3 +321,23 @@ def test_a_page_of_another_origin_gets_none(desk: Desk, headers: dict[str, str],
     answer = ask_me(desk, {**headers, **sign_in(desk, 3)}, site)
     assert (answer.status_code, answer.json()) == (403, {"error": "origin"})
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_an_operator_sees_the_same_and_stands_in_the_log(desk: Desk) -> None:
+    """The command shows what the API does, masked unless clear values are asked for; the log names who looked."""
+    profile = desk.until("/v1/customers/4711", is_whole)
+    show = ("profile", "show", "customer=4711", "--json", "--set", f"use_file={desk.instance.data.parent / 'use.toml'}")
+    shown = json.loads(desk.instance.command(*show).stdout)
+    assert (shown["person_id"], shown["computed"]["orders"]) == (profile["person_id"], 2)
+    assert (shown["traits"]["first_name"]["value"], shown["traits"]["plan"]["value"]) == ("A***", "gold")
+    clear = desk.instance.command(*show[:3], *show[4:], "--personal").stdout
+    assert all(word in clear for word in ("customer 4711", "Anna", "purchase", "identify", "shoes", "42.50 EUR"))
+    reads = [json.loads(line) for line in desk.instance.command("profile", "reads", *show[2:4]).stdout.splitlines()]
+    mine = [read for read in reads if read["way"] == "command"]
+    assert [(read["found"], read["personal"]) for read in mine[:2]] == [("known", 1), ("known", 0)]
+    assert {read["person_id"] for read in mine} == {profile["person_id"]}
+    assert {read["actor"].partition(":")[0] for read in mine} == {"operator"}
+    assert any(read["actor"].startswith("key:") for read in reads)
+    assert mine[0]["actor"] in desk.instance.command("profile", "reads", "--actor", mine[0]["actor"]).stdout
+    nobody = desk.instance.command("profile", "show", "customer=none", check=False)
+    assert (nobody.returncode, "nothing was ever seen" in nobody.stderr) == (1, True)
