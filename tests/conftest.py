@@ -26,7 +26,7 @@ NEEDS_ENGINE = (
     "RunningEngine",
 )
 # A link's token as the tests make it: kind, key, a random id, and whatever follows.
-LINK_TOKEN = re.compile(r"[A-Za-z][a-z0-9]{4}\.[\w-]{11}[\w.-]*")
+LINK_TOKEN = re.compile(r"(?<!\w)[A-Za-z][a-z0-9]{4}\.[\w-]{11}[\w.-]*")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
