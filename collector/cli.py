@@ -30,6 +30,7 @@ COMMANDS = {
     "import": (STORE, "imports"),
     "questions": (STORE, "questions"),
     "adapter": (STORE, "adapters"),
+    "offer": (STORE, "offers"),
     "identity": (STORE, "identity"),
     "profile": (STORE, "profiles"),
     "pseudonym": (STORE, "pseudonyms"),
