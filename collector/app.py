@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from functools import cache
+from functools import cache, partial
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -45,6 +45,8 @@ from collector.spool.writer import SpoolWriter, read_spool_totals
 from collector.store.client import StoreClient, open_client
 from collector.use.config import read_use
 from collector.use.publishing import TraitPublisher
+from collector.use.records import list_page_kinds
+from collector.use.sources import Sources
 
 
 def create_app(
@@ -67,6 +69,7 @@ def create_app(
     traits = TraitPublisher(config, keyring, use.traits)
     store = StoreThreads(lambda: open_client(config, keyring, "writer"))
     define = cache(lambda space_id: Definitions(use.traits, space_id))
+    sources = Sources(config, keyring, use.adapters)
     offers = PageOffers(keyring, getattr(use, "audiences", {}), use.offers)
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
@@ -79,8 +82,14 @@ def create_app(
         *identity.routes(edge, poller.uses.note),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
-        *profiles.routes(edge, store, poller.uses.note, define),
-        *me.routes(edge, Glances(store, keyring, define, offers.want), define, offers),
+        *profiles.routes(edge, store, poller.uses.note, define, sources),
+        *me.routes(
+            edge,
+            Glances(store, keyring, define, offers.want, partial(list_page_kinds, sources)),
+            define,
+            offers,
+            sources,
+        ),
         *links_page.routes(edge, RealStore(config, keyring)),
         *health.routes(OperatorGuard(keyring), config.data_path, spool, edge.site_book, shared),
     ]
@@ -104,6 +113,7 @@ def create_app(
         shared.start()
         records.start()
         traits.start()
+        sources.start()
         if edge.kept_bodies is not None:
             edge.kept_bodies.start()
         try:
@@ -114,6 +124,7 @@ def create_app(
             await records.stop()
             await traits.stop()
             await shared.stop()
+            await sources.stop()
             poller.stop()
             store.close()
 

@@ -14,6 +14,9 @@ class SourceBounds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     deadline_s: Annotated[float, Meta(gt=0, le=30)] = 0.3
     """How long who asks waits; what has not come by then is unavailable, and comes into the cache when it does."""
 
+    page_deadline_s: Annotated[float, Meta(gt=0, le=30)] = 0.05
+    """How long a page waits that asks who sits in front of it."""
+
     timeout_s: Annotated[float, Meta(gt=0, le=120)] = 5.0
     """How long a request goes on when nobody waits for it any more."""
 

@@ -226,6 +226,11 @@ def _read_fields(said: Any, where: str, file: Path) -> tuple[Field, ...]:
             raise ConfigError(f"{where}.fields.{name}.min_assurance", str(file), "must be 0, 1, 2, 3 or 4")
         if not 0 <= field.ttl_s <= 604_800:
             raise ConfigError(f"{where}.fields.{name}.ttl_s", str(file), "must be from 0 to 604800 seconds")
+        if field.page_name and not re.fullmatch(NAME, field.page_name):
+            reason = "what pages call it is of small letters, digits and _ and begins with a letter"
+            raise ConfigError(f"{where}.fields.{name}.as", str(file), reason)
+        if field.page_name and not field.page:
+            raise ConfigError(f"{where}.fields.{name}.as", str(file), "it is for pages: say page = true as well")
         fields.append(field)
     return tuple(fields)
 

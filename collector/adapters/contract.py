@@ -19,7 +19,10 @@ FieldType = Literal["text", "number", "integer", "boolean", "date", "time", "jso
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A field of a source. `personal`: seen in clear with the scope `pii:read` alone. `ttl_s`: for how many seconds a
     value is taken as it is. `min_assurance`: the level of assurance (0–4) that a visitor needs. `sentence`: what it
-    is, for those who read `tagstitch adapter describe`."""
+    is, for those who read `tagstitch adapter describe`.
+
+    `page`: pages are told it, by `page_name` (`as` in the file; "": ADAPTER_FIELD), where `min_assurance` is reached.
+    Only a configuration says so, whatever a plugin says of itself."""
 
     name: str
     type: FieldType = "text"
@@ -27,6 +30,8 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ttl_s: float = 300.0
     min_assurance: int = 3
     sentence: str = ""
+    page: bool = False
+    page_name: str = msgspec.field(default="", name="as")
 
 
 class Described(msgspec.Struct, frozen=True):

@@ -4,8 +4,9 @@ A request runs in a task of its own, for nobody's time but its own: who waits fo
 time is over it is cancelled, and what comes of that is not waited for either. An adapter that does not let itself be
 cancelled keeps its place among the `max_fetches` until it ends, so that what hangs is bounded.
 
-A source is late where PATIENCE of its requests have run for longer than anybody waits. Then nobody should wait for
-another one: it would be in vain for each of them, and the answer would be late for nothing.
+A source is late where PATIENCE of its requests have run for longer than one waits for them, or for many times what they
+usually take. Then nobody should wait for another one: it would be in vain for each of them, and the answer would be
+late for nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from collector.adapters.bounds import SourceBounds
@@ -23,6 +25,9 @@ from collector.errors import AdapterError, AdapterReason
 from collector.logs import get_logger
 
 PATIENCE = 3
+LATE_TIMES, LATE_S = 10, 0.05
+"""So many times what an answer usually takes is late, and never less than that many seconds."""
+
 RETRY_AFTER_S = 0.03
 """How long a request whose connection broke waits before it is sent once more."""
 
@@ -39,13 +44,14 @@ Call = Callable[[float], Awaitable[Any]]
 @dataclass(slots=True, eq=False)
 class Fetch:
     """A request to the source. `done` comes to its end when the answer is there, and never raises: then `reason` says
-    why there is no `answer`. `began_s`: by the clock of the source."""
+    why there is no `answer`. `began_s`: by the clock of the source. `is_search`: it takes its own time."""
 
     call: Call
     began_s: float
     done: asyncio.Future[None]
     answer: Any = None
     reason: AdapterReason | None = None
+    is_search: bool = False
 
 
 class Fetches:
@@ -61,6 +67,7 @@ class Fetches:
         self._running: dict[Fetch, asyncio.Task[None]] = {}  # in the order in which they began
         self._stuck: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self._usual_s: float | None = None
         self.last_reason: AdapterReason | None = None
 
     @property
@@ -73,19 +80,22 @@ class Fetches:
         """Whether the circuit breaker holds requests back, but for its probe."""
         return not self._breaker.is_closed
 
-    @property
-    def is_late(self) -> bool:
-        """Whether it is in vain to wait."""
-        late_since_s = self._clock() - self._bounds.deadline_s
-        oldest = [fetch for fetch, _ in zip(self._running, range(PATIENCE), strict=False)]
+    def is_late(self, seconds: float) -> bool:
+        """Whether it is in vain to wait so long. Who waits longer than the deadline waits whatever there is."""
+        if seconds > self._bounds.deadline_s:
+            return False
+        if self._usual_s is not None:
+            seconds = min(seconds, max(LATE_TIMES * self._usual_s, LATE_S))
+        late_since_s = self._clock() - seconds
+        oldest = list(islice((fetch for fetch in self._running if not fetch.is_search), PATIENCE))
         return len(oldest) == PATIENCE and all(fetch.began_s <= late_since_s for fetch in oldest)
 
-    def start(self, call: Call) -> Fetch | AdapterReason:
+    def start(self, call: Call, *, is_search: bool = False) -> Fetch | AdapterReason:
         """Begin a request, or say why not. `call` must be safe to send twice."""
         if self._is_closed:
             return AdapterReason.UNREACHABLE
         if self.busy >= self._bounds.max_fetches:
-            return AdapterReason.TIMEOUT if self.is_late or self._stuck else AdapterReason.RATE
+            return AdapterReason.TIMEOUT if self.is_late(self._bounds.deadline_s) or self._stuck else AdapterReason.RATE
         now_s = self._clock()
         ticket = self._breaker.admit(now_s)
         if ticket is None:
@@ -94,7 +104,7 @@ class Fetches:
             self._breaker.abandon(ticket)
             return AdapterReason.RATE
         loop = asyncio.get_running_loop()
-        fetch = Fetch(call, now_s, loop.create_future())
+        fetch = Fetch(call, now_s, loop.create_future(), is_search=is_search)
         # In a context of its own: what the first of those who wait has bound to its log lines is not the others'.
         self._running[fetch] = loop.create_task(self._run(fetch, ticket), context=Context())
         return fetch
@@ -117,6 +127,9 @@ class Fetches:
                 error = await self._try(fetch)
             reason = None if error is None else error.reason
             self._judge(error, ticket)
+            if error is None and not fetch.is_search:
+                took_s = self._clock() - fetch.began_s
+                self._usual_s = took_s if self._usual_s is None else 0.8 * self._usual_s + 0.2 * took_s
         finally:
             del self._running[fetch]
             fetch.reason = reason

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, get_args
 
+import msgspec
+
 from collector.adapters.configuration import NAME, AdapterConfig, PythonSettings
 from collector.adapters.contract import Adapter, Described, Field, FieldType, Record, Wrong
 from collector.adapters.own_thread import OwnThread
@@ -149,7 +151,9 @@ def _read_described(said: Any, adapter: Any, config: AdapterConfig, where: str) 
     if not is_sound or not all(_is_sound(field) for field in fields or ()):
         reason = f"describe() of {where} must return a Described with Fields, each with a name and one of the types"
         raise Wrong("plugin", f"{reason} {', '.join(sorted(TYPES))}")
-    by_name: dict[str, Field] = {field.name: field for field in fields or ()}
+    by_name: dict[str, Field] = {
+        field.name: msgspec.structs.replace(field, page=False, page_name="") for field in fields or ()
+    }
     for field in config.fields:
         if field.name not in by_name:
             raise Wrong(f"fields.{field.name}", f"the plugin has no such field; it has {', '.join(by_name)}")

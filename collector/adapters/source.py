@@ -112,7 +112,7 @@ class Source:
         as long as a request may take. Raises AdapterError."""
         if not self.described.can_search:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, f"adapter {self.described.name} cannot search")
-        fetch = self._fetches.start(lambda _: self._search(terms, limit))
+        fetch = self._fetches.start(lambda _: self._search(terms, limit), is_search=True)
         if isinstance(fetch, AdapterReason):
             count_adapter(self.described.name, str(fetch))
             raise AdapterError(fetch, f"adapter {self.described.name} cannot be asked now: {fetch}")
@@ -199,7 +199,7 @@ class Source:
         running = {flight.fetch.done for flight in flights if not flight.fetch.done.done()}
         if not running or seconds <= 0 or self._waiters >= self.bounds.max_waiters:
             return
-        if seconds <= self.bounds.deadline_s and self._fetches.is_late:
+        if self._fetches.is_late(seconds):
             return
         self._waiters += 1
         try:

@@ -32,6 +32,8 @@ from collector.offers.page import PageOffers, find_granted
 from collector.profiles.definitions import Definitions
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, list_cookie_forms
+from collector.use.records import read_for_page
+from collector.use.sources import Sources
 
 VERSION = 1
 MAX_SITE_CHARS = 100
@@ -60,13 +62,21 @@ class Me(msgspec.Struct):
 
 class Pages:
     """The endpoint of one web process. `define`: the traits of a space, as the configuration declares them; `offers`:
-    its audiences and offers."""
+    its audiences and offers; `sources`: of customer records elsewhere."""
 
-    def __init__(self, edge: Edge, glances: Glances, define: Callable[[str], Definitions], offers: PageOffers) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        glances: Glances,
+        define: Callable[[str], Definitions],
+        offers: PageOffers,
+        sources: Sources,
+    ) -> None:
         self._edge = edge
         self._glances = glances
         self._define = define
         self._offers = offers
+        self._sources = sources
 
     async def receive(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one page."""
@@ -117,6 +127,7 @@ class Pages:
         if cookie.level == LINKED and found[visitor_key].person_id != customer.person_id:
             return Me()
         traits = customer.give(self._define(site.space_id), cookie.level)
+        traits |= await read_for_page(self._sources, site.space_id, customer.record_keys, cookie.level)
         granted = find_granted(found[visitor_key].browser, customer.known, gpc=context.gpc)
         visit = Visit(customer.person_id, site.site_id, cookie.level, context.received_at_ms, granted)
         audiences, offers = self._offers.tell(site.space_id, customer.known, visit)
@@ -138,7 +149,9 @@ def find_path(beacon_path: str) -> str:
     return f"{beacon_path.rpartition('/')[0]}/me"
 
 
-def routes(edge: Edge, glances: Glances, define: Callable[[str], Definitions], offers: PageOffers) -> list[Route]:
+def routes(
+    edge: Edge, glances: Glances, define: Callable[[str], Definitions], offers: PageOffers, sources: Sources
+) -> list[Route]:
     """Return the route."""
-    pages = Pages(edge, glances, define, offers)
+    pages = Pages(edge, glances, define, offers, sources)
     return [Route(find_path(edge.config.beacon_path), PlainEndpoint(pages.receive), methods=["GET"])]

@@ -12,9 +12,11 @@ import msgspec
 from collector.profiles.computed import Computed
 from collector.profiles.consents import Consent
 from collector.profiles.keys import Span
+from collector.profiles.masking import mask
 from collector.profiles.profile import Part, Profile, Trait
 from collector.profiles.survivorship import Said
 from collector.profiles.timeline import Page, TimelineEvent
+from collector.use.records import Records
 
 
 class ShownIdentifier(msgspec.Struct, omit_defaults=True):
@@ -60,6 +62,19 @@ class ShownTrait(msgspec.Struct, omit_defaults=True):
     others: tuple[Word, ...] = ()
 
 
+class ShownField(msgspec.Struct, omit_defaults=True):
+    """A field of a customer record of another source. `own_person_id`: of the identifier that the source was asked by.
+    `stale`: it is past its time, and the source did not answer."""
+
+    value: Any
+    personal: bool
+    source: str
+    fetched_at_ms: int
+    min_assurance: int
+    own_person_id: str
+    stale: bool = False
+
+
 class ShownTimeline(msgspec.Struct):
     """A page of events, the newest first. `next`: cursor of the next page, "" on the last."""
 
@@ -70,6 +85,7 @@ class ShownTimeline(msgspec.Struct):
 class ShownProfile(msgspec.Struct, omit_defaults=True):
     """A person. `merged_from`: own person id that was asked for, where that is part of this person by now.
 
+    `unavailable`: why a source, or a field of one (`crm.tier`), is not in `records`.
     `cut`: there were more identifiers than are read, and some are left out.
     """
 
@@ -86,14 +102,18 @@ class ShownProfile(msgspec.Struct, omit_defaults=True):
     consent: tuple[Consent, ...] | None = None
     last_consent: tuple[str, ...] | None = None
     timeline: ShownTimeline | None = None
+    records: dict[str, dict[str, ShownField]] | None = None
+    unavailable: dict[str, str] | None = None
 
 
 _EVENT_FIELDS = tuple(get_type_hints(TimelineEvent))
 _ALWAYS = (Span(0),)
 
 
-def show_profile(profile: Profile, parts: frozenset[Part]) -> ShownProfile:
-    """Return the answer, with the parts that were asked for."""
+def show_profile(
+    profile: Profile, parts: frozenset[Part], records: Records | None = None, *, shows_personal: bool = False
+) -> ShownProfile:
+    """Return the answer, with the parts that were asked for. `records`: where they are among them."""
     return ShownProfile(
         person_id=profile.person_id,
         identifiers=tuple(
@@ -120,7 +140,32 @@ def show_profile(profile: Profile, parts: frozenset[Part]) -> ShownProfile:
         consent=profile.consents if Part.CONSENT in parts else None,
         last_consent=profile.last_consent if {Part.CONSENT, Part.TIMELINE} <= parts else None,
         timeline=show_page(profile.page) if Part.TIMELINE in parts else None,
+        records=_show_records(records, shows_personal=shows_personal) if records else None,
+        unavailable=records.unavailable if records else None,
     )
+
+
+def show_value(value: Any, *, personal: bool, shows_personal: bool) -> Any:
+    """Return a value of a source as whoever asks may see it."""
+    return mask(value) if personal and not shows_personal else value
+
+
+def _show_records(records: Records, *, shows_personal: bool) -> dict[str, dict[str, ShownField]]:
+    return {
+        source: {
+            name: ShownField(
+                value=show_value(one.value, personal=one.field.personal, shows_personal=shows_personal),
+                personal=one.field.personal,
+                source=one.source,
+                fetched_at_ms=one.fetched_at_ms,
+                min_assurance=one.field.min_assurance,
+                own_person_id=one.own_person_id,
+                stale=one.is_stale,
+            )
+            for name, one in fields.items()
+        }
+        for source, fields in records.fields.items()
+    }
 
 
 def show_page(page: Page) -> ShownTimeline:

@@ -5,7 +5,7 @@ No I/O: names become own person ids here, from what the sites of the space decla
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 import msgspec
@@ -38,21 +38,29 @@ class ProfileProblem(TagstitchError):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What of a profile is wanted."""
+    """What of a profile is wanted. `records`: of which other sources, where that part is; None: of all."""
 
     parts: frozenset[Part] = ALL
+    records: frozenset[str] | None = None
     limit: int = DEFAULT_PAGE
     cursor: Cursor | None = None
     shows_personal: bool = False
 
+    def list_parts(self) -> list[str]:
+        """Return the parts as `fields` says them, sorted."""
+        named = () if self.records is None else (f"{Part.RECORDS}.{name}" for name in self.records)
+        return sorted({*map(str, self.parts), *named} - ({str(Part.RECORDS)} if self.records is not None else set()))
+
 
 class Asked(msgspec.Struct, frozen=True):
     """Of whom what is wanted. `keys`: own person ids that the name may have, the likeliest first; one value has a name
-    for each personal key in force. `is_person_id`: it was given as a person's id."""
+    for each personal key in force. `is_person_id`: it was given as a person's id. `given`: kind and value in clear,
+    where that is what was asked with."""
 
     keys: list[str]
     question: Question
     is_person_id: bool = False
+    given: tuple[str, str] | None = None
 
 
 class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,8 +86,9 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: str | int | float | bool | list | dict | None  # type: ignore[type-arg]
 
 
-def read_question(parameters: Iterable[tuple[str, str]]) -> Question:
-    """Read `fields`, `limit`, `cursor` and `personal`. Raises ProfileProblem; also for what there is not."""
+def read_question(parameters: Iterable[tuple[str, str]], sources: Collection[str] = ()) -> Question:
+    """Read `fields`, `limit`, `cursor` and `personal`. `sources`: names of the other sources that there are. Raises
+    ProfileProblem; also for what there is not."""
     said: dict[str, str] = {}
     for name, value in parameters:
         if name in said:
@@ -87,28 +96,32 @@ def read_question(parameters: Iterable[tuple[str, str]]) -> Question:
         said[name] = value
     if set(said) - {"fields", "limit", "cursor", "personal", "kind"}:
         raise ProfileProblem("argument", "there are the parameters kind, fields, limit, cursor and personal")
+    parts, records = _read_parts(said.get("fields", ""), sources)
     return Question(
-        _read_parts(said.get("fields", "")),
+        parts,
+        records,
         _read_limit(said.get("limit", "")),
         _read_cursor(said.get("cursor", "")),
         _read_switch(said.get("personal", "")),
     )
 
 
-def name_customer(book: SiteBook, keyring: Keyring, space_id: str, kind_name: str, text: str) -> list[str]:
-    """Return the own person id of a customer key in an address: in clear, or a pseudonym. Raises ProfileProblem.
+def name_customer(
+    book: SiteBook, keyring: Keyring, space_id: str, kind_name: str, text: str, question: Question
+) -> Asked:
+    """Return what is asked by a customer key in an address: in clear, or a pseudonym. Raises ProfileProblem.
 
     `kind_name`: "" for the most important kind of the space.
     """
     kind = _find_kind(book, space_id, kind_name)
     if PSEUDONYM.fullmatch(text):
-        return [own_person_id(keyring.pseudonym_key, space_id, kind.name, text)]
+        return Asked([own_person_id(keyring.pseudonym_key, space_id, kind.name, text)], question)
     normal = normalise(kind, text)
     if kind.personal or (normal is not None and not is_kept_clear(kind, normal)):
         raise ProfileProblem("personal", "a personal value does not stand in an address: POST /v1/customers/lookup")
     if normal is None:
         raise ProfileProblem("argument", f"this is no value of kind {kind.name}")
-    return [name_identifier(keyring, space_id, kind, normal).key]
+    return Asked([name_identifier(keyring, space_id, kind, normal).key], question, given=(kind.name, normal))
 
 
 def name_visitor(keyring: Keyring, space_id: str, text: str) -> list[str]:
@@ -116,9 +129,11 @@ def name_visitor(keyring: Keyring, space_id: str, text: str) -> list[str]:
     return [own_person_id(keyring.pseudonym_key, space_id, VISITOR_KIND, _read_uuid(text, "a visitor's id"))]
 
 
-def read_lookup(book: SiteBook, keyring: Keyring, space_id: str, lookup: Lookup) -> Asked:
+def read_lookup(
+    book: SiteBook, keyring: Keyring, space_id: str, lookup: Lookup, sources: Collection[str] = ()
+) -> Asked:
     """Return what a lookup asks for. Raises ProfileProblem."""
-    question = read_question(lookup.list_parameters())
+    question = read_question(lookup.list_parameters(), sources)
     if lookup.person_id:
         if lookup.kind or lookup.value:
             raise ProfileProblem("argument", "give person_id, or kind and value")
@@ -132,7 +147,7 @@ def read_lookup(book: SiteBook, keyring: Keyring, space_id: str, lookup: Lookup)
     if normal is None:
         raise ProfileProblem("argument", f"this is no value of kind {kind.name}")
     named = name_identifier(keyring, space_id, kind, normal)
-    return Asked([named.key, *(key for _, key in named.earlier)], question)
+    return Asked([named.key, *(key for _, key in named.earlier)], question, given=(kind.name, normal))
 
 
 def _find_kind(book: SiteBook, space_id: str, name: str) -> IdentifierKind:
@@ -144,13 +159,17 @@ def _find_kind(book: SiteBook, space_id: str, name: str) -> IdentifierKind:
     return found
 
 
-def _read_parts(text: str) -> frozenset[Part]:
+def _read_parts(text: str, sources: Collection[str]) -> tuple[frozenset[Part], frozenset[str] | None]:
+    """Return the parts, and of which other sources the records are."""
     if not text:
-        return ALL
-    words = [word.strip() for word in text.split(",")]
-    if unknown := set(words) - {*Part, "identifiers"}:
-        raise ProfileProblem("argument", f"fields has {len(unknown)} words that are none of identifiers, {_PARTS}")
-    return frozenset(Part(word) for word in words if word != "identifiers")
+        return ALL, None
+    words = {word.strip() for word in text.split(",")}
+    named = {f"{Part.RECORDS}.{source}" for source in sources}
+    if unknown := words - named - {*Part, "identifiers"}:
+        known = ", ".join(["identifiers", *sorted(Part), *sorted(named)])
+        raise ProfileProblem("argument", f"fields has {len(unknown)} words that are none of {known}")
+    parts = frozenset(Part(word.partition(".")[0]) for word in words if word != "identifiers")
+    return parts, None if Part.RECORDS in words else frozenset(word.partition(".")[2] for word in words & named)
 
 
 def _read_limit(text: str) -> int:
@@ -181,6 +200,3 @@ def _read_uuid(text: str, what: str) -> str:
         return str(UUID(text))
     except ValueError:
         raise ProfileProblem("argument", f"{what} is a UUID") from None
-
-
-_PARTS = ", ".join(sorted(Part))

@@ -13,8 +13,9 @@ every correction, is on disk in the log of reads before its answer goes out; whe
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -35,6 +36,7 @@ from collector.endpoints.profile_questions import (
     Correction,
     Lookup,
     ProfileProblem,
+    Question,
     name_customer,
     name_visitor,
     read_lookup,
@@ -47,12 +49,15 @@ from collector.logs import get_logger
 from collector.metrics import count_request
 from collector.profiles.definitions import Definitions, TraitRefused
 from collector.profiles.profile import Part, Profile, Unknown, Withheld, read_profile
+from collector.profiles.record_keys import RecordKey
 from collector.profiles.states import State
 from collector.profiles.traits import correct
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
 from collector.sites.keys import PII_READ, PROFILE_READ, PROFILE_WRITE
 from collector.store.client import StoreClient
+from collector.use.records import Records, list_key_kinds, read_records
+from collector.use.sources import Sources
 
 CUSTOMERS, VISITORS = "/v1/customers", "/v1/visitors"
 MAX_BYTES = 65_536
@@ -84,7 +89,7 @@ _DECODE_CORRECTION = msgspec.json.Decoder(Correction).decode
 
 class Profiles:
     """The endpoints of one web process. `note_use`: takes note that a key was used, by its id and the time in ms.
-    `define`: the traits of a space, as the configuration declares them."""
+    `define`: the traits of a space, as the configuration declares them. `sources`: of customer records elsewhere."""
 
     def __init__(
         self,
@@ -92,12 +97,14 @@ class Profiles:
         threads: StoreThreads,
         note_use: Callable[[str, int], None],
         define: Callable[[str], Definitions],
+        sources: Sources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._edge = edge
         self._threads = threads
         self._note_use = note_use
         self._define = define
+        self._sources = sources
         self._pace = Pace(clock=clock)
         self._asked = 0
 
@@ -156,8 +163,12 @@ class Profiles:
             name, value = scope["path_params"]["name"], _read_value(scope, body)
             if value is not None:
                 definitions.check(name, value)
-        found = await self._threads.ask(partial(_read_first, self._edge, definitions, asked, now_ms))
-        await self._log(key, facts, way, asked, found)
+        wanted = asked.question
+        kinds = list_key_kinds(self._sources, key.space_id, wanted.records) if Part.RECORDS in wanted.parts else ()
+        found = await self._threads.ask(partial(_read_first, self._edge, definitions, asked, now_ms, kinds))
+        records, _ = await asyncio.gather(
+            self._read_records(key, wanted, found), self._log(key, facts, way, asked, found)
+        )
         if isinstance(found, Unknown):
             await _refuse(send, 404, "unknown")
             return
@@ -170,22 +181,35 @@ class Profiles:
             await self._threads.ask(lambda client: change(client, self._edge.keyring, definitions))
             await send_answer(send, 200, BASE, _ENCODE({"person_id": found.person_id, "trait": name, "value": value}))
             return
-        shown: Any = show_page(found.page) if way == "timeline" else show_profile(found, asked.question.parts)
+        shown: Any = show_page(found.page)
+        if way != "timeline":
+            shown = show_profile(found, wanted.parts, records, shows_personal=wanted.shows_personal)
         await _send(send, scope, _ENCODE(shown))
+
+    async def _read_records(
+        self, key: ApiKey, question: Question, found: Profile | Unknown | Withheld
+    ) -> Records | None:
+        """Return what other sources know of a person, where that is wanted, and there are any."""
+        if not isinstance(found, Profile) or Part.RECORDS not in question.parts:
+            return None
+        if not self._sources.list_adapters(key.space_id):
+            return None
+        return await read_records(self._sources, key.space_id, found.record_keys, question.records)
 
     def _read(self, way: str, key: ApiKey, scope: Scope, facts: RequestFacts, body: bytes) -> Asked:
         """Return what is asked for, and of whom. Raises ProfileProblem."""
         book, keyring, space_id = facts.context.sites, self._edge.keyring, key.space_id
+        names = [adapter.name for adapter in self._sources.list_adapters(space_id)]
         if way == "lookup":
-            return read_lookup(book, keyring, space_id, _decode(_DECODE_LOOKUP, body))
+            return read_lookup(book, keyring, space_id, _decode(_DECODE_LOOKUP, body), names)
         parameters = _read_query(scope)
-        question = read_question(parameters)
+        question = read_question(parameters, names)
         if way in ("timeline", "correction"):
             question = msgspec.structs.replace(question, parts=frozenset((Part.TIMELINE,) if way == "timeline" else ()))
         text = scope["path_params"]["id"]
         if scope["path"].startswith(VISITORS):
             return Asked(name_visitor(keyring, space_id, text), question)
-        return Asked(name_customer(book, keyring, space_id, dict(parameters).get("kind", ""), text), question)
+        return name_customer(book, keyring, space_id, dict(parameters).get("kind", ""), text, question)
 
     async def _log(
         self, key: ApiKey, facts: RequestFacts, way: str, asked: Asked, found: Profile | Unknown | Withheld
@@ -203,7 +227,7 @@ class Profiles:
         )
         if isinstance(found, Profile):
             read.key, read.person_id, read.found = found.asked, found.person_id, "known"
-            read.parts, read.personal = ",".join(sorted(asked.question.parts)), int(asked.question.shows_personal)
+            read.parts, read.personal = ",".join(asked.question.list_parts()), int(asked.question.shows_personal)
             if found.merged_from:
                 read.found = "merged"
         elif isinstance(found, Withheld):
@@ -221,7 +245,7 @@ class Profiles:
 
 
 def _read_first(
-    edge: Edge, definitions: Definitions, asked: Asked, now_ms: int, client: StoreClient
+    edge: Edge, definitions: Definitions, asked: Asked, now_ms: int, key_kinds: Collection[str], client: StoreClient
 ) -> Profile | Unknown | Withheld:
     """Return the first of the names that somebody has: one value has a name for each personal key in force."""
     found: Profile | Unknown | Withheld = Unknown(asked.keys[0])
@@ -237,6 +261,8 @@ def _read_first(
             limit=asked.question.limit,
             shows_personal=asked.question.shows_personal,
             is_person_id=asked.is_person_id,
+            key_kinds=key_kinds,
+            given=(asked.given[0], RecordKey(key, asked.given[1])) if asked.given else None,
         )
         if not isinstance(found, Unknown):
             break
@@ -289,10 +315,14 @@ async def _refuse(send: Send, status: int, error: str, message: str = "", *, sco
 
 
 def routes(
-    edge: Edge, threads: StoreThreads, note_use: Callable[[str, int], None], define: Callable[[str], Definitions]
+    edge: Edge,
+    threads: StoreThreads,
+    note_use: Callable[[str, int], None],
+    define: Callable[[str], Definitions],
+    sources: Sources,
 ) -> list[Route]:
     """Return the routes."""
-    profiles = Profiles(edge, threads, note_use, define)
+    profiles = Profiles(edge, threads, note_use, define, sources)
 
     def route(path: str, way: str, methods: list[str], scope: str = PROFILE_READ) -> Route:
         return Route(path, profiles.make_endpoint(way, scope), methods=methods)

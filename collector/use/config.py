@@ -20,6 +20,7 @@ from collector.config import Config
 from collector.errors import ConfigError
 from collector.offers.configuration import OfferConfig, read_offers
 from collector.profiles.definitions import NAME, TraitConfig
+from collector.use.page_names import check_page_names
 
 FILE_NAME = "use.toml"
 SECTIONS = ("adapters", "traits", "audiences", "offers")
@@ -56,10 +57,13 @@ def read_use(config: Config) -> UseConfig:
             raise ConfigError(name, str(path), reason)
         if not isinstance(section, dict):
             raise ConfigError(name, str(path), f"must be sections with names, such as [{name}.crm]")
+    adapters = read_adapters(_section(content, "adapters"), path)
+    traits = _read_traits(_section(content, "traits"), path)
+    check_page_names(adapters, traits, path)
     return UseConfig(
         path=path,
-        adapters=read_adapters(_section(content, "adapters"), path),
-        traits=_read_traits(_section(content, "traits"), path),
+        adapters=adapters,
+        traits=traits,
         offers=read_offers(_section(content, "offers"), path, _section(content, "audiences")),
     )
 
