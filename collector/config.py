@@ -186,6 +186,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "folder, if there."
         ),
     ] = ""
+    activate_interval_s: Annotated[
+        float, Meta(description="How often activate looks for people to judge anew.", gt=0)
+    ] = 0.2
+    audience_sweep_s: Annotated[
+        float,
+        Meta(description="How often everybody is judged anew, for rules that time alone changes, in seconds.", ge=10),
+    ] = 3_600.0
 
     # Pages and logs
     demo: Annotated[bool, Meta(description="Serve the demo shop and its live page.")] = False

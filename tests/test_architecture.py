@@ -56,6 +56,7 @@ LAYERS = (
         "collector.accept.dry_run",
         "collector.accept.server_events",
         "collector.load.loader",
+        "collector.audiences",
         "collector.offers",
         "collector.profiles",
         "collector.reports",

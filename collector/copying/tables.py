@@ -21,16 +21,21 @@ from collector.errors import SchemaError
 from collector.store.client import StoreClient
 
 Kind = Literal["batched", "derived", "state"]
-NOT_COPIED = frozenset({"schema_migrations", "schema_lock", "person_keys", "touched_people"})
+NOT_COPIED = frozenset(
+    {"schema_migrations", "schema_lock", "person_keys", "touched_people", "touched_keys", "audience_progress"}
+)
 """The target has its own: `migrate` makes the first two, its map gives it the keys of people, and whom a batch has
-touched is of use to this store's own followers alone, for a day."""
+touched is of use to this store's own followers alone, for a day. These begin anew there, and judge everybody."""
 
 EXPIRY: Mapping[str, str] = {
+    "audience_changes": "toDateTime(at) + toIntervalDay(90) < now() + toIntervalHour(12)",
     "events": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
+    "offer_exposures": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "sessions": "keep_days > 0 AND toDateTime(first_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
     "rejected_events": "toDateTime(received_at) + toIntervalDay(90) < now() + toIntervalHour(12)",
     "timeline": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "traits": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
+    "touched_keys": "toDateTime(at) + toIntervalDay(1) < now() + toIntervalHour(12)",
     "touched_people": "loaded_at + toIntervalDay(1) < now() + toIntervalHour(12)",
     "visitor_facts": "keep_days > 0 AND toDateTime(last_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
 }

@@ -68,7 +68,7 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
     names = (
         *("landing", "events", "identity_evidence", "identity_pairs"),
         *("sessions", "rejected_events", "identifier_vault", "consent_ledger"),
-        *("timeline", "visitor_facts", "traits", "touched_people", "profile_reads"),
+        *("timeline", "visitor_facts", "traits", "touched_people", "touched_keys", "profile_reads", "offer_exposures"),
     )
     assert local == {f"{name}_local" for name in names}
     for name in local:
@@ -80,6 +80,9 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
             if "_to_person_keys_local " in statement:
                 assert re.search(r"TO tagstitch\.person_keys AS", statement)
                 assert re.search(r"FROM tagstitch\.(identity_map|identity_intervals) ", statement)
+                continue
+            if re.search(r"\.(identity_\w+|person_states)_to_touched_keys_local ", statement):
+                assert re.search(r"TO tagstitch\.touched_keys_local AS", statement)
                 continue
             assert re.search(r"TO tagstitch\.\w+_local AS", statement)
             assert re.search(r"FROM tagstitch\.\w+_local", statement)
@@ -97,7 +100,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 13
+        assert len(targets) == 15
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -159,10 +162,16 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "landing_to_profile_reads",
         "events_to_sessions",
         "events_to_timeline",
+        "events_to_offer_exposures",
         "timeline_to_visitor_facts",
         "identity_map_to_person_keys",
         "identity_intervals_to_person_keys",
         "landing_to_traits",
         "landing_to_touched_people",
+        "identity_map_to_touched_keys",
+        "identity_intervals_to_touched_keys",
+        "traits_to_touched_keys",
+        "consent_ledger_to_touched_keys",
+        "person_states_to_touched_keys",
     }
     assert list_views(CLUSTER) == {f"{name}_local" for name in list_views(EMBEDDED)}

@@ -159,7 +159,8 @@ CREATE TABLE IF NOT EXISTS @name(person_keys) @on_cluster
 (
     space_id LowCardinality(String) COMMENT 'Identity space',
     person_id UUID COMMENT 'Person',
-    key UUID COMMENT 'Own person id of an identifier that is this person''s, or once was'
+    key UUID COMMENT 'Own person id of an identifier that is this person''s, or once was',
+    INDEX by_key key TYPE bloom_filter(0.001) GRANULARITY 16
 )
 ENGINE = @engine_everywhere(person_keys, ReplacingMergeTree)
 ORDER BY (space_id, person_id, key)

@@ -1,0 +1,103 @@
+"""The role `activate` as a process: keeps audiences, and sends what webhooks want to hear, until told to stop.
+
+The order of work is in `judging_loop`; statements that take long are asked by `sql_runs`; webhooks have a thread of
+their own. A store that does not answer is waited for, with one line in the log; a statement that it refuses is said
+with its reason, and done again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from collector.audiences.activate_status import ActivateStatusFile
+from collector.audiences.changes import Reason
+from collector.audiences.judging import Judge
+from collector.audiences.judging_loop import JudgingLoop, digest_audience
+from collector.audiences.sql_runs import SqlRuns
+from collector.config import Config
+from collector.errors import StoreError
+from collector.keyring import Keyring
+from collector.logs import get_logger
+from collector.store.client import StoreClient, open_client
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+
+
+class Activator:
+    """The loop of one role, with its patience. Belongs to one thread."""
+
+    def __init__(self, loop: JudgingLoop, runs: SqlRuns, status: ActivateStatusFile, audiences: Any) -> None:
+        self._loop = loop
+        self._runs = runs
+        self._status = status
+        self._audiences = audiences
+        self._trouble = ""
+        self._pause_s = FIRST_PAUSE_S
+        status.counts = loop.counts
+
+    def turn(self) -> float | None:
+        """Do a piece of work. Returns how long to wait because the store refuses, 0 where there may be more to do, and
+        None where there is nothing."""
+        try:
+            self._take_over()
+            found = self._loop.step()
+        except StoreError as error:
+            return self._wait_for(error)
+        if self._trouble:
+            get_logger().info("activate goes on")
+        self._trouble, self._pause_s = "", FIRST_PAUSE_S
+        self._status.write(self._loop.oldest_ms, *self._loop.round)
+        return 0.0 if found else None
+
+    def close(self) -> None:
+        """Write down how far it is, where the store lets us."""
+        try:
+            self._loop.close()
+        except StoreError:
+            get_logger().info("progress is not written, the next start judges some people again")
+
+    def _take_over(self) -> None:
+        found = self._runs.take()
+        if found is None:
+            return
+        audience = self._audiences[found.audience]
+        is_known = self._loop.is_judged(audience.space, found.audience, digest_audience(audience))
+        self._loop.place(found.audience, found.wanted, Reason.TIME if is_known else Reason.DEFINITION)
+
+    def _wait_for(self, error: StoreError) -> float:
+        if str(error) != self._trouble:
+            get_logger().warning("activate waits for the store", reason=str(error))
+        self._trouble = str(error)
+        self._loop.counts.errors += 1
+        self._loop.forget()
+        self._runs.again()
+        self._status.write(self._loop.oldest_ms, trouble=self._trouble)
+        pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, LONGEST_PAUSE_S)
+        return pause_s
+
+
+def run_activate(
+    config: Config,
+    keyring: Keyring,
+    audiences: Any,
+    judge: Judge,
+    run_sql: Callable[[StoreClient, Any], Iterable[str]],
+    stop: threading.Event,
+) -> None:
+    """Keep these audiences until told to stop."""
+    with contextlib.ExitStack() as stack:
+        client, comparing = (stack.enter_context(open_client(config, keyring, "writer")) for _ in range(2))
+        asking = stack.enter_context(open_client(config, keyring, "reader"))
+        runs = stack.enter_context(SqlRuns(comparing, audiences, run_sql, asking))
+        loop = JudgingLoop(client, audiences, judge, sweep_s=config.audience_sweep_s)
+        activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences)
+        while not stop.is_set():
+            pause_s = activator.turn()
+            if pause_s is None:
+                pause_s = config.activate_interval_s
+            if pause_s:
+                stop.wait(pause_s)
+        activator.close()
