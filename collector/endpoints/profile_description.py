@@ -10,6 +10,7 @@ from collector.endpoints.me import Me
 from collector.endpoints.profile_answers import ShownProfile, ShownTimeline
 from collector.endpoints.profile_questions import Lookup
 from collector.endpoints.profiles import CUSTOMERS, MESSAGES, VISITORS
+from collector.endpoints.search import Search, ShownSearch
 from collector.profiles.profile import Part
 from collector.profiles.timeline import MAX_PAGE
 
@@ -19,8 +20,8 @@ _TEXT = {"type": "string"}
 
 def describe_profiles() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the paths and the schemas."""
-    (profile, page, lookup), schemas = msgspec.json.schema_components(
-        [ShownProfile, ShownTimeline, Lookup], ref_template="#/components/schemas/{name}"
+    (profile, page, lookup, search, found), schemas = msgspec.json.schema_components(
+        [ShownProfile, ShownTimeline, Lookup, Search, ShownSearch], ref_template="#/components/schemas/{name}"
     )
     schemas[_REFUSAL] = {
         "type": "object",
@@ -44,7 +45,11 @@ def describe_profiles() -> tuple[dict[str, Any], dict[str, Any]]:
         _parameter("limit", "Events on the page.", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}),
     ]
     shown = [
-        _parameter("fields", f"Which parts, comma between: {words}; without it all.", _TEXT),
+        _parameter(
+            "fields",
+            f"Which parts, comma between: {words}, or of one other source records.NAME; without it all.",
+            _TEXT,
+        ),
         _parameter("personal", "1: personal values in clear; needs scope pii:read.", {"enum": ["0", "1"]}),
         *page_of,
     ]
@@ -59,6 +64,9 @@ def describe_profiles() -> tuple[dict[str, Any], dict[str, Any]]:
     paths = {
         f"{CUSTOMERS}/lookup": {
             "post": _operation("Find somebody by a personal value, or by a person's id.", profile, [], lookup)
+        },
+        f"{CUSTOMERS}/search": {
+            "post": _operation("Find records of other sources by what they know.", found, [], search)
         },
         f"{CUSTOMERS}/{{id}}": {
             "get": _operation("A customer by the organisation's own key.", profile, [one, kind, *shown])

@@ -4,6 +4,7 @@
     GET  /v1/customers/{id}/timeline
     PUT  /v1/customers/{id}/traits/{name}   a correction; DELETE takes it back
     POST /v1/customers/lookup               by a personal value, which never stands in an address
+    POST /v1/customers/search               in other sources, by what they know: see `search`
     GET  /v1/visitors/{id}                  and its timeline
 
 Parses and answers, no more: `profiles.profile` reads. A key needs scope `profile:read` and is one of a whole space;
@@ -42,6 +43,7 @@ from collector.endpoints.profile_questions import (
     read_lookup,
     read_question,
 )
+from collector.endpoints.search import NotAllowed, Search, Searches
 from collector.endpoints.store_threads import StoreThreads
 from collector.errors import SpoolError, StoreError
 from collector.event import NIL_ID, LandingRow, ReadRow
@@ -84,6 +86,7 @@ WITHHELD_STATUS = {State.ERASED: 410, State.RESTRICTED: 451}
 """Gone, and unavailable for legal reasons (RFC 7725)."""
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE_LOOKUP = msgspec.json.Decoder(Lookup).decode
+_DECODE_SEARCH = msgspec.json.Decoder(Search).decode
 _DECODE_CORRECTION = msgspec.json.Decoder(Correction).decode
 
 
@@ -105,6 +108,7 @@ class Profiles:
         self._note_use = note_use
         self._define = define
         self._sources = sources
+        self._searches = Searches(edge, threads, sources)
         self._pace = Pace(clock=clock)
         self._asked = 0
 
@@ -154,6 +158,14 @@ class Profiles:
 
     async def _answer(self, way: str, key: ApiKey, scope: Scope, facts: RequestFacts, body: bytes, send: Send) -> None:
         """Find out what is asked, read it, write down that it was read, and answer."""
+        if way == "search":
+            try:
+                told = await self._searches.find(key, facts, _decode(_DECODE_SEARCH, body))
+            except NotAllowed:
+                await _refuse(send, 403, "scope", scope=PII_READ)
+            else:
+                await send_answer(send, 200, BASE, _ENCODE(told))
+            return
         asked = self._read(way, key, scope, facts, body)
         if asked.question.shows_personal and PII_READ not in key.scopes:
             await _refuse(send, 403, "scope", scope=PII_READ)
@@ -329,6 +341,7 @@ def routes(
 
     return [
         route(f"{CUSTOMERS}/lookup", "lookup", ["POST"]),
+        route(f"{CUSTOMERS}/search", "search", ["POST"]),
         route(f"{CUSTOMERS}/{{id}}", "customer", ["GET"]),
         route(f"{CUSTOMERS}/{{id}}/timeline", "timeline", ["GET"]),
         route(f"{CUSTOMERS}/{{id}}/traits/{{name}}", "correction", ["PUT", "DELETE"], PROFILE_WRITE),

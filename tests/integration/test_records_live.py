@@ -134,7 +134,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator
     (folder / "use.toml").write_text(USE.format(port=service.port, dead=dead))
     (folder / "mail.csv").write_text("email,topics\nada@shop.example,3\n")
     (folder / "club.csv").write_text(
-        "number,last_name,level\n4711,Lovelace,one\n4712,Loveless,two\n4714,Love,one\n4715,Lovely,one\n"
+        "number,last_name,level\n4711,Lovelace,one\n4712,Loveless,two\n4714,Rossi,one\n4715,Russo,one\n"
     )
     with running_instance(folder, "--set", f"use_file={folder / 'use.toml'}") as instance:
         instance.command("site", "add", "shop", "--origin", "https://shop.example", "--consent", "off")
@@ -227,6 +227,76 @@ def test_a_key_that_was_asked_with_finds_the_record(desk: Desk) -> None:
     assert profile["unavailable"] == {}
 
 
+def search(desk: Desk, key: str = "", **said: Any) -> Any:
+    return desk.ask("/v1/customers/search", key or desk.officer, method="POST", json=said)
+
+
+def test_a_search_finds_candidates(desk: Desk) -> None:
+    """By a term of a source, with the identifier by which a profile is asked for; the log says whom it showed."""
+    found = search(desk, terms={"last_name": "lovel"}).json()
+    assert found == {
+        "candidates": [
+            {
+                "source": "adapter:club",
+                "identifier": {
+                    "kind": "customer",
+                    "value": number,
+                    "own_person_id": own_person_id(desk.instance.keyring.pseudonym_key, "main", "customer", number),
+                },
+                "fields": {
+                    "last_name": {"value": "L***", "personal": True},
+                    "level": {"value": level, "personal": False},
+                },
+            }
+            for number, level in (("4711", "one"), ("4712", "two"))
+        ],
+        "unavailable": {"broken": "config"},
+    }
+    shown = search(desk, terms={"last_name": "lovelace"}, sources=["club"], personal=True).json()
+    assert [one["fields"]["last_name"]["value"] for one in shown["candidates"]] == ["Lovelace"]
+    assert shown["unavailable"] == {}
+    desk.instance.until(
+        "SELECT parts, found FROM v_profile_reads WHERE way = 'search' AND personal = 1",
+        lambda rows: rows == [{"parts": "records.club", "found": "candidate"}],
+    )
+
+
+def test_a_personal_term_needs_the_scope(desk: Desk) -> None:
+    """Else one could guess; what is not personal may be searched for, and is masked."""
+    assert search(desk, desk.reader, terms={"last_name": "lovel"}).status_code == 403
+    assert search(desk, desk.reader, terms={"level": "two"}, personal=True).status_code == 403
+    found = search(desk, desk.reader, terms={"level": "two"}).json()["candidates"]
+    assert [one["fields"]["last_name"]["value"] for one in found] == ["L***"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"terms": {}},
+        {"terms": {"last_name": ""}},
+        {"terms": {"last_name": "x" * 201}},
+        {"terms": {"Last Name": "x"}},
+        {"terms": {"last_name": 7}},
+        {"terms": {"last_name": "x"}, "limit": 51},
+        {"terms": {"last_name": "x"}, "sources": ["other"]},
+        {"terms": {"last_name": "x"}, "more": 1},
+    ],
+)
+def test_a_wrong_search_is_refused(desk: Desk, said: dict[str, Any]) -> None:
+    """400, and nothing of what was sent."""
+    answer = search(desk, **said)
+    assert (answer.status_code, answer.json()["error"]) == (400, "argument")
+    assert "xxx" not in answer.text
+
+
+def test_a_source_that_cannot_is_named(desk: Desk) -> None:
+    """Where it was asked for; and one that is searched by other terms."""
+    assert search(desk, terms={"last_name": "x"}, sources=["crm"]).json()["unavailable"] == {"crm": "not_supported"}
+    unavailable = search(desk, terms={"shoe": "x"}).json()["unavailable"]
+    assert unavailable == {"club": "not_supported", "broken": "config"}
+
+
 def test_a_page_is_told_the_fields_that_are_let_out(desk: Desk) -> None:
     """By their names for pages, by the visitor's level; a hanging source costs its own field."""
     read(desk, "fields=records.crm")
@@ -263,6 +333,9 @@ def test_nothing_is_told_of_erased_and_restricted_people(desk: Desk, state: str,
     ]
     assert {(answer.status_code, answer.json()["error"]) for answer in asked} == {(status, state)}
     assert ask_me(desk, {**PAGE, **sign_in(desk, 3, customer=customer)}).json() == NOBODY
+    names = {"4714": "ross", "4715": "russ"}
+    found = search(desk, terms={"last_name": names[customer]}, sources=["club"]).json()["candidates"]
+    assert customer not in {one["identifier"]["value"] for one in found}
     desk.instance.until(
         f"SELECT count() AS n FROM v_profile_reads WHERE found = '{state}'", lambda rows: rows[0]["n"] >= len(asked)
     )
