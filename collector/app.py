@@ -35,7 +35,6 @@ from collector.endpoints.edge import Edge
 from collector.endpoints.glances import Glances
 from collector.endpoints.guard import OperatorGuard
 from collector.endpoints.mint_records import RecordSender
-from collector.endpoints.store_threads import StoreThreads
 from collector.keyring import Keyring
 from collector.offers.page import PageOffers
 from collector.profiles.definitions import Definitions
@@ -43,6 +42,7 @@ from collector.shared_totals import SharedTotals
 from collector.sites.poll import SitePoller
 from collector.spool.writer import SpoolWriter, read_spool_totals
 from collector.store.client import StoreClient, open_client
+from collector.store.threads import StoreThreads
 from collector.use.config import read_use
 from collector.use.publishing import TraitPublisher
 from collector.use.records import list_page_kinds

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Collection
 from functools import partial
 
-from collector.endpoints.store_threads import StoreThreads
 from collector.keyring import Keyring
 from collector.offers.standing import NOTHING, Wanted
 from collector.profiles.definitions import Definitions
 from collector.profiles.glance import MAX_AT_ONCE, Glance, read_glances
 from collector.store.client import StoreClient
+from collector.store.threads import StoreThreads
 
 _Waiting = list[tuple[frozenset[str], asyncio.Future[dict[str, Glance]]]]
 

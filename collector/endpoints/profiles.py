@@ -44,7 +44,6 @@ from collector.endpoints.profile_questions import (
     read_question,
 )
 from collector.endpoints.search import NotAllowed, Search, Searches
-from collector.endpoints.store_threads import StoreThreads
 from collector.errors import SpoolError, StoreError
 from collector.event import NIL_ID, LandingRow, ReadRow
 from collector.logs import get_logger
@@ -58,6 +57,7 @@ from collector.reasons import Reason
 from collector.sites.book import ApiKey
 from collector.sites.keys import PII_READ, PROFILE_READ, PROFILE_WRITE
 from collector.store.client import StoreClient
+from collector.store.threads import StoreThreads
 from collector.use.records import Records, list_key_kinds, read_records
 from collector.use.sources import Sources
 

@@ -19,7 +19,6 @@ from collector.endpoints.edge import Edge, RequestFacts
 from collector.endpoints.pixel import make_id
 from collector.endpoints.profile_answers import show_value
 from collector.endpoints.profile_questions import ProfileProblem
-from collector.endpoints.store_threads import StoreThreads
 from collector.errors import AdapterReason
 from collector.event import NIL_ID, LandingRow, ReadRow
 from collector.identity.identifiers import MAX_VALUE_CHARS, Named, name_identifier
@@ -28,6 +27,7 @@ from collector.links.minting import find_kinds
 from collector.profiles.states import read_states
 from collector.sites.book import ApiKey
 from collector.sites.keys import PII_READ
+from collector.store.threads import StoreThreads
 from collector.use.records import Candidate, Found, is_personal, search_records
 from collector.use.sources import Sources
 

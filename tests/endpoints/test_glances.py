@@ -11,10 +11,10 @@ import pytest
 
 from collector.endpoints import glances
 from collector.endpoints.glances import Glances
-from collector.endpoints.store_threads import StoreThreads
 from collector.errors import StoreError, StoreUnavailable
 from collector.profiles.definitions import Definitions
 from collector.profiles.glance import Glance
+from collector.store.threads import StoreThreads
 from tests.edge_examples import KEYRING
 
 NOW_MS = 1_700_000_000_000

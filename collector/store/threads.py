@@ -1,4 +1,4 @@
-"""Threads with a connection to the store each: for endpoints that ask it while somebody waits.
+"""Threads with a connection to the store each: for event loops that ask it while somebody waits.
 
 A client belongs to one thread, and opening one costs more than a question. So the threads of one pool keep theirs. A
 thread whose question failed connects anew: the store may have been replaced.
