@@ -21,6 +21,7 @@ COMMANDS = {
     "reload": (RUNNING, "roles"),
     "load": (RUNNING, "roles"),
     "stitch": (RUNNING, "roles"),
+    "activate": (RUNNING, "roles"),
     "engine": (RUNNING, "roles"),
     "replay": (RUNNING, "replay"),
     "maintenance": (RUNNING, "maintenance"),

@@ -1,8 +1,8 @@
 """How the instance on this host is doing, read from its data folder alone. For `/metrics` and `tagstitch status`.
 
 Nothing is asked: not the store, which may be away, and no process, which may be dead. Who runs writes down how it is
-doing (`run/roles.json`, `run/metrics/`, `run/stitch.json`, `load/status.json`), and the spool lies there to be looked
-at. Never raises for what is missing; a folder in which nothing runs gives a Condition that says so.
+doing (`run/roles.json`, `run/metrics/`, `run/stitch.json`, `run/activate.json`, `load/status.json`), and the spool lies
+there to be looked at. Never raises for what is missing; a folder in which nothing runs gives a Condition that says so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector import disk
+from collector.audiences.activate_status import ActivateStatus, read_activate_status
 from collector.identity.stitching.stitch_status import StitchStatus, read_stitch_status
 from collector.load.maintenance import is_maintenance
 from collector.load.status import LoadStatus, is_loading, read_load_status
@@ -51,6 +52,7 @@ class Condition:
     is_maintenance: bool
     disk_free_bytes: int
     stitch: StitchStatus | None = None
+    activate: ActivateStatus | None = None
 
     @property
     def load_lag_s(self) -> float:
@@ -101,6 +103,7 @@ def read_condition(data: Path, now_ms: int) -> Condition:
         is_maintenance=paused_by_hand,
         disk_free_bytes=free,
         stitch=read_stitch_status(data),
+        activate=read_activate_status(data),
     )
 
 

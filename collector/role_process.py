@@ -47,6 +47,14 @@ def play_stitch(config: Config) -> None:
     run_stitch(config, start_role("stitch", config), stop_on_signal())
 
 
+def play_activate(config: Config) -> None:
+    """Keep audiences, and send to webhooks, until a signal. Raises ConfigError where `use.toml` cannot be used."""
+    from collector.audiences.role import run_activate
+    from collector.use.config import read_use
+
+    run_activate(config, start_role("activate", config), read_use(config), stop_on_signal())
+
+
 def start_role(role: str, config: Config) -> Keyring:
     """Set the logs up, tie the process to its supervisor where it has one, and read the secrets.
 
@@ -78,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
             play_web(settings.config, int(rest[rest.index("--fd") + 1]))
         else:
             config = follow_running(settings.config, frozenset(settings.sources))
-            {"load": play_load, "stitch": play_stitch}[role](config)
+            {"load": play_load, "stitch": play_stitch, "activate": play_activate}[role](config)
     except TagstitchError as error:
         sys.stderr.write(f"tagstitch: {error}\n")
         sys.exit(1)

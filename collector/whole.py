@@ -1,8 +1,8 @@
 """The whole instance under one supervisor: what `tagstitch run` does, in order.
 
 Order of a start: folder and secrets, ports, then engine and web at the same time (web needs no store), then the
-schema, then load and stitch. Ready means: every role answers. What is printed is for people; logs go to standard
-error.
+schema, then load and stitch, and activate where something is configured for it. Ready means: every role answers. What
+is printed is for people; logs go to standard error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from collector.audiences.role import has_work
 from collector.config import Config
 from collector.engine.config import Access, EngineConfig, Limits, Policy
 from collector.engine.credentials import Role as EngineRole
@@ -36,16 +37,18 @@ from collector.store.dsn import Role as DsnRole
 from collector.store.dsn import find_address
 from collector.store.migrate import migrate
 from collector.supervisor import Role, Supervisor
+from collector.use.config import read_use
 from collector.workers import START_LIMIT_S, close_listeners, count_workers, make_environ, make_web_roles
 
 READY_LIMIT_S = 10.0
 ENGINE_DRAIN_S = 1.5  # nobody loads any more when its turn comes: only a reader's statement can still run
-STOP_ORDER = ("web", "load", "stitch", "engine")
+STOP_ORDER = ("web", "load", "stitch", "activate", "engine")
 
 
 async def run_all(config: Config) -> None:
     """Run all roles until a signal. Raises TagstitchError where something cannot start or keeps dying."""
     started = time.monotonic()
+    use = read_use(config)  # what cannot be used is said before anything starts
     instance = open_instance(config.data_path, lock=True)
     try:
         keyring = open_keyring(config.secrets_path)
@@ -54,7 +57,7 @@ async def run_all(config: Config) -> None:
         board = RoleBoard(config.data_path)
         supervisor = Supervisor(board)
         try:
-            await _start(supervisor, instance, config, keyring, listeners, started)
+            await _start(supervisor, instance, config, keyring, listeners, started, activates=has_work(use))
             await supervisor.wait()
         finally:
             close_listeners(listeners)
@@ -72,6 +75,8 @@ async def _start(
     keyring: Keyring,
     listeners: Sequence[socket.socket],
     started: float,
+    *,
+    activates: bool,
 ) -> None:
     environ = make_environ(config)
     engine = None
@@ -93,6 +98,8 @@ async def _start(
     running = running or [await supervisor.start(web) for web in webs]
     await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
+    if activates:
+        await supervisor.start(Role("activate", [*command, "activate"], environ, stop_s=5.0))
     for web in running:
         if await supervisor.until(web.announced, START_LIMIT_S, "web") is None:
             return

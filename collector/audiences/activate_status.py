@@ -69,13 +69,21 @@ class ActivateStatusFile:
         self._written: tuple[int, str, str] | None = None
         self._is_failing = False
 
-    def write(self, oldest_ms: int = 0, round_name: str = "", round_judged: int = 0, trouble: str = "") -> None:
-        """Write what is so now, unless little has changed since a moment ago. A disk that does not let us is said
-        once: nothing depends on it."""
+    def write(
+        self,
+        oldest_ms: int = 0,
+        round_name: str = "",
+        round_judged: int = 0,
+        trouble: str = "",
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Write what is so now, unless little has changed since a moment ago and more is to come. A disk that does not
+        let us is said once: nothing depends on it."""
         now_ms = self._now_ms()
         said = (oldest_ms, round_name, trouble)
         pause_s = BUSY_S if said != self._written or oldest_ms or round_name else IDLE_S
-        if said == self._written and now_ms - self._written_ms < pause_s * 1000:
+        if not is_last and said == self._written and now_ms - self._written_ms < pause_s * 1000:
             return
         status = ActivateStatus(now_ms, os.getpid(), oldest_ms, self.counts, round_name, round_judged, trouble)
         try:

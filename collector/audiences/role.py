@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from collector.audiences.activate_status import ActivateStatusFile
@@ -29,11 +30,21 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 class Activator:
     """The loop of one role, with its patience. Belongs to one thread."""
 
-    def __init__(self, loop: JudgingLoop, runs: SqlRuns, status: ActivateStatusFile, audiences: Any) -> None:
+    def __init__(
+        self,
+        loop: JudgingLoop,
+        runs: SqlRuns,
+        status: ActivateStatusFile,
+        audiences: Mapping[str, Any],
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`tell`: called after changes were written."""
         self._loop = loop
         self._runs = runs
         self._status = status
         self._audiences = audiences
+        self._tell = tell
+        self._told = 0
         self._trouble = ""
         self._pause_s = FIRST_PAUSE_S
         status.counts = loop.counts
@@ -49,11 +60,16 @@ class Activator:
         if self._trouble:
             get_logger().info("activate goes on")
         self._trouble, self._pause_s = "", FIRST_PAUSE_S
+        counts = self._loop.counts
+        if counts.enters + counts.leaves != self._told:
+            self._told = counts.enters + counts.leaves
+            self._tell()
         self._status.write(self._loop.oldest_ms, *self._loop.round)
         return 0.0 if found else None
 
     def close(self) -> None:
         """Write down how far it is, where the store lets us."""
+        self._status.write(is_last=True)
         try:
             self._loop.close()
         except StoreError:
@@ -79,21 +95,22 @@ class Activator:
         return pause_s
 
 
-def run_activate(
-    config: Config,
-    keyring: Keyring,
-    audiences: Any,
-    judge: Judge,
-    run_sql: Callable[[StoreClient, Any], Iterable[str]],
-    stop: threading.Event,
-) -> None:
-    """Keep these audiences until told to stop."""
+def has_work(use: Any) -> bool:
+    """Whether a configuration (`UseConfig`) has anything for this role."""
+    return bool(getattr(use, "audiences", None) or getattr(use, "webhooks", None))
+
+
+def run_activate(config: Config, keyring: Keyring, use: Any, stop: threading.Event) -> None:
+    """Keep the audiences of a configuration (`UseConfig`), and tell its webhooks, until told to stop."""
+    audiences = getattr(use, "audiences", {})
+    judge, run_sql = find_rules() if audiences else (judge_nobody, ask_nobody)
     with contextlib.ExitStack() as stack:
         client, comparing = (stack.enter_context(open_client(config, keyring, "writer")) for _ in range(2))
         asking = stack.enter_context(open_client(config, keyring, "reader"))
         runs = stack.enter_context(SqlRuns(comparing, audiences, run_sql, asking))
+        wake = stack.enter_context(_sending(config, keyring, getattr(use, "webhooks", {})))
         loop = JudgingLoop(client, audiences, judge, sweep_s=config.audience_sweep_s)
-        activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences)
+        activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences, wake)
         while not stop.is_set():
             pause_s = activator.turn()
             if pause_s is None:
@@ -101,3 +118,35 @@ def run_activate(
             if pause_s:
                 stop.wait(pause_s)
         activator.close()
+
+
+@contextlib.contextmanager
+def _sending(config: Config, keyring: Keyring, webhooks: Any) -> Iterator[Callable[[], None]]:
+    """Tell webhooks of changes, where there are any. Gives what wakes them."""
+    if not webhooks:
+        yield lambda: None
+        return
+    from collector.webhooks.sending import Sender  # late: it brings what only webhooks need
+
+    sender = Sender(config, keyring, webhooks)
+    sender.start()
+    try:
+        yield sender.wake
+    finally:
+        sender.stop()
+
+
+def find_rules() -> tuple[Judge, Callable[[StoreClient, Any], Iterable[str]]]:
+    """Return what judges people by the rules, and what asks an audience that is a statement."""
+    rules = import_module("collector.audiences.compile")  # late: only where there are audiences
+    return rules.judge, rules.run_sql_audience
+
+
+def judge_nobody(*_: Any, **__: Any) -> dict[str, frozenset[str]]:
+    """Judge where there are no audiences."""
+    return {}
+
+
+def ask_nobody(*_: Any) -> tuple[str, ...]:
+    """Ask where there are no audiences."""
+    return ()

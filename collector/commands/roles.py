@@ -1,4 +1,4 @@
-"""The roles as commands: `run` (all of them), `web`, `load`, `stitch`, `engine`."""
+"""The roles as commands: `run` (all of them), `web`, `load`, `stitch`, `activate`, `engine`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collector.instance import read_state
 from collector.keyring import open_keyring, read_keyring
 from collector.listener import listen
 from collector.logs import configure_logs, get_logger
-from collector.role_process import play_load, play_stitch, play_web, start_role
+from collector.role_process import play_activate, play_load, play_stitch, play_web, start_role
 
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
 PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
@@ -42,7 +42,7 @@ def run(
     workers: WorkersOption = None,
     demo: DemoOption = None,
 ) -> None:
-    """Start everything: engine, web, load and stitch, under one supervisor.
+    """Start everything: engine, web, load and stitch, under one supervisor; activate too where use.toml has audiences.
 
     The data folder is made on first start, with fresh secrets. Ctrl-C stops all of it and loses nothing.
     `tagstitch reload` puts new web processes in the place of the old ones, without a gap.
@@ -136,6 +136,15 @@ def stitch(
         play_stitch(read.config)
         return
     _rebuild(read.config, dry_run)
+
+
+def activate(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Keep audiences: who enters, who leaves; and tell webhooks. One of these is enough; a second does no harm.
+
+    Follows stitch, and judges those who were touched; everybody once in `audience_sweep_s`, and where a definition has
+    changed. Reads `use.toml` at its start: restart it after a change.
+    """
+    play_activate(read_running(data, config, settings).config)
 
 
 def engine(

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from collector import __version__
+from collector.audiences.activate_status import ActivateStatus
 from collector.commands.status_facts import NOT_YET, Facts
 
 Level = Literal["good", "look", "bad"]
@@ -66,6 +67,12 @@ def judge(facts: Facts) -> list[Finding]:
         found.append(Finding("look", f"loading is {_duration(condition.load_lag_s)} behind"))
     if facts.asked.batches_behind is not None and facts.asked.batches_behind > LATE_BATCHES:
         found.append(Finding("look", f"stitch is {facts.asked.batches_behind:,} batches behind: does it run?"))
+    activate = condition.activate
+    if activate is not None and activate.is_fresh(condition.at_ms):
+        if activate.trouble:
+            found.append(Finding("bad", f"audiences stand still: {activate.trouble}"))
+        elif activate.find_lag_s(condition.at_ms) > LATE_S:
+            found.append(Finding("look", f"audiences are {_duration(activate.find_lag_s(condition.at_ms))} behind"))
     if condition.spool.bytes > config.max_spool_bytes * FULL:
         found.append(Finding("look", "the spool is nearly full: at max_spool_bytes beacons are answered 503"))
     if 0 < condition.disk_free_bytes < config.min_free_bytes:
@@ -180,11 +187,23 @@ def _draw_way(facts: Facts) -> Table:
     behind = facts.asked.batches_behind
     position = "not known" if behind is None else "caught up" if behind <= 0 else f"{behind:,} batches behind"
     table.add_row("stitch", position, "")
+    if condition.activate is not None:
+        table.add_row("activate", *_say_activate(condition.activate, condition.at_ms))
     table.add_row("store", "answers" if facts.asked.store == "answers" else Text("away", style="red"), "")
     table.add_row("disk", f"{_bytes(condition.disk_free_bytes)} free", "")
     age = condition.settings_age_s
     table.add_row("sites and keys", "not read yet" if age is None else f"read {_duration(age)} ago", "")
     return table
+
+
+def _say_activate(status: ActivateStatus, now_ms: int) -> tuple[RenderableType, RenderableType]:
+    """Return how far the audiences are, and what takes long."""
+    if not status.is_fresh(now_ms):
+        return Text("not running", style="yellow"), f"last seen {_duration((now_ms - status.at_ms) / 1000)} ago"
+    lag_s = status.find_lag_s(now_ms)
+    position = "stands still" if status.trouble else "caught up" if lag_s <= 0 else f"{_duration(lag_s)} behind"
+    judged = f"judging {status.round}, {status.round_judged:,} people so far" if status.round else ""
+    return Text(position, style="red" if status.trouble else ""), Text(judged, style="dim")
 
 
 def _table(second_width: int = 0) -> Table:

@@ -1,8 +1,8 @@
 """The condition of an instance in Prometheus' text format: every metric with its name, unit and sentence, once.
 
 Labels are closed sets, site ids or names of processes. Counters of web are the sum of all its processes and do not go
-back over a restart; those of loader and stitch are of their life, as they say themselves, so that they begin anew when
-these do.
+back over a restart; those of loader, stitch and activate are of their life, as they say themselves, so that they begin
+anew when these do.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ STITCH_COUNTERS = {
     "merges": "Pairs of customers that became one.",
     "delays": "Times that merges_per_minute held stitch up.",
 }
+ACTIVATE_COUNTERS = {
+    "batches": "Batches whose people were judged.",
+    "judged": "People judged anew, each as often as they were.",
+    "enters": "Times that somebody entered an audience.",
+    "leaves": "Times that somebody left one.",
+    "rounds": "Times that everybody of a space was judged.",
+    "errors": "Statements of activate that failed.",
+}
 
 
 def expose(condition: Condition) -> bytes:
@@ -71,6 +79,7 @@ class _Families:
         yield from _show_spool(condition)
         yield from _show_load(condition)
         yield from _show_stitch(condition)
+        yield from _show_activate(condition)
         yield from _show_processes(condition)
 
 
@@ -131,6 +140,16 @@ def _show_stitch(condition: Condition) -> Iterator[Metric]:
     for reason, count in sorted(status.counts.refusals.items()):
         refusals.add_metric([reason], count)
     yield refusals
+
+
+def _show_activate(condition: Condition) -> Iterator[Metric]:
+    status = condition.activate
+    if status is None:
+        return
+    lag_s = status.find_lag_s(condition.at_ms)
+    yield _gauge("activate_lag_seconds", "Age of the oldest batch in the map whose people are not judged.", lag_s)
+    for name, sentence in ACTIVATE_COUNTERS.items():
+        yield CounterMetricFamily(f"{PREFIX}activate_{name}", sentence, value=getattr(status.counts, name))
 
 
 def _show_processes(condition: Condition) -> Iterator[Metric]:

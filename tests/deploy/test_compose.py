@@ -27,7 +27,7 @@ from collector.store.dsn import read_dsn
 from tests.deploy.tools import DEPLOY, REPOSITORY
 
 COMPOSE = DEPLOY / "compose.yaml"
-COLLECTOR = {"prepare", "migrate", "web", "load", "stitch"}
+COLLECTOR = {"prepare", "migrate", "web", "load", "stitch", "activate"}
 
 
 def read_compose() -> dict[str, Any]:
@@ -57,14 +57,15 @@ def test_it_is_what_the_compose_specification_defines() -> None:
 
 
 def test_only_the_proxy_is_reachable_and_only_from_this_machine() -> None:
-    """Nothing but the proxy publishes a port, on 127.0.0.1; everything else has no way out either."""
+    """Nothing but the proxy publishes a port, on 127.0.0.1; what sends to webhooks alone has a way out."""
     read = read_compose()
     assert {name: service["ports"] for name, service in read["services"].items() if "ports" in service} == {
         "proxy": ["127.0.0.1:8080:8080"]
     }
     assert read["networks"]["inside"]["internal"] is True
-    for name in (COLLECTOR | {"clickhouse"}) - {"prepare"}:
+    for name in (COLLECTOR | {"clickhouse"}) - {"prepare", "activate"}:
         assert read["services"][name]["networks"] == ["inside"], name
+    assert read["services"]["activate"]["networks"] == ["inside", "outside"], "webhooks are elsewhere"
     assert read["services"]["prepare"]["network_mode"] == "none"
     address = read["services"]["proxy"]["networks"]["inside"]["ipv4_address"]
     assert read["services"]["web"]["environment"]["TAGSTITCH_TRUSTED_PROXIES"] == f"{address}/32"
@@ -94,7 +95,7 @@ def test_services_wait_for_what_they_need() -> None:
     }
     assert waits["clickhouse"] == {"prepare": "service_completed_successfully"}
     assert waits["migrate"] == {"clickhouse": "service_healthy"}
-    assert waits["load"] == waits["stitch"] == {"migrate": "service_completed_successfully"}
+    assert waits["load"] == waits["stitch"] == waits["activate"] == {"migrate": "service_completed_successfully"}
     assert waits["web"] == {"prepare": "service_completed_successfully"}
     image_has_healthcheck = "HEALTHCHECK" in (DEPLOY / "Dockerfile").read_text()
     for name, needs in waits.items():
