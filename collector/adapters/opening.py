@@ -17,11 +17,10 @@ from collector.adapters.configuration import (
     wrap_wrong,
 )
 from collector.adapters.contract import Adapter, Described, Scanned, Wrong
-from collector.adapters.files import FilesAdapter, remove_orphans
+from collector.adapters.files import FilesAdapter
 from collector.adapters.rest_settings import RestSettings
-from collector.adapters.source import Source
 from collector.config import Config
-from collector.errors import AdapterError, AdapterReason, ConfigError
+from collector.errors import AdapterError, AdapterReason
 from collector.instance import MARKER
 from collector.keyring import Keyring
 from collector.store.client import StoreClient
@@ -93,30 +92,6 @@ def open_scanned(config: AdapterConfig, place: Place) -> Scanned:
         message = f"adapter {config.name} gives one record at a time: it cannot be read as a whole"
         raise AdapterError(AdapterReason.NOT_SUPPORTED, message)
     return cast(Scanned, adapter)
-
-
-class Opened(NamedTuple):
-    """The sources that can be asked, by name; and of the others, what is wrong with each."""
-
-    sources: dict[str, Source]
-    problems: dict[str, str]
-
-
-def open_sources(adapters: Mapping[str, AdapterConfig], place: Place) -> Opened:
-    """Open all of them in the running event loop, each within its bounds. One that cannot be is a problem of its own
-    and of no other. Files begin to be indexed; what was kept of adapters that are configured no more is removed."""
-    opened = Opened({}, {})
-    for name, config in adapters.items():
-        try:
-            adapter = open_adapter(config, place)
-            opened.sources[name] = Source(adapter, config.bounds)
-            if isinstance(adapter, FilesAdapter):
-                adapter.begin()
-        except ConfigError as error:
-            opened.problems[name] = str(error)
-    if place.data is not None:
-        remove_orphans(place.data, adapters)
-    return opened
 
 
 def _open(config: AdapterConfig, place: Place, *, is_scanned: bool) -> Adapter:

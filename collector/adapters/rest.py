@@ -1,4 +1,5 @@
-"""Adapter for REST: a record is one GET of a path that the configuration names, mapped field by field with JMESPath.
+"""Adapter for REST: a record is one GET, or one POST, of what the configuration names, mapped field by field with
+JMESPath.
 
 What is asked is named by the configuration alone: of a question, only a key or the terms of a search come in, each
 where its place is and nowhere else (`rest_template`). Whom it connects to is judged by `address_guard`; what comes
@@ -71,11 +72,12 @@ class RestAdapter:
     async def retrieve(self, key: str, fields: frozenset[str], deadline_s: float) -> Record | None:
         """Return these fields of the record of this key, or None. `deadline_s`: seconds left. Raises AdapterError:
         `not_supported` for a key that cannot stand in the path, else what `RestClient.ask` says."""
+        plan, places = self._plan, {KEY_PLACE: key}
         try:
-            target = self._plan.path.fill({KEY_PLACE: key})
+            target, body = plan.path.fill(places), plan.body.fill(places) if plan.body else None
         except ValueError as error:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, f"this key cannot be asked for: {error}") from None
-        answer = await self._ask(target, deadline_s)
+        answer = await self._ask(target, body, deadline_s)
         if answer.document is None:
             return None
         record = _pick(self._plan.record, answer.document, "record")
@@ -91,16 +93,17 @@ class RestAdapter:
         plan = self._plan
         if plan.search is None:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, "no search is configured")
-        known = plan.search.names - {LIMIT_PLACE}
+        known = (plan.search_body or plan.search).names - {LIMIT_PLACE}
         terms = {name: term for name, term in terms.items() if term.strip()}  # an empty one would fit everybody
         if not terms or terms.keys() - known:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, f"it is searched by: {', '.join(sorted(known))}")
         most = max(1, min(limit, MAX_FOUND))
         try:
             target = plan.search.fill({**terms, LIMIT_PLACE: str(most)})
+            body = plan.search_body.fill({**terms, LIMIT_PLACE: most}) if plan.search_body else None
         except ValueError as error:
             raise AdapterError(AdapterReason.NOT_SUPPORTED, f"this cannot be searched for: {error}") from None
-        answer = await self._ask(target, SEARCH_S)
+        answer = await self._ask(target, body, SEARCH_S)
         found = None if answer.document is None else _pick(plan.records, answer.document, "search.records")
         if found is None:
             return []
@@ -115,16 +118,16 @@ class RestAdapter:
         await self._client.close()
         await self._auth.close()
 
-    async def _ask(self, target: bytes, deadline_s: float) -> Answer:
+    async def _ask(self, target: bytes, body: bytes | None, deadline_s: float) -> Answer:
         ends_s = self._clock() + deadline_s
         signed = await self._auth.sign(deadline_s)
         try:
-            return await self._client.ask(target, {**self._plan.headers, **signed}, ends_s - self._clock())
+            return await self._client.ask(target, {**self._plan.headers, **signed}, ends_s - self._clock(), body)
         except AdapterError as error:
             if error.reason is not AdapterReason.REFUSED or not self._auth.renew(signed):
                 raise
         signed = await self._auth.sign(ends_s - self._clock())
-        return await self._client.ask(target, {**self._plan.headers, **signed}, ends_s - self._clock())
+        return await self._client.ask(target, {**self._plan.headers, **signed}, ends_s - self._clock(), body)
 
     def _read_key(self, record: Any) -> str:
         """Return the key that a record says it has; "" for none. Sources number their customers: 7 is "7"."""

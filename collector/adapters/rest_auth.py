@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
-from collector.adapters.rest_client import RestClient
+from collector.adapters.rest_client import FORM, RestClient
 from collector.errors import AdapterError, AdapterReason
 
 MAX_TOKEN_CHARS = 8_192
@@ -111,7 +111,7 @@ class ClientCredentials:
         return make_bearer(self._token)
 
     async def _fetch(self, deadline_s: float) -> None:
-        answer = await self._client.ask(self._target, self._headers, deadline_s, self._form)
+        answer = await self._client.ask(self._target, self._headers, deadline_s, self._form, FORM)
         document = answer.document if isinstance(answer.document, dict) else {}
         token, life_s = document.get("access_token"), document.get("expires_in", DEFAULT_TOKEN_S)
         if not isinstance(token, str) or len(token) > MAX_TOKEN_CHARS or not _TOKEN.fullmatch(token):

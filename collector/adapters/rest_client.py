@@ -24,7 +24,7 @@ from collector.adapters.rest_connections import Connections
 from collector.errors import AdapterError, AdapterReason
 
 _HEADERS = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": f"tagstitch/{__version__}"}
-_FORM = "application/x-www-form-urlencoded"
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 _DECODE = msgspec.json.Decoder().decode
 
 
@@ -48,23 +48,28 @@ class RestClient:
         self._connections = Connections(guard, context)
 
     async def ask(
-        self, target: bytes, headers: Mapping[str, str], deadline_s: float, form: bytes | None = None
+        self,
+        target: bytes,
+        headers: Mapping[str, str],
+        deadline_s: float,
+        body: bytes | None = None,
+        body_type: str = JSON,
     ) -> Answer:
-        """Send a GET, or with `form` a POST of it. `target`: path and query, encoded. `headers`: added to ours.
+        """Send a GET, or with `body` a POST of it. `target`: path and query, encoded. `headers`: added to ours.
 
         Raises AdapterError for what is no answer: `timeout`, `unreachable`, `rate` (it says we ask too often), `config`
         (the address may not be reached), `refused` (401, 403), `bad_answer`. 404 and 410 are answers without document.
         """
         url = httpcore.URL(scheme=self._url.scheme, host=self._url.host, port=self._url.port, target=target)
         said = {**self._headers, **headers}
-        if form is not None:
-            said |= {"content-type": _FORM, "content-length": str(len(form))}
+        if body is not None:
+            said |= {"content-type": body_type, "content-length": str(len(body))}
         limits = dict.fromkeys(("read", "write"), deadline_s)
         request = httpcore.Request(
-            "GET" if form is None else "POST",
+            "GET" if body is None else "POST",
             url,
             headers=list(said.items()),
-            content=form,
+            content=body,
             extensions={"timeout": limits},
         )
         ends_s = asyncio.get_running_loop().time() + deadline_s

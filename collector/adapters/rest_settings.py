@@ -7,13 +7,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from collector.adapters.address_guard import Network, Origin, parse_base, parse_networks
 from collector.adapters.contract import Wrong
+from collector.adapters.rest_body import BodyTemplate, parse_body
 from collector.adapters.rest_template import Template, parse_template
 
 Variable = Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -76,9 +77,12 @@ AuthSettings = BearerSettings | BasicSettings | HeaderSettings | OAuth2Settings
 
 
 class SearchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the source is searched. The places of `path` are the terms; `{limit}` is how many are wanted."""
+    """How the source is searched. The places of `path`, or with POST those of `body`, are the terms; `{limit}` is how
+    many are wanted."""
 
     path: str
+    method: Literal["GET", "POST"] = "GET"
+    body: dict[str, Any] = {}
     records: str = "@"
     """JMESPath in the answer: the list of records."""
 
@@ -88,7 +92,13 @@ class RestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     base_url: str
     path: str
-    """Beneath the base URL, with `{key}` as a segment or as the value of a parameter."""
+    """Beneath the base URL, with `{key}` as a segment or as the value of a parameter; with POST without it."""
+
+    method: Literal["GET", "POST"] = "GET"
+    """POST: for keys that are personal, which must not stand in an URL. A read that may be done twice all the same."""
+
+    body: dict[str, Any] = {}
+    """With POST: what is sent, as JSON, with `{key}` as a whole value."""
 
     record: str = "@"
     """JMESPath in the answer: the record. Null, or an empty list: there is none."""
@@ -110,7 +120,7 @@ class RestSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class RestPlan(NamedTuple):
-    """The settings, read. `picks`: by field."""
+    """The settings, read. `picks`: by field. With a body a request is a POST of it."""
 
     origin: Origin
     networks: tuple[Network, ...]
@@ -119,6 +129,8 @@ class RestPlan(NamedTuple):
     record_key: Pick | None
     picks: dict[str, Pick]
     search: Template | None
+    body: BodyTemplate | None
+    search_body: BodyTemplate | None
     records: Pick
     headers: dict[str, str]
 
@@ -131,15 +143,21 @@ def read_rest_settings(settings: RestSettings, names: tuple[str, ...]) -> RestPl
         raise Wrong("allow_networks", str(error)) from None
     origin, base_path = read_url("base_url", settings.base_url)
     path = _read_template("path", base_path, settings.path)
-    if path.names != {KEY_PLACE}:
+    body = _read_body("", settings.method, path, settings.body)
+    if body is None and path.names != {KEY_PLACE}:
         raise Wrong("path", "it must have the place {key}, and no other")
+    if body is not None and body.names != {KEY_PLACE}:
+        raise Wrong("body", "it must have the place {key}, and no other")
     if unknown := settings.map.keys() - set(names):
         raise Wrong("map", f"no field is called {min(unknown)}")
-    search = None
+    search = search_body = None
     if settings.search is not None:
         search = _read_template("search.path", base_path, settings.search.path)
-        if not search.names - {LIMIT_PLACE}:
+        search_body = _read_body("search.", settings.search.method, search, settings.search.body)
+        if search_body is None and not search.names - {LIMIT_PLACE}:
             raise Wrong("search.path", "it needs a place for a term at least, such as ?name={name}")
+        if search_body is not None and not search_body.names - {LIMIT_PLACE}:
+            raise Wrong("search.body", 'it needs a place for a term at least, such as name = "{name}"')
         if not settings.record_key:
             raise Wrong("record_key", "a search needs it: what is found is known by its key")
     for name, value in settings.headers.items():
@@ -152,6 +170,8 @@ def read_rest_settings(settings: RestSettings, names: tuple[str, ...]) -> RestPl
         record_key=compile_path("record_key", settings.record_key) if settings.record_key else None,
         picks={name: compile_path(f"map.{name}", settings.map.get(name, f'"{name}"')) for name in names},
         search=search,
+        body=body,
+        search_body=search_body,
         records=compile_path("search.records", settings.search.records if settings.search else "@"),
         headers={name.lower(): value for name, value in settings.headers.items()},
     )
@@ -216,6 +236,20 @@ def check_value(setting: str, value: str) -> None:
     """Raise Wrong for what no header can hold. Never with the value."""
     if not _HEADER_VALUE.fullmatch(value):
         raise Wrong(setting, "its value must be printable ASCII, without spaces around")
+
+
+def _read_body(prefix: str, method: str, path: Template, content: dict[str, Any]) -> BodyTemplate | None:
+    """Return what is sent, None with GET. Raises Wrong."""
+    if method == "GET":
+        if content:
+            raise Wrong(f"{prefix}body", 'it goes with method = "POST"')
+        return None
+    if path.names:
+        raise Wrong(f"{prefix}path", "with POST the places are in the body: what stands in an URL is written down")
+    try:
+        return parse_body(content, (KEY_PLACE, LIMIT_PLACE))
+    except ValueError as error:
+        raise Wrong(f"{prefix}body", str(error)) from None
 
 
 def _read_template(setting: str, base_path: str, text: str) -> Template:

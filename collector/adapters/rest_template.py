@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 MAX_VALUE_CHARS = 1_024
 _PLACE = re.compile(r"\{([a-z][a-z0-9_]{0,62})\}")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SLASHES = re.compile(r"[/\\]")
 MOST_DECODED = 3
 
@@ -77,7 +77,7 @@ def _split(text: str) -> tuple[str, ...]:
 def _encode(value: str) -> str:
     if len(value) > MAX_VALUE_CHARS:
         raise ValueError("it is too long")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise ValueError("it has control characters")
     try:
         return quote(value, safe="")

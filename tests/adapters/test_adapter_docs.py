@@ -12,7 +12,7 @@ import pytest
 from collector.adapters.bounds import SourceBounds
 from collector.adapters.configuration import SETTINGS, AdapterConfig
 from collector.adapters.contract import FieldType, Record
-from collector.adapters.opening import Place, open_adapter, open_scanned, open_sources
+from collector.adapters.opening import Place, open_adapter, open_scanned
 from collector.config import Config
 from collector.errors import AdapterReason
 from collector.use.config import read_use
@@ -83,29 +83,6 @@ def test_the_class_works(tmp_path: Path) -> None:
 
     record = Record("4711", {"balance": 12.5})
     assert asyncio.run(story()) == ([record, None], [[record]], 4)
-
-
-@pytest.mark.usefixtures("package")
-def test_one_that_cannot_be_opened_costs_no_other(tmp_path: Path) -> None:
-    """What is wrong with it is told by its name; indexes of adapters that are no more go."""
-    write_certificates(tmp_path)
-    (tmp_path / "adapters").mkdir()
-    for name in ("crm-0123.sqlite", "gone-0123.sqlite"):
-        (tmp_path / "adapters" / name).touch()
-    adapters = read(tmp_path, "\n".join(EXAMPLES).replace("options = { branch = 12 }", "options = {}"))
-
-    async def story() -> Any:
-        opened = open_sources(adapters, Place({**ENVIRON, "ERP_TOKEN": ""}, tmp_path))
-        fetched = await opened.sources["crm"].retrieve("4711", ["tier"], 30.0)
-        for source in opened.sources.values():
-            await source.close()
-        return opened, fetched
-
-    opened, fetched = asyncio.run(story())
-    assert set(opened.problems) == {"erp", "ledger"} and set(opened.sources) == adapters.keys() - {"erp", "ledger"}
-    assert "ERP_TOKEN" in opened.problems["erp"] and "which branch" in opened.problems["ledger"]
-    assert fetched.unavailable == {"tier": "unreachable"}
-    assert [path.name for path in (tmp_path / "adapters").glob("*.sqlite")] == ["crm-0123.sqlite"]
 
 
 def test_every_setting_is_on_the_page() -> None:
