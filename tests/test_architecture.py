@@ -61,6 +61,7 @@ LAYERS = (
         "collector.profiles",
         "collector.reports",
         "collector.use",
+        "collector.webhooks",
     ),
     ("collector.copying", "collector.importing"),
     ("collector.condition", "collector.replaying"),

@@ -38,6 +38,7 @@ EXPIRY: Mapping[str, str] = {
     "touched_keys": "toDateTime(at) + toIntervalDay(1) < now() + toIntervalHour(12)",
     "touched_people": "loaded_at + toIntervalDay(1) < now() + toIntervalHour(12)",
     "visitor_facts": "keep_days > 0 AND toDateTime(last_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
+    "webhook_deliveries": "toDateTime(created_at) + toIntervalDay(30) < now() + toIntervalHour(12)",
 }
 """For each table with a TTL: the rows that are not compared, as either store may have removed them already."""
 EMPTIED: Mapping[str, frozenset[str]] = {"events": frozenset({"network"})}

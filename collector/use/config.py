@@ -3,6 +3,7 @@
     [adapters.<name>]    a source of customer records: collector.adapters.configuration
     [traits.<name>]      a named value about people: collector.profiles.definitions
     [offers.<name>]      what somebody is shown on a page: collector.offers.configuration
+    [webhooks.<name>]    whom to tell of audiences: collector.webhooks.configuration
 
 No secret stands in it: `…_env = "NAME"` names the environment variable that holds one.
 """
@@ -21,9 +22,10 @@ from collector.errors import ConfigError
 from collector.offers.configuration import OfferConfig, read_offers
 from collector.profiles.definitions import NAME, TraitConfig
 from collector.use.page_names import check_page_names
+from collector.webhooks.configuration import WebhookConfig, read_webhooks
 
 FILE_NAME = "use.toml"
-SECTIONS = ("adapters", "traits", "audiences", "offers")
+SECTIONS = ("adapters", "traits", "audiences", "offers", "webhooks")
 
 
 class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,7 @@ class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
     adapters: dict[str, AdapterConfig] = {}
     traits: dict[str, TraitConfig] = {}
     offers: dict[str, OfferConfig] = {}
+    webhooks: dict[str, WebhookConfig] = {}
 
 
 def read_use(config: Config) -> UseConfig:
@@ -65,6 +68,7 @@ def read_use(config: Config) -> UseConfig:
         adapters=adapters,
         traits=traits,
         offers=read_offers(_section(content, "offers"), path, _section(content, "audiences")),
+        webhooks=read_webhooks(_section(content, "webhooks"), path, _section(content, "audiences")),
     )
 
 
