@@ -15,7 +15,8 @@ then, finds both in one look.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -28,6 +29,7 @@ from collector.store.writer import insert_rows
 WINDOW_EVENTS = 50_000
 """Of the batches whose people are read together; a single batch may have as many."""
 MOST_BATCHES = 5_000
+POLL_SETTINGS = {"max_threads": 1}
 OVERLAP_MS = 60_000
 """A row of `touched_keys` may show up this long after its time: a statement that runs, a replica that is behind."""
 MOST_MOMENTS = 100_000
@@ -37,12 +39,14 @@ KEPT_MS = 20 * 3_600_000
 """Both lists are kept for a day. Who was away for longer does not know any more who was touched."""
 _RANKS = {reason: rank for rank, reason in enumerate((Reason.EVENT, Reason.TRAIT, Reason.CONSENT, Reason.IDENTITY))}
 
+# One statement, because each costs the store some milliseconds, and this one is asked all the time.
 _BATCHES = """
-SELECT host, seq, max(events) AS events, max(evidence) AS pieces,
-    toUnixTimestamp64Milli(min(loaded_at)) AS loaded_at_ms, any(done.stitched) AS stitched
-FROM batches LEFT JOIN (SELECT host, max(seq) AS stitched FROM stitch_progress GROUP BY host) AS done USING (host)
-WHERE {terms}
-GROUP BY host, seq ORDER BY host, seq LIMIT {most}
+SELECT host, seq, events, pieces, loaded_at_ms FROM
+(
+    SELECT host, seq, events, evidence AS pieces, toUnixTimestamp64Milli(loaded_at) AS loaded_at_ms
+    FROM batches WHERE {terms} ORDER BY host, seq LIMIT {most}
+)
+UNION ALL SELECT host, seq, 0 AS events, 0 AS pieces, -1 AS loaded_at_ms FROM stitch_progress
 """
 _LAST = """
 SELECT host, max(seq) AS last FROM stitch_progress GROUP BY host
@@ -159,15 +163,14 @@ class Follower:
             terms.append(f"(host = {{host{place}:String}} AND seq > {{seq{place}:UInt64}})")
         sql = _BATCHES.format(terms=" OR ".join(terms), most=MOST_BATCHES)
         hosts, events, batches, oldest_ms = dict(done), 0, 0, 0
-        rows = self._client.query_rows(sql, params, SETTINGS)
+        listed, stitched, count = _sort_rows(self._client.query_rows(sql, params, POLL_SETTINGS))
         waiting: set[str] = set()
-        for row in rows:
-            host, seq = row["host"], row["seq"]
+        for (host, seq), row in sorted(listed.items()):
             if host in waiting:
                 continue
             if seq != hosts.get(host, 0) + 1:
                 self._note_gap(host, hosts.get(host, 0) + 1)
-            elif seq <= row["stitched"] or not row["pieces"]:
+            elif seq <= stitched.get(host, 0) or not row["pieces"]:
                 if events >= WINDOW_EVENTS:
                     return Ahead(hosts, batches, oldest_ms, is_all=False)
                 hosts[host] = seq
@@ -175,7 +178,7 @@ class Follower:
                 oldest_ms = min(oldest_ms or row["loaded_at_ms"], row["loaded_at_ms"])
                 continue
             waiting.add(host)
-        return Ahead(hosts, batches, oldest_ms, is_all=len(rows) < MOST_BATCHES)
+        return Ahead(hosts, batches, oldest_ms, is_all=count < MOST_BATCHES)
 
     def read_people(self, ahead: Ahead) -> Keys:
         """Return who had events in these batches. Raises StoreError."""
@@ -198,7 +201,7 @@ class Follower:
         self._seen = {at_ms: rows for at_ms, rows in self._seen.items() if at_ms >= from_ms}
         found = {
             int(row["at_ms"]): int(row["rows"])
-            for row in self._client.query_rows(_MOMENTS, {"from_ms": from_ms, "most": MOST_MOMENTS}, SETTINGS)
+            for row in self._client.query_rows(_MOMENTS, {"from_ms": from_ms, "most": MOST_MOMENTS}, POLL_SETTINGS)
         }
         fresh = {at_ms: rows for at_ms, rows in found.items() if rows != self._seen.get(at_ms)}
         return _cut(fresh), fresh
@@ -229,6 +232,24 @@ class Follower:
         if (host, seq) not in self._gaps:
             self._gaps.add((host, seq))
             get_logger().warning("a batch is missing in the list, activate waits for it", host=host, seq=seq)
+
+
+def _sort_rows(
+    rows: Iterable[dict[str, Any]],
+) -> tuple[dict[tuple[str, int], dict[str, Any]], dict[str, int], int]:
+    """Return the batches by host and number, how far stitch is by host, and how many rows are of batches."""
+    listed: dict[tuple[str, int], dict[str, Any]] = {}
+    stitched: dict[str, int] = {}
+    count = 0
+    for row in rows:
+        where = (row["host"], row["seq"])
+        if row["loaded_at_ms"] < 0:
+            stitched[row["host"]] = max(stitched.get(row["host"], 0), row["seq"])
+            continue
+        count += 1
+        if where not in listed or row["pieces"] > listed[where]["pieces"]:
+            listed[where] = row
+    return listed, stitched, count
 
 
 def note(people: dict[str, Reason], one: str, reason: Reason) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,8 @@ from collector.logs import get_logger
 from collector.store.client import StoreClient, open_client
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+IDLE_S, IDLE_FACTOR = 10.0, 2.5
+"""Where nothing has happened for so long, it is looked for less often: each look costs the store some milliseconds."""
 
 
 class Activator:
@@ -45,6 +48,7 @@ class Activator:
         self._audiences = audiences
         self._tell = tell
         self._told = 0
+        self._found_s = time.monotonic()
         self._trouble = ""
         self._pause_s = FIRST_PAUSE_S
         status.counts = loop.counts
@@ -60,12 +64,18 @@ class Activator:
         if self._trouble:
             get_logger().info("activate goes on")
         self._trouble, self._pause_s = "", FIRST_PAUSE_S
+        if found:
+            self._found_s = time.monotonic()
         counts = self._loop.counts
         if counts.enters + counts.leaves != self._told:
             self._told = counts.enters + counts.leaves
             self._tell()
         self._status.write(self._loop.oldest_ms, *self._loop.round)
         return 0.0 if found else None
+
+    def is_quiet(self, seconds: float) -> bool:
+        """Whether there has been nothing to do for so long."""
+        return time.monotonic() - self._found_s > seconds
 
     def close(self) -> None:
         """Write down how far it is, where the store lets us."""
@@ -114,7 +124,7 @@ def run_activate(config: Config, keyring: Keyring, use: Any, stop: threading.Eve
         while not stop.is_set():
             pause_s = activator.turn()
             if pause_s is None:
-                pause_s = config.activate_interval_s
+                pause_s = config.activate_interval_s * (IDLE_FACTOR if activator.is_quiet(IDLE_S) else 1)
             if pause_s:
                 stop.wait(pause_s)
         activator.close()
