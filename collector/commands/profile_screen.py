@@ -67,6 +67,9 @@ def draw_profile(console: Console, shown: ShownProfile) -> None:
         ("consent", "state", "since", "by"),
         [(item.purpose, item.state, _say_time(item.since_ms), item.source) for item in shown.consent or ()],
     )
+    _draw_table(
+        console, ("audience", "since"), [(one.audience, _say_time(one.since_ms)) for one in shown.audiences or ()]
+    )
     if shown.timeline is not None:
         _draw_table(
             console,

@@ -12,6 +12,7 @@ import msgspec
 from collector.profiles.computed import Computed
 from collector.profiles.consents import Consent
 from collector.profiles.keys import Span
+from collector.profiles.memberships import Membership
 from collector.profiles.masking import mask
 from collector.profiles.profile import Part, Profile, Trait
 from collector.profiles.survivorship import Said
@@ -101,6 +102,7 @@ class ShownProfile(msgspec.Struct, omit_defaults=True):
     computed: Computed | None = None
     consent: tuple[Consent, ...] | None = None
     last_consent: tuple[str, ...] | None = None
+    audiences: tuple[Membership, ...] | None = None
     timeline: ShownTimeline | None = None
     records: dict[str, dict[str, ShownField]] | None = None
     unavailable: dict[str, str] | None = None
@@ -139,6 +141,7 @@ def show_profile(
         computed=profile.computed,
         consent=profile.consents if Part.CONSENT in parts else None,
         last_consent=profile.last_consent if {Part.CONSENT, Part.TIMELINE} <= parts else None,
+        audiences=profile.audiences if Part.AUDIENCES in parts else None,
         timeline=show_page(profile.page) if Part.TIMELINE in parts else None,
         records=_show_records(records, shows_personal=shows_personal) if records else None,
         unavailable=records.unavailable if records else None,

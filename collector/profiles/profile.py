@@ -19,12 +19,13 @@ import msgspec
 
 from collector.identity.identifiers import PSEUDONYM, VISITOR_KIND
 from collector.keyring import Keyring
-from collector.profiles import consents, facts, keys, states, timeline, traits, vaulted
+from collector.profiles import consents, facts, keys, memberships, states, timeline, traits, vaulted
 from collector.profiles.computed import Computed, compute, merge_facts
 from collector.profiles.consents import Consent
 from collector.profiles.definitions import Definitions
 from collector.profiles.keys import Held, MapRow, Span
 from collector.profiles.masking import mask
+from collector.profiles.memberships import Membership
 from collector.profiles.record_keys import Keys, RecordKey, choose_keys
 from collector.profiles.states import State
 from collector.profiles.survivorship import Survivor, survive
@@ -43,6 +44,7 @@ class Part(StrEnum):
     TRAITS = "traits"
     COMPUTED = "computed"
     CONSENT = "consent"
+    AUDIENCES = "audiences"
     TIMELINE = "timeline"
     VALUES = "values"  # of personal identifiers, from the vault
     RECORDS = "records"  # out of other sources: read by whoever asks here, by `record_keys`
@@ -114,6 +116,7 @@ class Profile(msgspec.Struct, frozen=True):
     traits: dict[str, Trait]
     computed: Computed | None
     consents: tuple[Consent, ...]
+    audiences: tuple[Membership, ...]
     last_consent: tuple[str, ...]  # purposes consented to at the latest event; only with the first page
     page: Page
     record_keys: Keys = {}
@@ -189,6 +192,7 @@ def read_profile(
         traits=_settle_traits(definitions, said, shows_personal=shows_personal),
         computed=compute(summed, now_ms) if Part.COMPUTED in parts else None,
         consents=entries,
+        audiences=memberships.settle_memberships(person_id, rows.read("audience", memberships.decode_membership)),
         last_consent=tuple(page.events[0].consent.split(",")) if not cursor and _has_consent(page) else (),
         page=page,
         record_keys=choose_keys(
@@ -238,6 +242,8 @@ def _list_statements(parts: Collection[Part], *, is_vault: bool) -> list[str]:
         wanted.append(facts.FACTS)
     if Part.CONSENT in parts:
         wanted.append(consents.CONSENTS)
+    if Part.AUDIENCES in parts:
+        wanted.append(memberships.MEMBERSHIPS)
     if Part.VALUES in parts or is_vault:
         wanted.append(vaulted.VAULT)
     return wanted

@@ -305,5 +305,5 @@ def test_the_events_of_many_are_never_read(store: RunningStore, monkeypatch: pyt
     tables = {table for sql in asked for table in re.findall(r"\b(?:FROM|JOIN)\s+(\w+)", sql)}
     assert tables == {
         *("person_keys", "identity_map", "identity_intervals", "visitor_facts", "timeline"),
-        *("traits", "consent_ledger", "identifier_vault", "person_states"),
+        *("traits", "consent_ledger", "identifier_vault", "person_states", "audience_members"),
     }
