@@ -25,6 +25,7 @@ from collector.use.page_names import check_page_names
 from collector.webhooks.configuration import WebhookConfig, read_webhooks
 
 FILE_NAME = "use.toml"
+DEMO_FILE = Path(__file__).parent / "demo.toml"
 SECTIONS = ("adapters", "traits", "audiences", "offers", "webhooks")
 
 
@@ -39,13 +40,16 @@ class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_use(config: Config) -> UseConfig:
-    """Read the file that the setting `use_file` names; without one, `use.toml` in the current folder if it is there.
+    """Read the file that the setting `use_file` names; without one, `use.toml` in the current folder if it is there,
+    else, with the demo shop, the shop's own.
 
     Raises ConfigError that names file, section and key, the cause and the fix.
     """
     path = Path(config.use_file or FILE_NAME)
     if not config.use_file and not path.is_file():
-        return UseConfig()
+        if not config.demo:
+            return UseConfig()
+        path = DEMO_FILE
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -73,8 +73,8 @@ def test_replay_into_every_table(running: RunningStore) -> None:
             make_row(
                 visitor,
                 events=[
-                    make_event(visitor * 3 + index, name=name, props='{"plan":"gold"}')
-                    for index, name in enumerate(("page_view", "page_view", "identify"))
+                    make_event(visitor * 3 + index, name=name, props='{"plan":"gold","offer":"spring"}')
+                    for index, name in enumerate(("page_view", "offer_shown", "identify"))
                 ],
                 evidence=[make_evidence(visitor, visitor)],
                 rejected=[make_refusal()],

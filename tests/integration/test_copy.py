@@ -362,6 +362,7 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
     kinds = {table.name: table.kind for table in read_tables(source.writer)}
     assert [name for name, kind in kinds.items() if kind == "derived"] == [
         "identity_pairs",
+        "offer_exposures",
         "sessions",
         "timeline",
         "visitor_facts",

@@ -55,6 +55,7 @@ def test_each_question_explains_itself() -> None:
         "link_days",
         "link_unfilled",
         "links",
+        "offer_uplift",
         "rejected",
         "retention",
         "sessions",
