@@ -29,6 +29,7 @@ from collector.endpoints import (
     pixel,
     profiles,
     server_events,
+    stream,
     tag,
 )
 from collector.endpoints.edge import Edge
@@ -82,6 +83,7 @@ def create_app(
         *identity.routes(edge, poller.uses.note),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
+        *stream.routes(edge, store, poller.uses.note, is_stopping),
         *profiles.routes(edge, store, poller.uses.note, define, sources),
         *me.routes(
             edge,
@@ -96,9 +98,12 @@ def create_app(
     if config.demo:
         from collector.console.demo import demo_routes
         from collector.console.live import live_routes
+        from collector.console.live_people import describe_offers
 
         routes += demo_routes(config, keyring)
-        routes += live_routes(config, keyring, make_reader(config, keyring), is_stopping=is_stopping)
+        described = describe_offers(use.offers.values())
+        reader = make_reader(config, keyring)
+        routes += live_routes(config, keyring, reader, is_stopping=is_stopping, offers=described)
 
     if config.inspect:
         from collector.console.inspect import inspect_routes

@@ -27,6 +27,7 @@ from collector.snippet import NONCE, make_snippet
 
 Command = tuple[object, ...]
 
+PROFILE_MS = 400
 IDENTIFY_AGAIN_S = 1800  # how often a page says again who is signed in
 IDENTIFY_PAGES = 2  # how many pages say it then: the first may be left before the tag has loaded
 
@@ -46,7 +47,10 @@ class ShopPages:
         self._keyring = keyring
         self._sessions = sessions
         self._clock = clock
-        self._snippet = make_snippet(config, SITE_ID, nonce=True)
+        # As docs/tag.md says it: the profile fills places of the page, which stay hidden for it so long at most.
+        self._snippet = make_snippet(config, SITE_ID, nonce=True).replace(
+            " data-site=", f' data-profile="{PROFILE_MS}" data-site=', 1
+        )
         self.pages = Pages()
         self.pages.environment.filters["price"] = catalogue.format_price
 
@@ -113,7 +117,8 @@ class ShopPages:
         if consent is not None and consent["storage"] and consent["identity"]:
             session.identified_pages += 1
         signature = sign_customer(self._keyring, customer, now_s)
-        return [("identify", customer.customer_id, {"kind": "customer", "signature": signature})]
+        said = {"kind": "customer", "signature": signature, "traits": {"first_name": customer.first_name}}
+        return [("identify", customer.customer_id, said)]
 
 
 def _speak(notice: str, subject: str, session: ShopSession) -> tuple[str, tuple[str, str] | None, list[Command]]:

@@ -7,8 +7,9 @@ of its own; live.js builds every row from text.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from collector.config import Config
 from collector.console.catalogue import SITE_ID
 from collector.console.live_feed import LiveFeed
+from collector.console.live_people import LiveOffer
 from collector.console.live_source import LiveSource, RowReader, StoreSource
 from collector.console.page import Pages, make_nonce
 from collector.endpoints.guard import OperatorGuard
@@ -37,19 +39,21 @@ def live_routes(
     open_reader: Callable[[], RowReader],
     source: LiveSource | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
+    offers: Sequence[LiveOffer] = (),
 ) -> list[BaseRoute]:
     """Return the routes of the live page.
 
     `open_reader`: opens a client of the store as reader, called in the thread that uses it. `source`: in its place,
     for tests. `is_stopping`: whether the server has been told to end; open streams end then, within a quarter of a
-    second. The static files of the page are served by `demo_routes`.
+    second. `offers`: what the page says of each beside who was shown it. The static files of the page are served by
+    `demo_routes`.
     """
     feed = LiveFeed(source or StoreSource(open_reader, lambda: time.time_ns() // 1_000_000), is_stopping=is_stopping)
     pages = Pages()
     guard = OperatorGuard(keyring)
 
     async def show(_: Request) -> Response:
-        context = {"site_id": SITE_ID, "levels": LEVELS}
+        context = {"site_id": SITE_ID, "levels": LEVELS, "offers": msgspec.to_builtins(offers)}
         return pages.render("live.html", context, nonce=make_nonce(), referrer_policy="same-origin")
 
     async def stream(_: Request) -> Response:

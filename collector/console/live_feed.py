@@ -17,6 +17,7 @@ from contextlib import suppress
 
 import msgspec
 
+from collector.console.live_people import LivePerson
 from collector.console.live_source import LiveCounts, LiveRow, LiveSnapshot, LiveSource
 from collector.errors import TagstitchError
 from collector.logs import get_logger
@@ -29,7 +30,8 @@ RETRY_MS = 1500
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What a watcher is told: rows that are new or changed, newest first, and the ids in their order now."""
+    """What a watcher is told: rows that are new or changed, newest first, and the ids in their order now; customers of
+    late with what is known of them."""
 
     store: str  # waiting (not asked yet), ok, away
     counts: LiveCounts
@@ -37,6 +39,7 @@ class Message(msgspec.Struct, frozen=True):
     now_ms: int
     rows: tuple[LiveRow, ...]
     order: tuple[str, ...]
+    people: tuple[LivePerson, ...] = ()
 
 
 class LiveFeed:
@@ -118,6 +121,7 @@ class LiveFeed:
             now_ms=self._now_ms(),
             rows=tuple(row for row in rows if sent.get(row.event_id) != row),
             order=tuple(row.event_id for row in rows),
+            people=self._snapshot.people,
         )
         sent.clear()
         sent.update((row.event_id, row) for row in rows)

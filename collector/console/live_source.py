@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import msgspec
 
 from collector.console.catalogue import CUSTOMERS, SITE_ID
+from collector.console.live_people import MAX_PEOPLE, LivePerson, make_people
+from collector.sites.book import DEFAULT_SPACE
 
 ROWS = 60
 WINDOW_MS = 24 * 3600 * 1000
@@ -60,9 +62,11 @@ class LiveCounts(msgspec.Struct, frozen=True):
 
 
 class LiveSnapshot(msgspec.Struct, frozen=True):
-    """What stands in the store now. `rows`: newest first, at most 60. `lag_ms`: acknowledged to loaded, -1: unknown."""
+    """What stands in the store now. `rows`: newest first, at most 60. `lag_ms`: acknowledged to loaded, -1: unknown.
+    `people`: customers of late, the latest first."""
 
     rows: tuple[LiveRow, ...] = ()
+    people: tuple[LivePerson, ...] = ()
     counts: LiveCounts = LiveCounts()
     lag_ms: int = -1
 
@@ -110,9 +114,12 @@ class StoreSource:
         params = {"site": SITE_ID, "since_ms": self._now_ms() - WINDOW_MS}
         rows = self._reader.query_rows(read_query("live_events"), {**params, "rows": ROWS}, SETTINGS)
         counts = self._reader.query_rows(read_query("live_counts"), params, SETTINGS)
+        of_people = {**params, "space": DEFAULT_SPACE, "people": MAX_PEOPLE}
+        people = self._reader.query_rows(read_query("live_people"), of_people, SETTINGS)
         lag = self._reader.query_rows(read_query("live_lag"), {}, SETTINGS)
         return LiveSnapshot(
             rows=tuple(make_row(row) for row in rows),
+            people=make_people(people),
             counts=msgspec.convert(counts[0], LiveCounts) if counts else LiveCounts(),
             lag_ms=max(0, int(lag[0]["lag_ms"])) if lag else -1,
         )

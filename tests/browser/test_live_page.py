@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from collector.console.live import LEVELS
+from collector.console.live_people import LiveFact, LivePerson
 from collector.event import NIL_ID
-from tests.console.live_rows import FilledSource, hand_over, make_event
+from tests.console.live_rows import BEGAN_MS, FilledSource, hand_over, make_event
 from tests.console.running_app import RunningPages, running_pages
 
 pytestmark = pytest.mark.browser
@@ -28,6 +30,7 @@ def source(pages: RunningPages) -> FilledSource:
     """What stands in the store: nothing yet."""
     pages.source.is_away = False
     pages.source.fill()
+    pages.source.people = ()
     return pages.source
 
 
@@ -248,3 +251,30 @@ def test_the_page_is_never_wider_than_the_screen(
     expect(page.locator("#rows tr")).to_have_count(12)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
+
+
+def test_why_the_shop_shows_it(live: Page, source: FilledSource) -> None:
+    """A card for each customer: audiences, traits and who said them, offers shown and held out, all as text."""
+    evil = "<img src=x onerror=window.hacked=1>"
+    source.people = (
+        LivePerson(
+            str(uuid.UUID(int=4711)),
+            "4711",
+            "Ada Kowalski",
+            (
+                LiveFact("audience", "lamp_lovers", "", "", 0, 1, BEGAN_MS),
+                LiveFact("offer", "reading_lamp", "shown", "strip", 0, 2, BEGAN_MS),
+                LiveFact("offer", "unknown_offer", "held_out", "strip", 0, 1, BEGAN_MS),
+                LiveFact("trait", "first_name", evil, "identify", 3, 1, BEGAN_MS),
+            ),
+        ),
+        LivePerson(str(uuid.UUID(int=4712)), "4712", "Ben Okafor", ()),
+    )
+    card = live.locator("#why-people li")
+    expect(card).to_have_count(1)
+    for words in ("Ada Kowalski", "entered at", "for lamp_lovers; seen 2 times", "sees the page's own words", evil):
+        expect(card).to_contain_text(words)
+    expect(card).to_contain_text("said by identify, level 3 signed")
+    assert live.evaluate("window.hacked") is None
+    source.people = ()
+    expect(live.locator("#why")).to_be_hidden()

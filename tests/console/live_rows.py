@@ -7,6 +7,7 @@ import uuid
 
 from msgspec.structs import replace
 
+from collector.console.live_people import LivePerson
 from collector.console.live_source import LiveCounts, LiveRow, LiveSnapshot
 from collector.errors import StoreUnavailable
 
@@ -41,6 +42,7 @@ class FilledSource:
     def __init__(self) -> None:
         self._lock = threading.Condition()
         self._rows: list[LiveRow] = []
+        self.people: tuple[LivePerson, ...] = ()
         self.is_away = False
         self.reads = 0
         self.closes = 0
@@ -70,7 +72,7 @@ class FilledSource:
             persons=len({row.person_id for row in rows}),
             customers=len({row.customer_id for row in rows} - {""}),
         )
-        return LiveSnapshot(rows=tuple(rows), counts=counts, lag_ms=120)
+        return LiveSnapshot(rows=tuple(rows), people=self.people, counts=counts, lag_ms=120)
 
     def close(self) -> None:
         """Count that it was closed."""

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,7 +20,9 @@ from starlette.routing import Route
 from collector.config import Config
 from collector.console.demo import demo_routes
 from collector.console.live import live_routes
+from collector.console.live_people import LiveOffer
 from collector.endpoints import tag
+from collector.endpoints.me import Me, find_path
 from collector.keyring import Keyring, make_keyring
 from tests.console.live_rows import FilledSource
 
@@ -63,6 +66,9 @@ def running_pages() -> Iterator[RunningPages]:
         pages.beacons.append(json.loads(await request.body()))
         return Response(status_code=204)
 
+    async def nobody(_: Request) -> Response:
+        return Response(msgspec.json.encode(Me()), media_type="application/json")
+
     app = Starlette(
         routes=[
             *demo_routes(config, pages.keyring),
@@ -72,9 +78,11 @@ def running_pages() -> Iterator[RunningPages]:
                 open_no_reader,
                 source=pages.source,
                 is_stopping=lambda: server.should_exit,
+                offers=[LiveOffer("reading_lamp", "lamp_lovers", 0.1, "")],
             ),
             *tag.routes(config),
             Route(config.beacon_path, beacon, methods=["POST"]),
+            Route(find_path(config.beacon_path), nobody, methods=["GET"]),
         ]
     )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=1))

@@ -41,7 +41,7 @@ def _make_app(source: FilledSource, keyring: Keyring | None = None) -> Starlette
 
 
 def test_the_page_has_a_strict_policy_and_names_the_levels() -> None:
-    """The page runs one nonced script, holds no data of its own, and explains all five levels of assurance."""
+    """The page runs two nonced scripts, holds no data of its own, and explains all five levels of assurance."""
     source = FilledSource()
     answer = AsgiClient(_make_app(source), base_url="http://localhost").get("/demo/live")
     assert answer.status_code == 200
@@ -49,7 +49,7 @@ def test_the_page_has_a_strict_policy_and_names_the_levels() -> None:
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["referrer-policy"] == "same-origin"
-    assert len(re.findall(r"<script", answer.text)) == 1
+    assert len(re.findall(r"<script nonce=", answer.text)) == 2
     assert not re.search(r"<[^>]+\s(?:on[a-z]+|style)=", answer.text)
     for number, (name, _) in enumerate(LEVELS):
         assert f"{number} {name}" in answer.text
@@ -154,7 +154,7 @@ class _Reader:
 
 def test_the_source_asks_for_one_day_of_the_demo_site_only() -> None:
     """The questions are bound to the site `demo` and the last 24 hours, and the rows to 60."""
-    reader = _Reader({"live_events": [dict(ROW)], "live_counts": [], "live_lag": [{"lag_ms": -3}]})
+    reader = _Reader({"live_events": [dict(ROW)], "live_counts": [], "live_people": [], "live_lag": [{"lag_ms": -3}]})
     source = StoreSource(lambda: reader, lambda: 86_400_000 + 5)
     snapshot = source.read()
     assert [row.event_id for row in snapshot.rows] == [ROW["event_id"]]
@@ -162,6 +162,7 @@ def test_the_source_asks_for_one_day_of_the_demo_site_only() -> None:
     asked = dict(reader.asked)
     assert asked["live_events"] == {"site": "demo", "since_ms": 5, "rows": ROWS}
     assert asked["live_counts"] == {"site": "demo", "since_ms": 5}
+    assert asked["live_people"] == {"site": "demo", "since_ms": 5, "space": "main", "people": 3}
     source.close()
     assert reader.is_closed
 
@@ -171,7 +172,7 @@ def test_a_source_that_was_closed_opens_a_new_client() -> None:
     opened: list[_Reader] = []
 
     def open_reader() -> _Reader:
-        opened.append(_Reader({"live_events": [], "live_counts": [], "live_lag": []}))
+        opened.append(_Reader({name: [] for name in ("live_events", "live_counts", "live_people", "live_lag")}))
         return opened[-1]
 
     source = StoreSource(open_reader, lambda: 0)

@@ -108,3 +108,38 @@ def test_a_click_alone_is_a_row_and_nobody(store: RunningStore, source: StoreSou
     assert (row.link_class, row.link_status, row.person_id) == ("scanner", "unconfirmed", NIL_ID)
     counts = snapshot.counts
     assert (counts.events, counts.visitors, counts.persons, counts.customers) == (1, 0, 0, 0)
+
+
+def test_a_customer_comes_with_what_decides_about_their_pages(store: RunningStore, source: StoreSource) -> None:
+    """Audiences that they are in, traits as they are believed, offers as they were last seen; nobody else's."""
+    row = {"space_id": "main", "customer_id": "4711", "customer_key": ADA, "person_id": ADA, "level": 3, "version": 1}
+    store.put(
+        "identity_map",
+        {**row, "key": ADA, "key_kind": "customer", "key_customer_id": "4711"},
+        {**row, "key": make_id(1, 0xB), "key_kind": "visitor"},
+    )
+    store.put("trait_definitions", {"space_id": "main", "name": "first_name", "type": "text", "version": 1})
+    said = {"space_id": "main", "key": ADA, "name": "first_name", "value": '"Ada"', "version": 1}
+    store.put(
+        "traits", {**said, "source": "identify", "level": 3}, {**said, "name": "mail", "source": "server", "level": 4}
+    )
+    member = {"space_id": "main", "person_id": ADA, "since": NOON_MS / 1000, "version": 1}
+    store.put(
+        "audience_members",
+        {**member, "audience": "lamp_lovers", "is_member": 1},
+        {**member, "audience": "was_in", "is_member": 0},
+        {**member, "audience": "lamp_lovers", "is_member": 1, "person_id": make_id(2, 0xB)},
+    )
+    props = '{"offer":"reading_lamp","slot":"strip"}'
+    events = [
+        make_event(11, after_s=1, name="offer_shown", props=props),
+        make_event(12, after_s=2, name="offer_shown", props=props),
+        make_event(13, after_s=3, name="offer_clicked", props=props),
+    ]
+    store.load(make_row(site_id="demo", events=events), make_row(2, site_id="demo", events=[make_event(14)]))
+    [person] = source.read().people
+    assert (person.person_id, person.customer_id, person.customer_name) == (ADA, "4711", "Ada Kowalski")
+    audience, offer, trait = person.facts
+    assert (audience.part, audience.name, audience.since_ms) == ("audience", "lamp_lovers", NOON_MS)
+    assert (offer.name, offer.value, offer.source, offer.times) == ("reading_lamp", "clicked", "strip", 2)
+    assert (trait.name, trait.value, trait.source, trait.level) == ("first_name", "Ada", "identify", 3)

@@ -26,6 +26,9 @@
     reset: "M19 12a7 7 0 1 1-2-5M19 3.5V8h-4.5",
     consent: "M12 3.5 5 6v6c0 4 3 7 7 8.5 4-1.5 7-4.5 7-8.5V6z",
     link_click: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+    offer_shown: "M4.5 10.5h15v9h-15zM3.5 7h17v3.5h-17zM12 7v12.5M12 7c-1.5-3.5-5-3.5-5-1.5C7 7 9.5 7 12 7c2.5 0 5 0 5-1.5 0-2-3.5-2-5 1.5",
+    offer_clicked: "m6 4 13 7.5-6 1.5-3 5.5z",
+    offer_held_out: "M12 4.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15zM7 17 17 7",
     other: "M12 8.5a3.5 3.5 0 1 0 0 7 3.5 3.5 0 0 0 0-7z",
     lock: "M6.5 11h11v8.5h-11zM9 11V8a3 3 0 0 1 6 0v3",
     code: "m8.5 8-4 4 4 4M15.5 8l4 4-4 4",
@@ -255,7 +258,8 @@
     // A click is unconfirmed always: what is worth a word is a link that was expired, revoked, not filled ...
     const status = row.link_status === "unconfirmed" ? "" : row.link_status;
     const texts = hasPerson(row) ? [] : [row.link_name, status].filter(Boolean);
-    if (props.order) texts.push(props.order);
+    if (props.offer) texts.push(props.offer);
+    else if (props.order) texts.push(props.order);
     else if (props.sku) texts.push(props.sku);
     else if (props.term) texts.push(`“${props.term}”`);
     else if (props.list) texts.push(props.list);
@@ -397,6 +401,7 @@
     }
     showFigures(message);
     update(message);
+    document.dispatchEvent(new CustomEvent("live-message", { detail: message })); // see live_why.js
   }
 
   let source;
