@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from collector.audiences.activate_status import ActivateStatus
 from collector.commands.options import ConfigOption, DataOption, SetOption, open_secrets, read_running
 from collector.commands.status_facts import Facts, Watcher
 from collector.commands.status_screen import draw, judge
@@ -107,7 +108,19 @@ def describe(facts: Facts) -> dict[str, Any]:
         "load_paused": condition.paused,
         "load": msgspec.to_builtins(counts) if counts is not None else None,
         "stitch_batches_behind": facts.asked.batches_behind,
+        "activate": None if (activate := condition.activate) is None else _describe_activate(activate, condition.at_ms),
         "disk_free_bytes": condition.disk_free_bytes,
         "settings_age_s": condition.settings_age_s,
         "maintenance": condition.is_maintenance,
+    }
+
+
+def _describe_activate(status: ActivateStatus, now_ms: int) -> dict[str, Any]:
+    return {
+        "is_running": status.is_fresh(now_ms),
+        "lag_s": status.find_lag_s(now_ms),
+        "trouble": status.trouble,
+        "round": status.round,
+        "round_judged": status.round_judged,
+        **msgspec.to_builtins(status.counts),
     }

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector.audiences.activate_status import ActivateStatusFile
 from collector.condition import read_condition
 from collector.endpoints.exposition import expose
 from collector.load.counts import LoaderCounts
@@ -33,6 +34,7 @@ def labels_by_name(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[st
     (data / "load").mkdir()
     LoadStatusFile(data, Position, str, LoaderCounts(), lambda: NOON_MS).write()
     RoleBoard(data).note_start("web-0", 1)
+    ActivateStatusFile(data, lambda: NOON_MS).write()
     counters = {name: {SEPARATOR.join("x" for _ in form.labels): 1} for name, form in COUNTERS.items()}
     spool = read_spool_totals(SpoolCounts())
     totals = Totals(counters, spool.histograms)
