@@ -16,8 +16,8 @@
 -- the arm, those without any included. `clicked`: people who have ever clicked it. `waiting`: people whose window goes
 -- beyond the last day. `currencies` of those values: with more than one, do not add them up.
 --
--- Costs: reads the offer's exposures, and the goal's events of the space in these days: about 0.3 CPU-seconds per
--- million events of the timeline.
+-- Costs: reads the offer's exposures, and the space's timeline in these days for the goal: about a second on two cores
+-- for two million events and 400,000 exposures of 200,000 people.
 WITH
 exposed AS
 (
