@@ -12,8 +12,8 @@ import msgspec
 from collector.profiles.computed import Computed
 from collector.profiles.consents import Consent
 from collector.profiles.keys import Span
-from collector.profiles.memberships import Membership
 from collector.profiles.masking import mask
+from collector.profiles.memberships import Membership
 from collector.profiles.profile import Part, Profile, Trait
 from collector.profiles.survivorship import Said
 from collector.profiles.timeline import Page, TimelineEvent
