@@ -204,7 +204,7 @@ class Follower:
             for row in self._client.query_rows(_MOMENTS, {"from_ms": from_ms, "most": MOST_MOMENTS}, POLL_SETTINGS)
         }
         fresh = {at_ms: rows for at_ms, rows in found.items() if rows != self._seen.get(at_ms)}
-        return _cut(fresh), fresh
+        return cut_portions(fresh), fresh
 
     def read_portion(self, portion: Portion) -> Keys:
         """Return the identifiers of a portion. Raises StoreError."""
@@ -259,7 +259,7 @@ def note(people: dict[str, Reason], one: str, reason: Reason) -> None:
         people[one] = reason
 
 
-def _cut(moments: Mapping[int, int]) -> list[Portion]:
+def cut_portions(moments: Mapping[int, int]) -> list[Portion]:
     """Return portions of PORTION rows, about: several moments together, and a large one in pieces."""
     portions: list[Portion] = []
     first, size = 0, 0
