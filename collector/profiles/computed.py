@@ -109,15 +109,15 @@ def compute(facts: Facts | None, now_ms: int) -> Computed:
     """Return what follows from facts; from None: nobody was seen."""
     if facts is None:
         facts = Facts(0, 0)
-    bought, times, value = _settle(facts.orders)
+    counted = settle_orders(facts.orders)
+    times = [order.time_ms for order, _ in counted]
+    value = sum_by_currency(counted)
     categories = _count(facts.categories)
-    currencies = Counter(order.currency for order in bought)
-    main = min(currencies, key=lambda word: (-currencies[word], word), default="")
     return Computed(
         first_seen_ms=facts.first_ms,
         last_seen_ms=facts.last_ms,
         sessions=len(facts.sessions),
-        orders=len(bought),
+        orders=len(counted),
         value=value,
         first_order_ms=min(times, default=0),
         last_order_ms=max(times, default=0),
@@ -125,7 +125,7 @@ def compute(facts: Facts | None, now_ms: int) -> Computed:
         categories=categories,
         channels=_count(facts.channels),
         devices=_count(facts.devices),
-        rfm=classify(len(bought), max(times, default=0), value.get(main, 0.0), now_ms),
+        rfm=classify(len(counted), max(times, default=0), value.get(find_main_currency(counted), 0.0), now_ms),
     )
 
 
@@ -152,8 +152,8 @@ def classify(orders: int, last_order_ms: int, paid: float, now_ms: int) -> Rfm:
     return Rfm(recency, frequency, monetary, name)
 
 
-def _settle(entries: Iterable[Order]) -> tuple[list[Order], list[int], dict[str, float]]:
-    """Return the orders that count, each once, their times, and what was paid by currency."""
+def settle_orders(entries: Iterable[Order]) -> list[tuple[Order, float]]:
+    """Return the orders that count, each once, and what is left of the value of each."""
     bought: dict[int, Order] = {}
     refunds: defaultdict[int, set[Order]] = defaultdict(set)
     # One order may have been told by the page and by the server: what was told first counts.
@@ -162,17 +162,28 @@ def _settle(entries: Iterable[Order]) -> tuple[list[Order], list[int], dict[str,
             bought.setdefault(entry.order, entry)
         else:
             refunds[entry.order].add(entry)
-    counted, value = [], defaultdict[str, float](float)
+    counted = []
     for number, order in bought.items():
         back = refunds.get(number, set())
         is_whole = any(entry.value <= 0 for entry in back)
         returned = order.value if is_whole else min(order.value, sum(entry.value for entry in back))
-        if back and order.value - returned < TOLERANCE:
-            continue
-        counted.append(order)
-        value[order.currency] += order.value - returned
-    amounts = {currency: round(amount, 2) for currency, amount in sorted(value.items())}
-    return counted, [order.time_ms for order in counted], amounts
+        if not back or order.value - returned >= TOLERANCE:
+            counted.append((order, order.value - returned))
+    return counted
+
+
+def sum_by_currency(counted: Iterable[tuple[Order, float]]) -> dict[str, float]:
+    """Return what was paid for orders, by currency."""
+    value = defaultdict[str, float](float)
+    for order, left in counted:
+        value[order.currency] += left
+    return {currency: round(amount, 2) for currency, amount in sorted(value.items())}
+
+
+def find_main_currency(counted: Iterable[tuple[Order, float]]) -> str:
+    """Return the currency of most of these orders, of several the first by name; "" of none."""
+    currencies = Counter(order.currency for order, _ in counted)
+    return min(currencies, key=lambda word: (-currencies[word], word), default="")
 
 
 def _count(seen: Iterable[tuple[str, int]]) -> dict[str, int]:

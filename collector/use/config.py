@@ -2,6 +2,7 @@
 
     [adapters.<name>]    a source of customer records: collector.adapters.configuration
     [traits.<name>]      a named value about people: collector.profiles.definitions
+    [audiences.<name>]   a group of people: collector.audiences.configuration
     [offers.<name>]      what somebody is shown on a page: collector.offers.configuration
     [webhooks.<name>]    whom to tell of audiences: collector.webhooks.configuration
 
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 from collector.adapters.configuration import AdapterConfig, read_adapters
+from collector.audiences.configuration import AudienceConfig, read_audiences
 from collector.config import Config
 from collector.errors import ConfigError
 from collector.offers.configuration import OfferConfig, read_offers
@@ -35,6 +37,7 @@ class UseConfig(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None = None
     adapters: dict[str, AdapterConfig] = {}
     traits: dict[str, TraitConfig] = {}
+    audiences: dict[str, AudienceConfig] = {}
     offers: dict[str, OfferConfig] = {}
     webhooks: dict[str, WebhookConfig] = {}
 
@@ -71,6 +74,7 @@ def read_use(config: Config) -> UseConfig:
         path=path,
         adapters=adapters,
         traits=traits,
+        audiences=read_audiences(_section(content, "audiences"), path, traits),
         offers=read_offers(_section(content, "offers"), path, _section(content, "audiences")),
         webhooks=read_webhooks(_section(content, "webhooks"), path, _section(content, "audiences")),
     )

@@ -1,0 +1,175 @@
+"""Who is in which audience: the rules of all audiences of a space as one statement, asked about a list of people; and
+audiences that are a statement themselves.
+
+    judge(client, audiences, "main", person_ids, now_ms=…)    {person id: names of the audiences}
+    judge_all(client, audiences, "main", now_ms=…)            the same page by page, of everybody
+    run_sql_audience(reader, audience)                        person ids, with a reader's rights
+
+`make_judge` binds what sealed and declared traits need. Nothing is written here.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import cache, partial
+from uuid import UUID
+
+import msgspec
+
+from collector.audiences.configuration import AudienceConfig
+from collector.audiences.everybody import Everybody
+from collector.audiences.holding import find_places, is_in
+from collector.audiences.known import Material
+from collector.audiences.statement import MAX_AT_ONCE, MAX_COUNTS, PARTS, SETTINGS, Plan, make_plan, make_statement
+from collector.errors import StoreError, StoreUnavailable
+from collector.keyring import Keyring, make_keyring
+from collector.profiles.definitions import Definitions, TraitConfig
+from collector.store.client import StoreClient
+
+MAX_SQL_ROWS = 5_000_000
+PERSON = "person_id"
+NOBODY = frozenset[str]()
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+Judged = dict[str, frozenset[str]]
+
+_decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
+
+
+class AudienceSqlError(StoreError):
+    """The statement of an audience gives no list of people. Names the audience, cause and fix."""
+
+
+def judge(
+    client: StoreClient,
+    audiences: Mapping[str, AudienceConfig],
+    space_id: str,
+    person_ids: Collection[str],
+    *,
+    now_ms: int,
+    keyring: Keyring | None = None,
+    traits: Mapping[str, TraitConfig] | None = None,
+) -> Judged:
+    """Return in which of the audiences with rules each of these people is, by what is known now.
+
+    Audiences of other spaces, and those by `sql`, are nobody's here. Who is part of somebody else now, unknown, erased
+    or restricted is in none. `person_ids`: at most MAX_AT_ONCE; `traits`: as declared, by name; `keyring`: without one
+    sealed values are not looked into. Raises StoreError, ValueError for too many people.
+    """
+    if len(person_ids) > MAX_AT_ONCE:
+        raise ValueError(f"at most {MAX_AT_ONCE:,} people are judged at once")
+    found = dict.fromkeys(person_ids, NOBODY)
+    chosen = [one for one in audiences.values() if one.space == space_id and not one.sql]
+    if not found or not chosen:
+        return found
+    definitions = Definitions(traits or {}, space_id)
+    opening = keyring or _stranger()
+    for part in _cut(chosen):
+        plan = make_plan(part)
+        material = Material(plan, _ask(client, plan, space_id, list(found), now_ms))
+        places = find_places(plan)
+        for person_id in found:
+            known = material.find(person_id, opening, definitions, now_ms)
+            if known is not None:
+                found[person_id] |= {one.name for one in part if is_in(one, known, places, now_ms)}
+    return found
+
+
+def judge_all(
+    client: StoreClient,
+    audiences: Mapping[str, AudienceConfig],
+    space_id: str,
+    *,
+    now_ms: int,
+    keyring: Keyring | None = None,
+    traits: Mapping[str, TraitConfig] | None = None,
+) -> Iterator[Judged]:
+    """As `judge`, of everybody in a space, page by page; each person once. Raises StoreError."""
+    everybody = Everybody(client, space_id)
+    done: set[UUID] = set()
+    while (people := everybody.read()) is not None:
+        page = sorted(person for person in people if UUID(person) not in done)
+        done.update(map(UUID, page))
+        for start in range(0, len(page), MAX_AT_ONCE):
+            part = page[start : start + MAX_AT_ONCE]
+            yield judge(client, audiences, space_id, part, now_ms=now_ms, keyring=keyring, traits=traits)
+        everybody.settle()
+
+
+def make_judge(keyring: Keyring, traits: Mapping[str, TraitConfig]) -> Callable[..., Judged]:
+    """Return `judge` with what it needs to look into sealed values, and to know whom to believe."""
+    return partial(judge, keyring=keyring, traits=traits)
+
+
+def run_sql_audience(
+    client: StoreClient,
+    audience: AudienceConfig,
+    *,
+    checking: StoreClient | None = None,
+    now_ms: int | None = None,
+    most: int = MAX_SQL_ROWS,
+) -> set[str]:
+    """Return the person ids that the statement of an audience gives, asked with a reader's rights and bounds.
+
+    `checking`: a writer's connection, by which those are left out who have not granted the audience's purpose, who are
+    part of somebody else, unknown in its space, erased or restricted; without one nobody is left out. Raises
+    AudienceSqlError where the statement is refused, gives no UUID as `person_id`, or more than `most` people;
+    StoreUnavailable.
+    """
+    sql = f"SELECT DISTINCT toString({PERSON}) AS id FROM (\n{audience.sql}\n) LIMIT {most + 1:d}"  # noqa: S608
+    people: list[str] = []
+    try:
+        with client.stream(sql) as answer:
+            people = [line["id"] for line in _decode_lines(b"".join(answer))]
+    except StoreUnavailable:
+        raise
+    except StoreError as error:
+        raise _explain(audience, str(error), error.code) from None
+    except msgspec.ValidationError:
+        raise _explain(audience, f"{PERSON} is NULL in a row: leave such rows out") from None
+    if len(people) > most:
+        raise _explain(audience, f"gives more than {most:,} people: ask for fewer")
+    if any(not _UUID.fullmatch(person) for person in people):
+        raise _explain(audience, f"{PERSON} must be a person's id, as v_events and the other views have it")
+    if checking is None:
+        return set(people)
+    moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    asked = {audience.name: msgspec.structs.replace(audience, sql="")}
+    kept: set[str] = set()
+    for start in range(0, len(people), MAX_AT_ONCE):
+        judged = judge(checking, asked, audience.space, people[start : start + MAX_AT_ONCE], now_ms=moment)
+        kept.update(person for person, names in judged.items() if names)
+    return kept
+
+
+def _explain(audience: AudienceConfig, reason: str, code: int = 0) -> AudienceSqlError:
+    return AudienceSqlError(f"audiences.{audience.name}.sql: {reason}", code)
+
+
+@cache
+def _stranger() -> Keyring:
+    """Return secrets that open nothing."""
+    return make_keyring()
+
+
+def _ask(client: StoreClient, plan: Plan, space_id: str, person_ids: list[str], now_ms: int) -> Mapping[str, list[str]]:
+    sql, params = make_statement(plan, space_id, person_ids, now_ms=now_ms)
+    rows: dict[str, list[str]] = {part: [] for part in PARTS}
+    with client.stream(sql, params, settings=SETTINGS) as answer:
+        for line in _decode_lines(b"".join(answer)):
+            rows[line["part"]].append(line["row"])
+    return rows
+
+
+def _cut(audiences: Iterable[AudienceConfig]) -> list[list[AudienceConfig]]:
+    """Return audiences in parts, each of which one statement can count for."""
+    parts: list[list[AudienceConfig]] = []
+    rules = 0
+    for audience in audiences:
+        rules += len(audience.rules)
+        if not parts or rules > MAX_COUNTS:
+            parts.append([])
+            rules = len(audience.rules)
+        parts[-1].append(audience)
+    return parts
