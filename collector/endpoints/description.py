@@ -20,6 +20,7 @@ from collector.endpoints.me import find_path
 from collector.endpoints.mint_description import describe_mint
 from collector.endpoints.profile_description import describe_me, describe_profiles
 from collector.endpoints.server_events_texts import describe_server_events
+from collector.endpoints.stream_description import describe_stream
 from collector.event import Envelope
 from collector.reasons import Reason
 
@@ -47,6 +48,7 @@ def describe(config: Config) -> dict[str, Any]:
     revocation_paths, revocation_schemas = describe_revocations()
     profile_paths, profile_schemas = describe_profiles()
     me_paths, me_schemas = describe_me(find_path(config.beacon_path))
+    stream_paths, stream_schemas = describe_stream()
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -59,6 +61,7 @@ def describe(config: Config) -> dict[str, Any]:
         **revocation_paths,
         **profile_paths,
         **me_paths,
+        **stream_paths,
         **_describe_health(),
     }
     schemas |= {
@@ -68,6 +71,7 @@ def describe(config: Config) -> dict[str, Any]:
         **revocation_schemas,
         **profile_schemas,
         **me_schemas,
+        **stream_schemas,
     }
     schemas["Refusal"] = _describe_refusal()
     if config.inspect:

@@ -7,6 +7,7 @@ Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says w
     profile:read     ask who somebody is: profiles, personal values masked
     profile:write    correct traits of profiles
     pii:read         with profile:read: see personal values in clear
+    audience:read    hear who enters and leaves audiences
     track            send events from a server
     identify-server  name customers from a server (level 4): attach visitors to them, never make one customer of two
     merge            say that two customers are one
@@ -36,10 +37,11 @@ from collector.store.client import StoreClient
 REPAIR_SCOPE = "repair"
 LINKS_SCOPE = "links"
 PROFILE_READ, PROFILE_WRITE, PII_READ = "profile:read", "profile:write", "pii:read"
-OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ))
+AUDIENCE_READ = "audience:read"
+OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ))
 """Scopes for a whole space: its sites share their people."""
 SCOPES = (
-    *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ),
+    *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ),
     *("track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE),
 )
 PREFIX = "ts"

@@ -27,6 +27,8 @@ KINDS = {"enter": "audience.entered", "leave": "audience.left"}
 """What a change is called where it is told."""
 MOST_AGE_MS = 3 * 86_400_000
 """After that it is given up, also where it was hardly tried because the receiver was away."""
+GONE_REASON = "status 410"
+"""Why it was dropped where the receiver wants nothing any more."""
 KEYS = 1_000
 SETTINGS = {"max_threads": 2, "max_execution_time": 60}
 _COLUMNS = """webhook, toString(sent.delivery_id) AS delivery_id, space_id, toString(sent.person_id) AS person_id,
@@ -67,6 +69,12 @@ WHERE (empty({{webhooks:Array(String)}}) OR webhook IN {{webhooks:Array(String)}
     AND (empty({{states:Array(String)}}) OR state IN {{states:Array(String)}})
     AND (empty({{ids:Array(UUID)}}) OR sent.delivery_id IN {{ids:Array(UUID)}})
 ORDER BY created_at DESC, sequence DESC, sent.delivery_id LIMIT {{most:UInt32}}
+"""  # noqa: S608  our own words
+_GIVEN_UP = f"""
+SELECT {_COLUMNS}
+FROM webhook_deliveries AS sent FINAL
+WHERE webhook = {{webhook:String}} AND (state = 'dead' OR state = 'dropped' AND reason = {{gone:String}})
+ORDER BY created_at, sequence, sent.delivery_id LIMIT {{most:UInt32}}
 """  # noqa: S608  our own words
 _COUNTS = """
 SELECT webhook, state, count() AS deliveries,
@@ -224,10 +232,23 @@ def list_deliveries(
     return msgspec.convert(client.query_rows(_LIST, params, SETTINGS), list[Delivery])
 
 
+def list_given_up(client: StoreClient, webhook: str, most: int) -> list[Delivery]:
+    """Return what can be replayed as a whole: dead, or dropped for a 410; the oldest first. Raises StoreError."""
+    params = {"webhook": webhook, "gone": GONE_REASON, "most": most}
+    return msgspec.convert(client.query_rows(_GIVEN_UP, params, SETTINGS), list[Delivery])
+
+
 def count_deliveries(client: StoreClient) -> dict[tuple[str, str], Mapping[str, int]]:
     """Return how many there are by webhook and state, and when the first was made and the last settled. Raises
     StoreError."""
     return {(row["webhook"], row["state"]): row for row in client.query_rows(_COUNTS, {}, SETTINGS)}
+
+
+def may_replay(delivery: Delivery) -> bool:
+    """Whether it may be told anew: not where somebody has withdrawn, and not while it is under way."""
+    if delivery.state == State.DROPPED:
+        return delivery.reason == GONE_REASON
+    return delivery.state in (State.DEAD, State.DELIVERED)
 
 
 def replay(deliveries: Iterable[Delivery], now_ms: int) -> list[Delivery]:

@@ -15,6 +15,7 @@ import msgspec
 from collector.logs import get_logger
 from collector.webhooks.configuration import WebhookConfig
 from collector.webhooks.deliveries import (
+    GONE_REASON,
     Delivery,
     State,
     drop_all,
@@ -24,7 +25,6 @@ from collector.webhooks.deliveries import (
 )
 from collector.webhooks.delivering import Ask, Deliverer
 from collector.webhooks.following import PAGE, ChangeRow, Follower, Moment
-from collector.webhooks.posting import GONE
 from collector.webhooks.progress import Progress, begin, read_progress, step, write_progress
 
 NOTE_S = 5.0
@@ -147,7 +147,7 @@ class Feed:
     async def _forget(self, name: str) -> None:
         now_ms = max(_now_ms(), self._progress[name].replay_ms + 1)
         await self._write(msgspec.structs.replace(self._progress[name], gone_ms=now_ms))
-        await self._ask(partial(drop_all, webhook=name, reason=f"status {GONE}"))
+        await self._ask(partial(drop_all, webhook=name, reason=GONE_REASON))
         get_logger().info("what a webhook was to be told is dropped", webhook=name)
 
     async def _write(self, progress: Progress) -> None:

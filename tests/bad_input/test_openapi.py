@@ -81,7 +81,8 @@ def base(web: WebProcess) -> str:
 
 def choose_checks(name: str) -> list[Any]:
     """Return what an operation's answers are held against."""
-    asks_store = (" /v1/identity/", " /v1/links/revocations", " /v1/customers", " /v1/visitors", " /x/me")
+    asks_store = [f" /v1/{path}" for path in ("identity/", "links/revocations", "customers", "visitors", "stream")]
+    asks_store.append(" /x/me")
     return WITHOUT_STORE if any(path in name for path in asks_store) else CHECKS
 
 
