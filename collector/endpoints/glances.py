@@ -30,7 +30,7 @@ class Glances:
         keyring: Keyring,
         define: Callable[[str], Definitions],
         want: Callable[[str], Wanted] = lambda space_id: NOTHING,
-        list_kinds: Callable[[str], Collection[str]] = lambda space_id: (),
+        list_kinds: Callable[[str], frozenset[str]] = lambda space_id: frozenset(),
     ) -> None:
         self._threads = threads
         self._keyring = keyring

@@ -17,12 +17,12 @@ from collector.identity.evidence import LINKED
 from collector.keyring import Keyring
 from collector.offers.standing import NOTHING, PARTS, UNKNOWN, Known, Wanted, bind, collect, make_parts
 from collector.profiles.definitions import Definitions
-from collector.profiles.keys import ALWAYS, MAP, Held, MapRow, decode_map, keep_latest
-from collector.profiles.record_keys import Keys, choose_keys
+from collector.profiles.glance_keys import Asked, find_keys
+from collector.profiles.keys import ALWAYS, Held
+from collector.profiles.record_keys import Keys
 from collector.profiles.states import State, StateRow, find_state, keep_states
 from collector.profiles.survivorship import Survivor, survive
 from collector.profiles.traits import TRAIT_COLUMNS, TraitRow, collect_said
-from collector.profiles.vaulted import VAULT, Vault, decode_vault
 from collector.store.client import StoreClient
 
 _SETTINGS = {"max_threads": 1}
@@ -59,12 +59,14 @@ class Glance(msgspec.Struct, frozen=True):
 
 
 class _PersonRow(msgspec.Struct, frozen=True, array_like=True):
-    """Whose an identifier is, from when on, and what they are called."""
+    """Whose an identifier is, from when on, what they are called, and the identifier's own value as it is stored; ""
+    of a visitor."""
 
     key: str
     person_id: str
     from_ms: int
     customer_id: str
+    value: str
 
 
 class _HeldTrait(TraitRow, frozen=True, array_like=True):
@@ -95,19 +97,19 @@ def read_glances(
     *,
     now_ms: int,
     wanted: Wanted = NOTHING,
-    key_kinds: Collection[str] = (),
+    key_kinds: frozenset[str] = frozenset(),
 ) -> dict[str, Glance]:
     """Read the traits of the people whose some identifiers are now, by identifier. `keys`: their own person ids, at
     most MAX_AT_ONCE. `wanted`: what is read of them besides, for audiences and offers. `key_kinds`: of which kinds
     `record_keys` are.
 
-    One statement, however many there are: who is asked while a statement runs may ask together with others. Of
-    somebody who is not known there are no traits. Raises StoreError.
+    One statement, however many there are: who is asked while a statement runs may ask together with others. (And one
+    more for record keys of another kind than was asked by.) Of somebody who is not known there are no traits. Raises
+    StoreError.
     """
     params = {"space": definitions.space_id, "asked": sorted(set(keys)), **bind(wanted, now_ms)}
-    rows: dict[str, list[str]] = {part: [] for part in ("person", "trait", "state", "map", "vault", *PARTS)}
-    sql = _make_sql(client.database, wanted, with_keys=bool(key_kinds))
-    with client.stream(sql, params, settings=_SETTINGS) as answer:
+    rows: dict[str, list[str]] = {part: [] for part in ("person", "trait", "state", *PARTS)}
+    with client.stream(_make_sql(client.database, wanted), params, settings=_SETTINGS) as answer:
         for line in _decode_lines(b"".join(answer)):
             rows[line["part"]].append(line["row"])
     by_person: defaultdict[str, list[TraitRow]] = defaultdict(list)
@@ -117,22 +119,19 @@ def read_glances(
     people = {row.key: row for row in map(_decode_person, rows["person"])}
     known = collect(rows)
     states = _collect_states(map(_decode_state, rows["state"]), now_ms)
-    ties: defaultdict[str, list[MapRow]] = defaultdict(list)
-    for tie in keep_latest(map(decode_map, rows["map"])).values():
-        ties[tie.person_id].append(tie)
-    vault = Vault(keyring, definitions.space_id, map(decode_vault, rows["vault"]))
+    asked = [
+        Asked(key, one.value, one.person_id, one.customer_id)
+        if one.from_ms <= now_ms
+        else Asked(key, one.value, key, "")
+        for key, one in people.items()
+    ]
+    record_keys = find_keys(client, keyring, definitions.space_id, asked, key_kinds, now_ms)
     found = {}
-    for key, person in people.items():
-        is_present = person.from_ms <= now_ms
-        person_id = person.person_id if is_present else key
+    for key, _, person_id, customer_id in asked:
         traits = _settle(keyring, definitions, by_person.get(person_id, []))
-        customer_id = person.customer_id if is_present else ""
         of_person, of_key = known.get(person_id, UNKNOWN), known.get(key, UNKNOWN)
-        record_keys = choose_keys(
-            person_id, ties.get(person_id, ()), key_kinds, vault.open, now_ms=now_ms, first=(key,)
-        )
         state = find_state(one for name in {key, person_id} for one in states.get(name, ()))
-        found[key] = Glance(person_id, customer_id, traits, of_person, of_key, record_keys, state)
+        found[key] = Glance(person_id, customer_id, traits, of_person, of_key, record_keys.get(key, {}), state)
     return found
 
 
@@ -159,8 +158,9 @@ def _collect_states(rows: Iterable[_HeldState], now_ms: int) -> dict[str, list[S
     return said
 
 
-def _make_sql(database: str, wanted: Wanted, *, with_keys: bool) -> str:
-    """Subqueries, and not names by WITH: the store would work those out once for each part of a union."""
+def _make_sql(database: str, wanted: Wanted) -> str:
+    """Subqueries, and not names by WITH: the store would work those out once for each part of a union. Of states those
+    alone of who was asked for and of their people, since each look into `person_keys` costs as much as a part."""
 
     def whose(key: str) -> str:
         return f"dictGetOrDefault('{database}.identity', 'person_id', cityHash64({key}), {key})"
@@ -168,19 +168,20 @@ def _make_sql(database: str, wanted: Wanted, *, with_keys: bool) -> str:
     def since(key: str) -> str:
         return f"toUnixTimestamp64Milli(dictGet('{database}.identity', 'valid_from', cityHash64({key})))"
 
+    def called(key: str) -> str:
+        return f"dictGet('{database}.identity_customers', 'customer_id', cityHash64({key}))"
+
     people = f"arrayMap(one -> {whose('one')}, {{asked:Array(UUID)}})"
+    names = f"SELECT arrayJoin(arrayConcat({{asked:Array(UUID)}}, {people}))"
     keys = f"""
-        SELECT arrayJoin(arrayConcat({{asked:Array(UUID)}}, {people}))
+        {names}
         UNION ALL
         SELECT key FROM person_keys
         WHERE space_id = {{space:String}} AND person_id IN (SELECT arrayJoin({people}))"""  # noqa: S608  our own words
-    parts = make_parts(database, wanted, keys, people)
-    if with_keys:
-        parts += [part.replace("{keys:Array(UUID)}", f"({keys})") for part in (MAP, VAULT)]
-    more = "".join(f"\n    UNION ALL{part}" for part in parts)
+    more = "".join(f"\n    UNION ALL{part}" for part in make_parts(database, wanted, keys, people))
     return f"""
-    SELECT 'person' AS part, toJSONString((key, {whose("key")}, {since("key")},
-        dictGet('{database}.identity_customers', 'customer_id', cityHash64({whose("key")})))) AS row
+    SELECT 'person' AS part, toJSONString((key, {whose("key")}, {since("key")}, {called(whose("key"))},
+        {called("key")})) AS row
     FROM (SELECT arrayJoin({{asked:Array(UUID)}}) AS key)
     UNION ALL
     SELECT 'trait', toJSONString(({TRAIT_COLUMNS}, {whose("said.key")}, {since("said.key")}))
@@ -189,5 +190,5 @@ def _make_sql(database: str, wanted: Wanted, *, with_keys: bool) -> str:
     UNION ALL
     SELECT 'state', toJSONString((held.key, state, version, is_deleted, {whose("held.key")}, {since("held.key")}))
     FROM person_states AS held
-    WHERE space_id = {{space:String}} AND held.key IN ({keys}){more}
+    WHERE space_id = {{space:String}} AND held.key IN ({names}){more}
     """  # noqa: S608  the database's name is a setting

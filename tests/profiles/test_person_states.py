@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collector.identity.identifiers import name_identifier
+from collector.identity.identifiers import name_identifier, own_person_id
 from collector.identity.vault import seal_value
 from collector.profiles.definitions import Definitions
 from collector.profiles.glance import Glance, read_glances
@@ -15,6 +15,7 @@ from collector.profiles.profile import Part, Profile, Withheld, read_profile
 from collector.profiles.record_keys import MAX_TRIED, RecordKey, choose_keys
 from collector.profiles.states import State, find_state, read_states, set_state
 from collector.sites.book import IdentifierKind
+from collector.store.client import StoreClient
 from tests.profiles.test_trait_rows import ANNA, VISITOR, know_anna
 from tests.running_store import NOON_MS, RunningStore, make_id, make_row
 
@@ -40,7 +41,7 @@ def test_nothing_is_told_of_them_by_any_of_their_names(store: RunningStore, stat
     set_state(store.writer, "main", [said_of, gone], state, now_ms=1)
     for name in (ANNA, VISITOR):
         assert read(store, name, parts=[Part.TIMELINE]) == Withheld(name, ANNA, state)
-        assert look(store, name).state is state
+    assert look(store, VISITOR).state is state  # a page asks by both
     assert look(store, make_id(5, 0xC)).state is None
     assert read(store, gone) == Withheld(gone, gone, state)
     assert read_states(store.writer, "main", [said_of, make_id(5)]) == {said_of: state}
@@ -102,6 +103,34 @@ def test_records_are_found_by_clear_keys(store: RunningStore) -> None:
     assert look(store, ANNA).record_keys == {}
     assert read(store).record_keys == {}
     assert read(store, key_kinds=["customer"], given=given).record_keys.keys() == {"customer"}
+
+
+@pytest.mark.engine
+def test_who_is_signed_in_is_known_by_their_own_value(store: RunningStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a look at the map; of a merged person each by the key that they came with, and of a visitor nothing."""
+    secret = store.keyring.pseudonym_key
+    keys = {number: own_person_id(secret, "main", "customer", number) for number in ("4711", "4712")}
+    for number, key in keys.items():
+        row = {"space_id": "main", "person_id": keys["4711"], "customer_id": "4711", "customer_key": keys["4711"]}
+        named = {"key": key, "key_kind": "customer", "key_customer_id": number, "level": 4, "version": 1}
+        store.put("identity_map", row | named)
+    asked = []
+    stream = StoreClient.stream
+
+    def note(client: StoreClient, *of: Any, **more: Any) -> Any:
+        asked.append(of)
+        return stream(client, *of, **more)
+
+    monkeypatch.setattr(StoreClient, "stream", note)
+    kinds = frozenset({"customer"})
+    found = read_glances(
+        store.writer, store.keyring, NOTHING, [*keys.values(), VISITOR], now_ms=NOON_MS, key_kinds=kinds
+    )
+    assert {number: found[key].record_keys for number, key in keys.items()} == {
+        number: {"customer": (RecordKey(key, number),)} for number, key in keys.items()
+    }
+    assert found[VISITOR].record_keys == {}
+    assert len(asked) == 1
 
 
 def make_tie(number: int, **more: Any) -> MapRow:
