@@ -71,7 +71,7 @@ def create_app(
     store = StoreThreads(lambda: open_client(config, keyring, "writer"))
     define = cache(lambda space_id: Definitions(use.traits, space_id))
     sources = Sources(config, keyring, use.adapters)
-    offers = PageOffers(keyring, getattr(use, "audiences", {}), use.offers)
+    offers = PageOffers(keyring, use.audiences, use.offers)
     routes: list[BaseRoute] = [
         *beacon.routes(edge),
         *pixel.routes(edge),
