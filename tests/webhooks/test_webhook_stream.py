@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from collector.config import Config
 from collector.endpoints import stream
 from collector.endpoints.edge import Edge
+from collector.http import make_protocol
 from collector.profiles.states import State, set_state
 from collector.sites.book import ApiKey, SiteBook
 from collector.sites.keys import hash_key
@@ -55,7 +56,10 @@ class Server:
         )
         endpoint = stream.PlainEndpoint(self.streams.receive)
         app = Starlette(routes=[stream.Route(stream.PATH, endpoint, methods=["GET"])])
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", ws="none", lifespan="off"))
+        config = uvicorn.Config(
+            app, port=0, http=make_protocol(Config()), log_level="critical", ws="none", lifespan="off"
+        )
+        self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
 
     @property
