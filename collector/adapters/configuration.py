@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from collector.adapters.bounds import SourceBounds
 from collector.adapters.contract import Field, Wrong
-from collector.adapters.rest_settings import RestSettings
+from collector.adapters.rest_settings import RestSettings, read_targets
 from collector.errors import ConfigError
 from collector.sites.book import DEFAULT_SPACE
 
@@ -252,6 +252,7 @@ def _check(config: AdapterConfig) -> None:
     if not names:
         raise Wrong("fields", f'name what is read: [adapters.{config.name}.fields] and beneath it  first_name = "text"')
     if isinstance(settings, RestSettings):
+        read_targets(settings, tuple(names))
         return
     if unknown := settings.map.keys() - names:
         raise Wrong("map", f"no field is called {min(unknown)}: name it in `fields` too")

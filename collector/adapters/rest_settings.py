@@ -135,8 +135,19 @@ class RestPlan(NamedTuple):
     headers: dict[str, str]
 
 
-def read_rest_settings(settings: RestSettings, names: tuple[str, ...]) -> RestPlan:
-    """Read the settings of a source with fields of these names. Raises Wrong. Needs jmespath."""
+class Targets(NamedTuple):
+    """Where a source is asked, and with what, as the settings say it."""
+
+    origin: Origin
+    networks: tuple[Network, ...]
+    path: Template
+    search: Template | None
+    body: BodyTemplate | None
+    search_body: BodyTemplate | None
+
+
+def read_targets(settings: RestSettings, names: tuple[str, ...]) -> Targets:
+    """Read what can be read without a library: so a file with a mistake in it ends the start. Raises Wrong."""
     try:
         networks = parse_networks(settings.allow_networks)
     except ValueError as error:
@@ -162,16 +173,16 @@ def read_rest_settings(settings: RestSettings, names: tuple[str, ...]) -> RestPl
             raise Wrong("record_key", "a search needs it: what is found is known by its key")
     for name, value in settings.headers.items():
         check_header(f"headers.{name}", name, value)
+    return Targets(origin, networks, path, search, body, search_body)
+
+
+def read_rest_settings(settings: RestSettings, names: tuple[str, ...]) -> RestPlan:
+    """Read the settings of a source with fields of these names. Raises Wrong. Needs jmespath."""
     return RestPlan(
-        origin=origin,
-        networks=networks,
-        path=path,
+        **read_targets(settings, names)._asdict(),
         record=compile_path("record", settings.record),
         record_key=compile_path("record_key", settings.record_key) if settings.record_key else None,
         picks={name: compile_path(f"map.{name}", settings.map.get(name, f'"{name}"')) for name in names},
-        search=search,
-        body=body,
-        search_body=search_body,
         records=compile_path("search.records", settings.search.records if settings.search else "@"),
         headers={name.lower(): value for name, value in settings.headers.items()},
     )

@@ -19,6 +19,7 @@ from collector.commands.options import ConfigOption, DataOption, JsonOption, Set
 from collector.config import Settings
 from collector.errors import AdapterError, AdapterReason, ConfigError
 from collector.use.config import FILE_NAME, UseConfig, read_use
+from collector.use.page_names import name_for_page
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The adapter, as `adapter list` shows it.")]
 KeyOption = Annotated[
@@ -101,14 +102,15 @@ def describe(
     console.print(f"{one.kind}, by {one.key_kind}, in space {one.space}; it can {_say_can(described)}")
     rate = f", {bounds.rate_per_s:g} requests a second at most" if bounds.rate_per_s else ""
     console.print(
-        f"waited for {bounds.deadline_s * 1_000:g} ms; given up after {bounds.timeout_s:g} s; while it errs, values are"
+        f"waited for {bounds.deadline_s * 1_000:g} ms, by pages for {bounds.page_deadline_s * 1_000:g} ms; given up after {bounds.timeout_s:g} s; while it errs, values are"
         f" given for {bounds.stale_s:g} s more{rate}"
     )
-    table = _make_table("field", "type", "personal", "from level", "fresh for", "what it is")
+    table = _make_table("field", "type", "personal", "from level", "on pages", "fresh for", "what it is")
     for field in described.fields:
         personal = "yes" if field.personal else "no"
         level, fresh = str(field.min_assurance), f"{field.ttl_s:g} s"
-        table.add_row(field.name, field.type, personal, level, fresh, field.sentence)
+        page = name_for_page(one, field) if field.page else "no"
+        table.add_row(field.name, field.type, personal, level, page, fresh, field.sentence)
     console.print(table)
     console.print(f"try it: tagstitch adapter test {one.name} --key …")
 

@@ -25,7 +25,7 @@ bounds = { deadline_s = 0.2 }
 settle_s = 0.0
 [adapters.crm.fields]
 name = { type = "text", sentence = "First and last name." }
-tier = { type = "text", personal = false, min_assurance = 2, ttl_s = 60 }
+tier = { type = "text", personal = false, min_assurance = 2, ttl_s = 60, page = true, as = "club_tier" }
 points = { type = "integer", personal = false }
 
 [adapters.erp]
@@ -88,11 +88,16 @@ def test_list_teaches(folder: Path) -> None:
 def test_describe() -> None:
     text = run("describe", "crm").stdout
     assert "files, by customer, in space main; it can find, search, scan" in text
-    assert "waited for 200 ms" in text and "First and last name." in text and "60 s" in text
+    assert (
+        "waited for 200 ms, by pages for 50 ms" in text
+        and "club_tier" in text
+        and "First and last name." in text
+        and "60 s" in text
+    )
     (said,) = read_lines(run("describe", "crm", "--json"))
     assert said["bounds"]["deadline_s"] == 0.2
     expected = {"name": "tier", "type": "text", "personal": False, "ttl_s": 60.0, "min_assurance": 2, "sentence": ""}
-    assert said["fields"][1] == expected
+    assert said["fields"][1] == expected | {"page": True, "as": "club_tier"}
 
 
 def test_one_that_is_not_there() -> None:

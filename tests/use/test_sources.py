@@ -136,6 +136,14 @@ def test_nothing_is_loaded_that_no_configuration_names() -> None:
     assert done.stdout.strip() == ""
 
 
+def test_a_mistake_in_the_file_ends_the_start(tmp_path: Path) -> None:
+    """Though no library of its kind is loaded yet."""
+    path = tmp_path / "use.toml"
+    path.write_text(USE.replace('path = "/{key}"', 'path = "/"'))
+    with pytest.raises(ConfigError, match=r"adapters\.erp\.path .*use\.toml\): it must have the place"):
+        read_use(Config(use_file=str(path)))
+
+
 @pytest.mark.parametrize(
     ("fields", "setting"),
     [
