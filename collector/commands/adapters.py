@@ -102,7 +102,8 @@ def describe(
     console.print(f"{one.kind}, by {one.key_kind}, in space {one.space}; it can {_say_can(described)}")
     rate = f", {bounds.rate_per_s:g} requests a second at most" if bounds.rate_per_s else ""
     console.print(
-        f"waited for {bounds.deadline_s * 1_000:g} ms, by pages for {bounds.page_deadline_s * 1_000:g} ms; given up after {bounds.timeout_s:g} s; while it errs, values are"
+        f"waited for {bounds.deadline_s * 1_000:g} ms, by pages for {bounds.page_deadline_s * 1_000:g} ms; given up"
+        f" after {bounds.timeout_s:g} s; while it errs, values are"
         f" given for {bounds.stale_s:g} s more{rate}"
     )
     table = _make_table("field", "type", "personal", "from level", "on pages", "fresh for", "what it is")
