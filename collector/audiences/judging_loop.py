@@ -10,17 +10,15 @@ second one does the same work and writes what is there already.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from collector.audiences.activate_status import ActivateCounts
 from collector.audiences.changes import Reason, list_moments
+from collector.audiences.configuration import digest
 from collector.audiences.following import (
     KEPT_MS,
     Ahead,
@@ -54,12 +52,6 @@ CHECK_DELAY_MS = 5_000
 CHECK_MARGIN_MS = 120_000
 RETRY_S = 60.0
 """When an audience that could not be judged is tried again."""
-
-
-def digest_audience(audience: Any) -> str:
-    """Return a text that is another one where an audience means something else. Its sentence does not count."""
-    data = msgspec.json.encode(msgspec.structs.replace(audience, sentence=""), order="sorted")
-    return hashlib.sha256(data).hexdigest()[:32]
 
 
 class JudgingLoop:
@@ -123,9 +115,9 @@ class JudgingLoop:
         """What takes long now, and how many people it has come to; "" for nothing."""
         return (self._rounds[0].name, self._rounds[0].judged) if self._rounds else ("", 0)
 
-    def is_judged(self, space_id: str, audience: str, digest: str) -> bool:
-        """Whether everybody has been judged by this definition, as far as is known here."""
-        return self._digests.get((space_id, audience)) == digest
+    def is_judged(self, space_id: str, audience: str, definition: str) -> bool:
+        """Whether everybody has been judged by this definition (its digest), as far as is known here."""
+        return self._digests.get((space_id, audience)) == definition
 
     def step(self) -> bool:
         """Do what is there to be done, a piece of it. Returns whether there was anything. Raises StoreError; then call
@@ -145,10 +137,10 @@ class JudgingLoop:
 
     def place(self, audience: str, wanted: Mapping[str, bool], reason: Reason) -> None:
         """Take over what a statement has found: who may have entered, and who left."""
-        space_id, digest = self._audiences[audience].space, digest_audience(self._audiences[audience])
+        space_id, definition = self._audiences[audience].space, digest(self._audiences[audience])
 
         def done() -> None:
-            self._note_judged(space_id, {audience: digest})
+            self._note_judged(space_id, {audience: definition})
 
         self._rounds.append(ListRound(self._judging, space_id, audience, wanted, reason, done))
 
@@ -190,18 +182,18 @@ class JudgingLoop:
         changed: defaultdict[str, set[str]] = defaultdict(set)
         rows = []
         for name, audience in self._audiences.items():
-            where, digest = (audience.space, name), digest_audience(audience)
+            where, definition = (audience.space, name), digest(audience)
             row = {
                 "space_id": audience.space,
                 "audience": name,
                 "sentence": audience.sentence,
                 "purpose": audience.purpose,
-                "digest": digest,
+                "digest": definition,
             }
             if declared.pop(where, None) != row:
                 rows.append({**row, "version": now_ms, "is_deleted": 0})
             self._digests[where] = progress.get((audience.space, f"audience:{name}"), "")
-            if not audience.sql and self._digests[where] != digest:
+            if not audience.sql and self._digests[where] != definition:
                 changed[audience.space].add(name)
         insert_rows(self._client, "audience_definitions", rows)
         for space_id, names in sorted(changed.items()):
@@ -212,7 +204,7 @@ class JudgingLoop:
 
     def _judge_definitions(self, space_id: str, names: set[str], reason: Reason) -> None:
         def done(judged: frozenset[str]) -> None:
-            self._note_judged(space_id, {name: digest_audience(self._audiences[name]) for name in judged})
+            self._note_judged(space_id, {name: digest(self._audiences[name]) for name in judged})
 
         self._rounds.append(JudgeRound(self._client, self._judging, space_id, reason, names, done))
 
@@ -231,7 +223,7 @@ class JudgingLoop:
         if values:
             self._before_write("audience_progress")
             write_progress(self._client, space_id, values, self._now_ms())
-            self._digests |= {(space_id, name): digest for name, digest in digests.items()}
+            self._digests |= {(space_id, name): definition for name, definition in digests.items()}
 
     # --- what is fresh
 
@@ -301,7 +293,7 @@ class JudgingLoop:
             del self._retry_at[name]
             self._judging.left_out.discard(name)
             space_id = self._audiences[name].space
-            is_new = not self.is_judged(space_id, name, digest_audience(self._audiences[name]))
+            is_new = not self.is_judged(space_id, name, digest(self._audiences[name]))
             self._judge_definitions(space_id, {name}, Reason.DEFINITION if is_new else Reason.TIME)
         if now_s - self._checked_s >= CHECK_S:
             self._checked_s = now_s

@@ -11,19 +11,24 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import import_module
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from collector.audiences.activate_status import ActivateStatusFile
 from collector.audiences.changes import Reason
+from collector.audiences.compile import make_judge, run_sql_audience
+from collector.audiences.configuration import digest
 from collector.audiences.judging import Judge
-from collector.audiences.judging_loop import JudgingLoop, digest_audience
+from collector.audiences.judging_loop import JudgingLoop
 from collector.audiences.sql_runs import SqlRuns
 from collector.config import Config
 from collector.errors import StoreError
 from collector.keyring import Keyring
 from collector.logs import get_logger
-from collector.store.client import StoreClient, open_client
+from collector.store.client import open_client
+
+if TYPE_CHECKING:
+    from collector.use.config import UseConfig
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 IDLE_S, IDLE_FACTOR = 10.0, 2.5
@@ -90,7 +95,7 @@ class Activator:
         if found is None:
             return
         audience = self._audiences[found.audience]
-        is_known = self._loop.is_judged(audience.space, found.audience, digest_audience(audience))
+        is_known = self._loop.is_judged(audience.space, found.audience, digest(audience))
         self._loop.place(found.audience, found.wanted, Reason.TIME if is_known else Reason.DEFINITION)
 
     def _wait_for(self, error: StoreError) -> float:
@@ -105,20 +110,21 @@ class Activator:
         return pause_s
 
 
-def has_work(use: Any) -> bool:
-    """Whether a configuration (`UseConfig`) has anything for this role."""
-    return bool(getattr(use, "audiences", None) or getattr(use, "webhooks", None))
+def has_work(use: UseConfig) -> bool:
+    """Whether a configuration has anything for this role."""
+    return bool(use.audiences or use.webhooks)
 
 
-def run_activate(config: Config, keyring: Keyring, use: Any, stop: threading.Event) -> None:
-    """Keep the audiences of a configuration (`UseConfig`), and tell its webhooks, until told to stop."""
-    audiences = getattr(use, "audiences", {})
-    judge, run_sql = find_rules() if audiences else (judge_nobody, ask_nobody)
+def run_activate(config: Config, keyring: Keyring, use: UseConfig, stop: threading.Event) -> None:
+    """Keep the audiences of a configuration, and tell its webhooks, until told to stop."""
+    audiences = use.audiences
+    judge, run_sql = find_rules(keyring, use)
     with contextlib.ExitStack() as stack:
         client, comparing = (stack.enter_context(open_client(config, keyring, "writer")) for _ in range(2))
         asking = stack.enter_context(open_client(config, keyring, "reader"))
-        runs = stack.enter_context(SqlRuns(comparing, audiences, run_sql, asking))
-        wake = stack.enter_context(_sending(config, keyring, getattr(use, "webhooks", {})))
+        ask = partial(run_sql, asking, checking=comparing)
+        runs = stack.enter_context(SqlRuns(comparing, audiences, ask))
+        wake = stack.enter_context(_sending(config, keyring, use))
         loop = JudgingLoop(client, audiences, judge, sweep_s=config.audience_sweep_s)
         activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences, wake)
         while not stop.is_set():
@@ -131,14 +137,14 @@ def run_activate(config: Config, keyring: Keyring, use: Any, stop: threading.Eve
 
 
 @contextlib.contextmanager
-def _sending(config: Config, keyring: Keyring, webhooks: Any) -> Iterator[Callable[[], None]]:
+def _sending(config: Config, keyring: Keyring, use: UseConfig) -> Iterator[Callable[[], None]]:
     """Tell webhooks of changes, where there are any. Gives what wakes them."""
-    if not webhooks:
+    if not use.webhooks:
         yield lambda: None
         return
     from collector.webhooks.sending import Sender  # late: it brings what only webhooks need
 
-    sender = Sender(config, keyring, webhooks)
+    sender = Sender(config, keyring, use.webhooks)
     sender.start()
     try:
         yield sender.wake
@@ -146,17 +152,6 @@ def _sending(config: Config, keyring: Keyring, webhooks: Any) -> Iterator[Callab
         sender.stop()
 
 
-def find_rules() -> tuple[Judge, Callable[[StoreClient, Any], Iterable[str]]]:
+def find_rules(keyring: Keyring, use: UseConfig) -> tuple[Judge, Callable[..., Iterable[str]]]:
     """Return what judges people by the rules, and what asks an audience that is a statement."""
-    rules = import_module("collector.audiences.compile")  # late: only where there are audiences
-    return rules.judge, rules.run_sql_audience
-
-
-def judge_nobody(*_: Any, **__: Any) -> dict[str, frozenset[str]]:
-    """Judge where there are no audiences."""
-    return {}
-
-
-def ask_nobody(*_: Any) -> tuple[str, ...]:
-    """Ask where there are no audiences."""
-    return ()
+    return make_judge(keyring, use.traits), run_sql_audience

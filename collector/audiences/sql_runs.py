@@ -39,13 +39,11 @@ class SqlRuns(AbstractContextManager["SqlRuns"]):
         self,
         client: StoreClient,
         audiences: Mapping[str, Any],
-        run: Callable[[StoreClient, Any], Iterable[str]],
-        asking: StoreClient | None = None,
+        run: Callable[[Any], Iterable[str]],
     ) -> None:
-        """`client`: of this thread alone. `run`: asks an audience's statement, over `asking` where that is given, and
-        returns the people in it; raises StoreError."""
+        """`client`: of this thread alone. `run`: asks an audience's statement, and returns the people in it; raises
+        StoreError."""
         self._client = client
-        self._asking = asking or client
         self._run = run
         self._audiences = {name: audience for name, audience in audiences.items() if audience.sql}
         self._due_s = dict.fromkeys(self._audiences, 0.0)
@@ -98,7 +96,7 @@ class SqlRuns(AbstractContextManager["SqlRuns"]):
         return min(self._due_s.values())
 
     def _compare(self, name: str, audience: Any) -> Found:
-        entering = set(self._run(self._asking, audience))
+        entering = set(self._run(audience))
         leaving = []
         pages = list_members(self._client, audience.space, name)
         while (page := pages.read()) is not None:

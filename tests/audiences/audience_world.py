@@ -26,14 +26,17 @@ EPOCH = "1970-01-01T00:00:00Z"
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
-    """An audience as far as the loop needs it. `event`: what one has to have done, of those without `sql`."""
+    """An audience as far as the loop needs it. `all`: what one has to have done, of those without `sql`."""
 
+    name: str = "buyers"
     space: str = "main"
     sentence: str = "Whoever has bought"
     purpose: str = ""
     sql: str = ""
     every_s: float = 300.0
-    event: str = "purchase"
+    all: tuple[str, ...] = ("purchase",)
+    any: tuple[str, ...] = ()
+    none: tuple[str, ...] = ()
 
 
 BUYERS = {"buyers": Declared()}
@@ -55,10 +58,11 @@ def judge_buyers(
     """Judge by what was done, whenever it was."""
     found: dict[str, set[str]] = {person: set() for person in person_ids}
     for name, audience in audiences.items():
-        if audience.event == "broken":
+        [event] = audience.all
+        if event == "broken":
             raise StoreError("ClickHouse refused: the audience is broken", 47)
         sql = "SELECT DISTINCT toString(own_person_id) AS key FROM timeline WHERE event_name = {event:String}"
-        keys = [row["key"] for row in client.query_rows(sql, {"event": audience.event})]
+        keys = [row["key"] for row in client.query_rows(sql, {"event": event})]
         for person in find_people(client, space_id, keys):
             if person in found:
                 found[person].add(name)

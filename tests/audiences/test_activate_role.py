@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,7 +15,8 @@ from collector.audiences.activate_status import ActivateStatusFile, read_activat
 from collector.audiences.role import Activator, has_work, run_activate
 from collector.audiences.sql_runs import Found, SqlRuns
 from collector.errors import StoreError, StoreUnavailable
-from collector.store.client import StoreClient, open_client
+from collector.store.client import open_client
+from collector.use.config import UseConfig
 from tests.audiences.audience_world import BUYERS, Declared, World, judge_buyers, visitor
 from tests.running_store import RunningStore, running_store
 
@@ -36,7 +37,8 @@ class Statements:
         self.trouble: StoreError | None = StoreError("ClickHouse refused: no such column", 47)
         self.asked: list[str] = []
 
-    def __call__(self, client: StoreClient, audience: Any) -> Iterable[str]:
+    def __call__(self, *asked: Any, **_: Any) -> Iterable[str]:
+        audience = asked[-1]
         self.asked.append(audience.sql)
         if "nonsense" in audience.sql and self.trouble:
             raise self.trouble
@@ -146,21 +148,16 @@ def test_a_store_that_is_away_is_waited_for(world: World, tmp_path: Path, capsys
     assert woken == [1]
 
 
-class Use(msgspec.Struct):
-    """What a file of configuration says, as far as the role looks."""
-
-    audiences: dict[str, Declared] = {}
-    webhooks: dict[str, str] = {}
-
-
 def test_the_role_keeps_audiences_until_it_is_told_to_stop(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `tagstitch activate` plays it: with its own clients, clocks and threads."""
-    monkeypatch.setattr(role, "find_rules", lambda: (judge_buyers, Statements()))
+    monkeypatch.setattr(role, "find_rules", lambda *_: (judge_buyers, Statements()))
     config = msgspec.structs.replace(world.store.config, data=str(tmp_path), activate_interval_s=0.02)
     stop = threading.Event()
-    thread = threading.Thread(target=run_activate, args=(config, world.store.keyring, Use(BUYERS), stop))
+    thread = threading.Thread(
+        target=run_activate, args=(config, world.store.keyring, UseConfig(audiences=cast(Any, BUYERS)), stop)
+    )
     thread.start()
     while not world.store.value("SELECT count() FROM audience_progress WHERE subject = 'audience:buyers'"):
         assert thread.is_alive()
@@ -178,6 +175,6 @@ def test_the_role_keeps_audiences_until_it_is_told_to_stop(
 
 def test_without_anything_configured_there_is_no_work() -> None:
     """The supervisor starts no process then."""
-    assert not has_work(Use())
-    assert has_work(Use(audiences=BUYERS))
-    assert has_work(Use(webhooks={"mailing": ""}))
+    assert not has_work(UseConfig())
+    assert has_work(UseConfig(audiences=cast(Any, BUYERS)))
+    assert has_work(UseConfig(webhooks=cast(Any, {"mailing": ""})))

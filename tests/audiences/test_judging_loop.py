@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector.audiences.judging_loop import digest_audience
+from collector.audiences.configuration import digest
 from tests.audiences.audience_world import BUYERS, Declared, World, customer, judge_buyers, visitor
 from tests.running_store import RunningStore, running_store
 
@@ -157,12 +157,12 @@ def test_a_changed_definition_is_judged_for_everybody(world: World) -> None:
     world.does(1)
     world.does(2, "page_view")
     world.run()
-    readers = {"buyers": Declared(event="page_view")}
+    readers = {"buyers": Declared(all=("page_view",))}
     world.run(world.loop(readers))
     assert world.members() == {visitor(2)}
     assert {reason for _, _, reason in world.changes()} == {"definition"}
-    said = {"buyers": Declared(event="page_view", sentence="Whoever reads")}
-    assert digest_audience(said["buyers"]) == digest_audience(readers["buyers"])
+    said = {"buyers": Declared(all=("page_view",), sentence="Whoever reads")}
+    assert digest(said["buyers"]) == digest(readers["buyers"])
     told = len(world.changes())
     world.run(world.loop(said))
     assert len(world.changes()) == told
@@ -199,18 +199,18 @@ def test_who_was_away_for_longer_than_is_kept_judges_everybody(world: World) -> 
 
 def test_one_bad_audience_does_not_stop_the_others(world: World) -> None:
     """It is left out, said, and judged for everybody once it works."""
-    both = {**BUYERS, "ill": Declared(event="broken")}
+    both = {**BUYERS, "ill": Declared(all=("broken",))}
     loop = world.loop(both)
     world.does(1)
     world.run(loop)
     assert world.members() == {visitor(1)}
     assert loop.counts.errors == 1
-    assert loop.is_judged("main", "buyers", digest_audience(BUYERS["buyers"]))
-    assert not loop.is_judged("main", "ill", digest_audience(both["ill"]))
+    assert loop.is_judged("main", "buyers", digest(BUYERS["buyers"]))
+    assert not loop.is_judged("main", "ill", digest(both["ill"]))
     world.pass_s(60)
     world.run(loop)
     assert loop.counts.errors == 2
-    well = {**BUYERS, "ill": Declared(event="purchase", sentence="Well again")}
+    well = {**BUYERS, "ill": Declared(all=("purchase",), sentence="Well again")}
     world.run(world.loop(well))
     assert world.members("ill") == {visitor(1)}
 
