@@ -30,15 +30,6 @@ MORE = [
     *(("make", 1), ("note", 1), ("send", 1), ("send", 20)),
     *(("answered", 1), ("write", 1), ("write", 2), ("written", 1)),
 ]
-    ("make", 1),
-    ("note", 1),
-    ("send", 1),
-    ("send", 20),
-    ("answered", 1),
-    ("write", 1),
-    ("written", 1),
-    ("write", 2),
-]
 
 
 @pytest.mark.parametrize(("step", "times"), [*FEW, *(pytest.param(*more, marks=pytest.mark.long) for more in MORE)])
