@@ -19,7 +19,7 @@ class LiveFact(msgspec.Struct, frozen=True):
     """One fact of a customer. `part`: audience, trait or offer.
 
     Of a trait `value`, `source` and `level` are what is believed, who said it and how surely; of an offer `value` is
-    shown, held_out or clicked, `source` the slot, and `times` how often it was in view.
+    clicked, if ever, else shown or held_out, `source` the slot, and `times` how often it was in view.
     """
 
     part: str

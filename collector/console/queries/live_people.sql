@@ -35,7 +35,7 @@ LEFT JOIN
     WHERE t.space_id = {space:String}
     GROUP BY t.person_id, t.name
     UNION ALL
-    SELECT person_id, 'offer', offer, argMax(action, time), any(slot), 0, countIf(action != 'clicked'),
+    SELECT person_id, 'offer', offer, if(max(action = 'clicked'), 'clicked', argMax(action, time)), any(slot), 0, countIf(action != 'clicked'),
         toUnixTimestamp64Milli(max(time))
     FROM v_offer_exposures
     WHERE space_id = {space:String} AND site_id = {site:String}
