@@ -51,6 +51,7 @@ kind = "rest"
 base_url = "http://127.0.0.1:{dead}"
 path = "/{{key}}"
 allow_networks = ["127.0.0.1/32"]
+bounds = {{ deadline_s = 5 }}
 fields.score = "number"
 
 [adapters.broken]
@@ -65,6 +66,7 @@ kind = "files"
 key_kind = "email"
 path = "mail.csv"
 key = "email"
+bounds = {{ deadline_s = 5 }}
 fields.topics = "integer"
 
 [adapters.club]
@@ -137,7 +139,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator
         "number,last_name,level\n4711,Lovelace,one\n4712,Loveless,two\n4714,Rossi,one\n4715,Russo,one\n"
     )
     with running_instance(folder, "--set", f"use_file={folder / 'use.toml'}") as instance:
-        instance.command("site", "add", "shop", "--origin", "https://shop.example", "--consent", "off")
+        instance.command("site", "add", "shop", "--origin", "https://shop.example", "--consent", "off", "--vault")
         desk = Desk(instance)
         wait_for_site(instance, "shop")
         deadline = time.monotonic() + 30
@@ -148,6 +150,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator
             time.sleep(0.1)
         with Client(instance.url, desk.sender, site="shop") as client:
             client.identify("4711", anonymous_id=desk.visitor, traits={"plan": "basic"})
+            mail = {"externalIds": [{"type": "email", "id": "ada@shop.example"}]}
+            client.identify("4716", traits={"plan": "basic"}, context=mail)
             for customer in CUSTOMERS[1:]:
                 client.identify(customer, traits={"plan": "basic"})
         for customer in CUSTOMERS:
@@ -225,6 +229,21 @@ def test_a_key_that_was_asked_with_finds_the_record(desk: Desk) -> None:
     assert profile["records"]["crm"] == {}
     assert profile["records"]["club"]["last_name"]["value"] == "L***"
     assert profile["unavailable"] == {}
+
+
+def test_an_address_out_of_the_vault_finds_its_record(desk: Desk) -> None:
+    """In clear to the source, and to nobody else; so it is where somebody was looked up by it."""
+    profile = desk.until(
+        "/v1/customers/4716?fields=records.mail", lambda profile: "mail" not in profile.get("unavailable", {})
+    )
+    topics = profile["records"]["mail"]["topics"]
+    assert (topics["value"], topics["source"]) == ("***", "adapter:mail")
+    (address,) = (item for item in profile["identifiers"] if item["kind"] == "email")
+    assert topics["own_person_id"] == address["own_person_id"]
+    assert "value" not in address
+    lookup = {"kind": "email", "value": "ada@shop.example", "fields": "records.mail", "personal": True}
+    found = desk.ask("/v1/customers/lookup", desk.officer, method="POST", json=lookup).json()
+    assert (found["customer_id"], found["records"]["mail"]["topics"]["value"]) == ("4716", 3)
 
 
 def search(desk: Desk, key: str = "", **said: Any) -> Any:
