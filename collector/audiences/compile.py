@@ -1,5 +1,5 @@
-"""Who is in which audience: the rules of all audiences of a space as one statement, asked about a list of people; and
-audiences that are a statement themselves.
+"""Who is in which audience: the rules of all audiences of a space as one statement about a list of people, after one
+that says what is theirs; and audiences that are a statement themselves.
 
     judge(client, audiences, "main", person_ids, now_ms=…)    {person id: names of the audiences}
     judge_all(client, audiences, "main", now_ms=…)            the same page by page, of everybody
@@ -22,12 +22,15 @@ from collector.audiences.configuration import AudienceConfig
 from collector.audiences.everybody import Everybody
 from collector.audiences.holding import find_places, is_in
 from collector.audiences.known import Material
-from collector.audiences.statement import MAX_AT_ONCE, MAX_COUNTS, PARTS, SETTINGS, Plan, make_plan, make_statement
+from collector.audiences.statement import MAX_COUNTS, MAX_KEYS, PARTS, SETTINGS, Plan, make_plan, make_statement
+from collector.audiences.ties import Bonds, find_cuts, read_bonds
 from collector.errors import StoreError, StoreUnavailable
 from collector.keyring import Keyring, make_keyring
 from collector.profiles.definitions import Definitions, TraitConfig
 from collector.store.client import StoreClient
 
+MAX_AT_ONCE = 2_000
+"""39 bytes each; a server takes 128 KiB in one field of a form."""
 MAX_SQL_ROWS = 5_000_000
 PERSON = "person_id"
 NOBODY = frozenset[str]()
@@ -65,12 +68,13 @@ def judge(
         return found
     definitions = Definitions(traits or {}, space_id)
     opening = keyring or _stranger()
+    people = read_bonds(client, space_id, list(found))
     for part in _cut(chosen):
         plan = make_plan(part)
-        material = Material(plan, _ask(client, plan, space_id, list(found), now_ms))
+        material = _read(client, plan, space_id, people.values(), now_ms)
         places = find_places(plan)
-        for person_id in found:
-            known = material.find(person_id, opening, definitions, now_ms)
+        for person_id, bonds in people.items():
+            known = material.find(person_id, bonds, opening, definitions, now_ms)
             if known is not None:
                 found[person_id] |= {one.name for one in part if is_in(one, known, places, now_ms)}
     return found
@@ -153,13 +157,18 @@ def _stranger() -> Keyring:
     return make_keyring()
 
 
-def _ask(client: StoreClient, plan: Plan, space_id: str, person_ids: list[str], now_ms: int) -> Mapping[str, list[str]]:
-    sql, params = make_statement(plan, space_id, person_ids, now_ms=now_ms)
+def _read(client: StoreClient, plan: Plan, space_id: str, people: Iterable[Bonds], now_ms: int) -> Material:
+    chosen = list(people)
+    cuts = find_cuts(chosen)
+    # In the order of the tables, so that each statement reads another part of them.
+    keys = sorted({key for bonds in chosen for key in bonds.held}, key=lambda key: key[19:])
     rows: dict[str, list[str]] = {part: [] for part in PARTS}
-    with client.stream(sql, params, settings=SETTINGS) as answer:
-        for line in _decode_lines(b"".join(answer)):
-            rows[line["part"]].append(line["row"])
-    return rows
+    for start in range(0, len(keys), MAX_KEYS):
+        sql, params = make_statement(plan, space_id, keys[start : start + MAX_KEYS], cuts, now_ms=now_ms)
+        with client.stream(sql, params, settings=SETTINGS) as answer:
+            for line in _decode_lines(b"".join(answer)):
+                rows[line["part"]].append(line["row"])
+    return Material(plan, cuts, rows)
 
 
 def _cut(audiences: Iterable[AudienceConfig]) -> list[list[AudienceConfig]]:

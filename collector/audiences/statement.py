@@ -1,15 +1,13 @@
-"""One statement that reads, of a list of people, what the rules of a space's audiences ask for, and nothing else.
+"""One statement that reads, of a list of identifiers, what the rules of a space's audiences ask for, and nothing else.
 
-Whose an event is, is decided event by event as `v_timeline` decides it, but by the tables of the map and not by the
-dictionaries, which may be a second behind; and ties that are provisional give nobody anything. Traits, consent and
-states come by identifier, with the map's rows: whose they are `known` decides as a profile does.
-
-The text is made of our own words alone. What the configuration says is bound: texts as one array, moments as another.
+What happened is summed up by identifier, and where one has changed hands by the times between: whose that is, `known`
+decides. The text is made of our own words alone. What the configuration says is bound: texts as one array, moments as
+another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,86 +16,47 @@ from collector.audiences.configuration import AudienceConfig
 from collector.audiences.rules import AmountRule, EventRule, RfmRule, Rule, TraitRule
 from collector.profiles.computed import DAY_MS
 
-MAX_AT_ONCE = 2_000
+MAX_KEYS = 2_000
 """39 bytes each; a server takes 128 KiB in one field of a form."""
 MAX_COUNTS = 500
 """Different kinds of events that one statement counts: a text of 256 KiB is the longest that a store takes."""
-SETTINGS: Mapping[str, Any] = {"max_threads": 2, "do_not_merge_across_partitions_select_final": 1}
-PARTS = ("seen", "tie", "trait", "consent", "state")
+SETTINGS: Mapping[str, Any] = {"max_threads": 2}
+PARTS = ("seen", "trait", "consent", "state")
 
-_NOBODY = "toUUID('00000000-0000-0000-0000-000000000000')"
-_COLUMNS = {"event": "event_name", "site": "site_id"}
+_NO_SESSION = "toUUID('00000000-0000-0000-0000-000000000000')"
+_COLUMNS = {"event": "event_name", "site": "site_id", "path_prefix": "path"}
 """Columns that are called otherwise than the words."""
-_KEYS = """
-    SELECT arrayJoin({people:Array(UUID)})
-    UNION ALL
-    SELECT key FROM person_keys WHERE space_id = {space:String} AND person_id IN {people:Array(UUID)}
-"""
-_TIES = f"""
-    SELECT map.key AS key, map.person_id AS person_id, valid_from, several, provisional
-    FROM identity_map AS map FINAL
-    WHERE space_id = {{space:String}} AND map.key IN ({_KEYS})
-"""  # noqa: S608  our own words, as everywhere here
-_TURNS = f"""
-    SELECT held.key AS key, groupArray((valid_from, valid_to, held.person_id, provisional, proved)) AS turns
-    FROM identity_intervals AS held FINAL
-    WHERE space_id = {{space:String}} AND held.key IN ({_KEYS})
-    GROUP BY key
-"""  # noqa: S608
-_WHOSE = f"""
-    arrayFirst(turn -> turn.1 <= time AND time < turn.2 AND (turn.5 = 1 OR visitor_proof = 'script'), turns) AS turn,
-    multiIf(
-        tie.key = {_NOBODY}, own_person_id,
-        tie.several = 1, multiIf(turn.3 = {_NOBODY}, own_person_id, turn.4 = 1, {_NOBODY}, turn.3),
-        tie.person_id = own_person_id, own_person_id,
-        tie.provisional = 0 AND tie.valid_from <= time, tie.person_id,
-        {_NOBODY}) AS whose
-"""
 _ORDER = """(if(order_id != '', cityHash64(order_id), cityHash64(event_id)), toUnixTimestamp64Milli(time), value,
-            toString(currency), if(is_refund, -1, 1))"""
+        toString(currency), if(is_refund, -1, 1))"""
+# As the view on `timeline` says it, and `profiles.facts`.
 _HAPPENED = """
-    lower(replaceAll(toString(event_name), ' ', '_')) AS happened,
-    happened IN ('purchase', 'order', 'order_completed') AS is_order,
-    happened IN ('refund', 'order_refunded') AS is_refund
-"""
+        lower(replaceAll(toString(event_name), ' ', '_')) AS happened,
+        happened IN ('purchase', 'order', 'order_completed') AS is_order,
+        happened IN ('refund', 'order_refunded') AS is_refund"""
+_SEGMENT = """
+        arrayCount(cut -> cut <= toUnixTimestamp64Milli(time),
+            {cuts:Array(Array(Int64))}[indexOf({cut_keys:Array(UUID)}, own_person_id)]) AS segment,
+        segment > 0 AND visitor_proof = 'script' AS is_script"""
 # A browser says with each event what holds there. A server that says nothing of marketing has not refused it.
 _SPEAKS = """(visitor_proof = 'cookie' OR (has(granted, {purpose})
-            AND (visitor_proof = 'server' OR (visitor_proof = 'none' AND assurance >= 4))))"""
-_TRAITS = f"""
+        AND (visitor_proof = 'server' OR (visitor_proof = 'none' AND assurance >= 4))))"""
+_TRAITS = """
 SELECT 'trait', toJSONString((said.key, name, source, level, value, sealed, toUnixTimestamp64Milli(time), actor,
     version, is_deleted))
 FROM traits AS said
-WHERE space_id = {{space:String}} AND said.key IN ({_KEYS}) AND name IN {{traits:Array(String)}}
-"""  # noqa: S608
-_CONSENTS = f"""
+WHERE space_id = {space:String} AND said.key IN {keys:Array(UUID)} AND name IN {traits:Array(String)}
+"""
+_CONSENTS = """
 SELECT 'consent', toJSONString((entry.key, purpose, state, toUnixTimestamp64Milli(time), source, policy_version,
     toUnixTimestamp64Milli(received_at), consent_id))
 FROM consent_ledger AS entry
-WHERE space_id = {{space:String}} AND entry.key IN ({_KEYS}) AND purpose IN {{purposes:Array(String)}}
-"""  # noqa: S608
-_STATES = f"""
+WHERE space_id = {space:String} AND entry.key IN {keys:Array(UUID)} AND purpose IN {purposes:Array(String)}
+"""
+_STATES = """
 SELECT 'state', toJSONString((said.key, state, version, is_deleted))
 FROM person_states AS said
-WHERE space_id = {{space:String}} AND said.key IN ({_KEYS})
-"""  # noqa: S608
-_MAP = f"""
-SELECT 'tie', toJSONString((tie.key, tie.person_id, kind, from_ms, several, provisional, turns))
-FROM
-(
-    SELECT map.key AS key, map.person_id AS person_id, key_kind AS kind, toUnixTimestamp64Milli(valid_from) AS from_ms,
-        several, provisional
-    FROM identity_map AS map FINAL
-    WHERE space_id = {{space:String}} AND map.key IN ({_KEYS})
-) AS tie
-LEFT ANY JOIN
-(
-    SELECT held.key AS key, arraySort(groupArray((toUnixTimestamp64Milli(valid_from), toUnixTimestamp64Milli(valid_to),
-        held.person_id, provisional, proved))) AS turns
-    FROM identity_intervals AS held FINAL
-    WHERE space_id = {{space:String}} AND held.key IN ({_KEYS})
-    GROUP BY key
-) AS held ON tie.key = held.key
-"""  # noqa: S608
+WHERE space_id = {space:String} AND said.key IN {keys:Array(UUID)}
+"""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -148,12 +107,16 @@ class _Bound:
 
 
 def make_statement(
-    plan: Plan, space_id: str, person_ids: Collection[str], *, now_ms: int
+    plan: Plan, space_id: str, keys: Sequence[str], cuts: Mapping[str, Sequence[int]], *, now_ms: int
 ) -> tuple[str, dict[str, Any]]:
-    """Return the statement and its parameters: rows of `part` and `row`, a text of JSON, see `known`."""
+    """Return the statement and its parameters: rows of `part` and `row`, a text of JSON, see `known`. `keys`: at most
+    MAX_KEYS; `cuts`: when some of them change hands."""
     bound = _Bound(now_ms)
-    parts = [_make_seen(plan, bound), _MAP, _STATES]
-    params: dict[str, Any] = {"space": space_id, "people": list(person_ids)}
+    cut = {key: list(cuts[key]) for key in keys if key in cuts}
+    parts = [_make_seen(plan, bound, is_cut=bool(cut)), _STATES]
+    params: dict[str, Any] = {"space": space_id, "keys": list(keys)}
+    if cut:
+        params |= {"cut_keys": list(cut), "cuts": list(cut.values())}
     if plan.traits:
         parts.append(_TRAITS)
         params["traits"] = list(plan.traits)
@@ -167,52 +130,48 @@ def make_statement(
     return "\nUNION ALL\n".join(parts), params
 
 
-def _make_seen(plan: Plan, bound: _Bound) -> str:
+def _make_seen(plan: Plan, bound: _Bound, *, is_cut: bool) -> str:
     counts = [f"countIf({_make_condition(rule, bound)})" for rule in plan.events]
     sessions = []
     for days in plan.session_days:
         window = "" if days is None else f" AND time >= {bound.since(days)}"
-        sessions.append(f"uniqExactIf(session_id, session_id != {_NOBODY}{window})")
+        sessions.append(f"groupUniqArrayIf(cityHash64(session_id), session_id != {_NO_SESSION}{window})")
     orders = f"groupUniqArrayIf({_ORDER}, is_order OR is_refund)" if plan.with_orders else "[]"
-    granted = []
+    words = []
     for purpose in plan.purposes:
         word = bound.word(purpose)
-        granted.append(f"argMaxIf(has(granted, {word}), (time, event_id), {_SPEAKS.replace('{purpose}', word)})")
-    columns = ["event_id", "time"]
-    if counts:
-        columns += sorted({_COLUMNS.get(word, word) for rule in plan.events for word, _ in rule.where} | {"event_name"})
-    columns = [_COLUMNS.get(name, "path" if name == "path_prefix" else name) for name in columns]
-    if sessions:
-        columns.append("session_id")
-    if plan.with_orders:
-        columns += ["event_name", "order_id", "value", "currency"]
-    if granted:
-        columns += ["visitor_proof", "assurance", "splitByChar(',', toString(consent)) AS granted"]
-    inner = ", ".join(dict.fromkeys(columns))
-    more = f", {_HAPPENED}" if plan.with_orders else ""
+        said = f"(toUnixTimestamp64Milli(time), NOT has(granted, {word}))"
+        words.append(f"maxIf({said}, {_SPEAKS.replace('{purpose}', word)})")
+    columns = {"own_person_id", "event_id", "time"}
+    columns |= {_COLUMNS.get(word, word) for rule in plan.events for word, _ in rule.where}
+    columns |= {"session_id"} if sessions else set()
+    columns |= {"order_id", "value", "currency", "event_name"} if plan.with_orders else set()
+    columns |= {"visitor_proof", "assurance"} if words else set()
+    inner = ", ".join(sorted(columns))
+    inner += ", splitByChar(',', toString(consent)) AS granted" if words else ""
+    inner += f",{_HAPPENED}" if plan.with_orders else ""
+    inner += f",{_SEGMENT}" if is_cut else ", 0 AS segment, 0 AS is_script"
     return f"""
-SELECT 'seen' AS part, toJSONString((whose, toUnixTimestamp64Milli(min(time)), toUnixTimestamp64Milli(max(time)),
-    [{", ".join(counts)}], [{", ".join(sessions)}], {orders}, [{", ".join(granted)}])) AS row
+SELECT 'seen' AS part, toJSONString((own_person_id, segment, is_script, toUnixTimestamp64Milli(min(time)),
+    toUnixTimestamp64Milli(max(time)), [{", ".join(counts)}], [{", ".join(sessions)}], {orders},
+    [{", ".join(words)}])) AS row
 FROM
 (
-    SELECT {inner}{more}, {_WHOSE}
-    FROM (SELECT * FROM timeline FINAL WHERE space_id = {{space:String}} AND own_person_id IN ({_KEYS}) AND is_bot = 0)
-        AS happening
-    LEFT ANY JOIN ({_TIES}) AS tie ON happening.own_person_id = tie.key
-    LEFT ANY JOIN ({_TURNS}) AS held ON happening.own_person_id = held.key
+    SELECT {inner}
+    FROM timeline
+    PREWHERE space_id = {{space:String}} AND own_person_id IN {{keys:Array(UUID)}}
+    WHERE is_bot = 0
+    LIMIT 1 BY own_person_id, time, event_id
 )
-WHERE whose IN {{people:Array(UUID)}}
-GROUP BY whose
-"""  # noqa: S608
+GROUP BY own_person_id, segment, is_script
+"""  # noqa: S608  our own words
 
 
 def _make_condition(rule: EventRule, bound: _Bound) -> str:
     conditions = []
     for word, value in rule.where:
-        if word == "path_prefix":
-            conditions.append(f"startsWith(path, {bound.word(value)})")
-        else:
-            conditions.append(f"{_COLUMNS.get(word, word)} = {bound.word(value)}")
+        column, text = _COLUMNS.get(word, word), bound.word(value)
+        conditions.append(f"startsWith({column}, {text})" if word == "path_prefix" else f"{column} = {text}")
     if rule.within_days is not None:
         conditions.append(f"time >= {bound.since(rule.within_days)}")
     return " AND ".join(conditions)

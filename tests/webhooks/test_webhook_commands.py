@@ -33,6 +33,8 @@ from tests.webhooks.receiver import (
     wait_until,
 )
 
+pytestmark = pytest.mark.engine
+
 USE = """
 [webhooks.mailing]
 url = "{url}"

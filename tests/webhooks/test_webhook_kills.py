@@ -23,6 +23,8 @@ from tests.webhooks.receiver import (
     wait_until,
 )
 
+pytestmark = [pytest.mark.engine, pytest.mark.chaos]
+
 ROOT = Path(__file__).parents[2]
 PEOPLE = 30
 FEW = [("made", 1), ("answered", 5)]

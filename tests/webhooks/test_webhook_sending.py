@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from collector.profiles.states import State, set_state
 from tests.adapters.faulty_server import Request, by_path, give, hang, one_after_another
 from tests.running_store import RunningStore, make_id
@@ -19,6 +21,8 @@ from tests.webhooks.receiver import (
     running_sender,
     wait_until,
 )
+
+pytestmark = pytest.mark.engine
 
 
 def test_a_change_is_told(store: RunningStore) -> None:

@@ -28,6 +28,8 @@ from tests.endpoints.test_beacon import MemorySpool
 from tests.running_store import RunningStore, make_id
 from tests.webhooks.receiver import add_changes, make_change, now_ms, wait_until
 
+pytestmark = pytest.mark.engine
+
 
 def make_key(name: str, *scopes: str, **changes: Any) -> tuple[str, ApiKey]:
     text = f"ts_{name}_secret"
