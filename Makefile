@@ -84,7 +84,7 @@ picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the RE
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture_links.py
 
 lock: ## Write the lock files anew from pyproject.toml.
-	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra adapters --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dev.lock
 	@$(BIN)/uv pip compile --group dbt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q -o requirements-dbt.lock
 

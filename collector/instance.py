@@ -2,8 +2,9 @@
 
 Layout: `tagstitch.json` (marks the folder as ours), `lock` (held while `tagstitch run` lives), `secrets.json`,
 `engine/` and `engine-tmp/` (the embedded store), `spool/` (one folder for each web process), `load/`, `web/`,
-`rejected/` (refused bodies for a replay), `run/state.json` (ports of the running instance, so that `--data DIR` is all
-that a command needs), `run/roles.json` and `run/metrics/` (how it is doing).
+`rejected/` (refused bodies for a replay), `adapters/` (indexes of files that adapters read), `run/state.json` (ports
+of the running instance, so that `--data DIR` is all that a command needs), `run/roles.json` and `run/metrics/` (how
+it is doing).
 
 Invariants: nothing is written into a folder that holds files of somebody else; a folder of a newer format is left
 alone; the lock dies with the process that holds it.
