@@ -31,6 +31,7 @@ COMMANDS = {
     "import": (STORE, "imports"),
     "questions": (STORE, "questions"),
     "adapter": (STORE, "adapters"),
+    "audience": (STORE, "audiences"),
     "webhook": (STORE, "webhooks"),
     "offer": (STORE, "offers"),
     "identity": (STORE, "identity"),

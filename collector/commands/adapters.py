@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from collector.adapters.configuration import AdapterConfig
 from collector.adapters.contract import Described, Record
 from collector.adapters.opening import Place, describe_adapter, make_place, open_adapter
 from collector.adapters.trial import look_at, try_adapter
 from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_secrets, read_running
+from collector.commands.tables import make_table, open_console, print_json
 from collector.config import Settings
 from collector.errors import AdapterError, AdapterReason, ConfigError
 from collector.use.config import FILE_NAME, UseConfig, read_use
@@ -27,7 +26,6 @@ KeyOption = Annotated[
     typer.Option("--key", metavar="KEY", help="Whose record; -: read from standard input, so that no history has it."),
 ]
 MASK = "•••"
-WIDTH = 200
 NONE_YET = """no adapter is configured. One for a file of customers is these lines in {file}:
 
     [adapters.crm]
@@ -57,14 +55,14 @@ def list_adapters(
         tagstitch adapter list --set use_file=/etc/tagstitch/use.toml
     """
     use, place = _read(data, config, settings)
-    table = _make_table("adapter", "kind", "key", "space", "fields", "can", "what it is")
+    table = make_table("adapter", "kind", "key", "space", "fields", "can", "what it is")
     for one in use.adapters.values():
         try:
             described, problem = describe_adapter(one, place), ""
         except ConfigError as error:
             described, problem = Described(one.name, one.key_kind, one.fields), str(error)
         if as_json:
-            _print_json({**_sum_up(one, described), "problem": problem})
+            print_json({**_sum_up(one, described), "problem": problem})
             continue
         fields = ", ".join(field.name for field in described.fields)
         can = _say_can(described)
@@ -74,7 +72,7 @@ def list_adapters(
     if not use.adapters:
         typer.echo(NONE_YET.format(file=use.path or FILE_NAME))
         return
-    _open_console().print(table)
+    open_console().print(table)
 
 
 @adapter_app.command()
@@ -95,9 +93,9 @@ def describe(
     described = describe_adapter(one, place)
     if as_json:
         said = {**_sum_up(one, described), "bounds": one.bounds}
-        _print_json({**said, "fields": described.fields})
+        print_json({**said, "fields": described.fields})
         return
-    console, bounds = _open_console(), one.bounds
+    console, bounds = open_console(), one.bounds
     console.print(f"{one.name}: {one.sentence or 'a source of customer records'}")
     console.print(f"{one.kind}, by {one.key_kind}, in space {one.space}; it can {_say_can(described)}")
     rate = f", {bounds.rate_per_s:g} requests a second at most" if bounds.rate_per_s else ""
@@ -106,7 +104,7 @@ def describe(
         f" after {bounds.timeout_s:g} s; while it errs, values are"
         f" given for {bounds.stale_s:g} s more{rate}"
     )
-    table = _make_table("field", "type", "personal", "from level", "on pages", "fresh for", "what it is")
+    table = make_table("field", "type", "personal", "from level", "on pages", "fresh for", "what it is")
     for field in described.fields:
         personal = "yes" if field.personal else "no"
         level, fresh = str(field.min_assurance), f"{field.ttl_s:g} s"
@@ -138,12 +136,12 @@ def try_one(
     findings = asyncio.run(try_adapter(one, place, _read_key(key)))
     if as_json:
         for finding in findings:
-            _print_json(finding)
+            print_json(finding)
     else:
-        table = _make_table("what", "how it is", "cause", "fix")
+        table = make_table("what", "how it is", "cause", "fix")
         for finding in findings:
             table.add_row(finding.what, finding.state, finding.cause, finding.fix)
-        _open_console().print(table)
+        open_console().print(table)
     raise typer.Exit(int(any(finding.is_bad for finding in findings)))
 
 
@@ -177,15 +175,15 @@ def fetch(
     if as_json:
         shown = {name: record.values[name] for name in wanted if name in record.values and name not in masked}
         hidden = [name for name in wanted if name in masked]
-        _print_json({"adapter": one.name, "values": shown, "masked": hidden, "unavailable": unfit})
+        print_json({"adapter": one.name, "values": shown, "masked": hidden, "unavailable": unfit})
         return
-    table = _make_table("field", "value")
+    table = make_table("field", "value")
     for field in wanted:
         if field in record.values:
             table.add_row(field, MASK if field in masked else _show(record.values[field]))
         else:
             table.add_row(field, f"does not fit its type: tagstitch adapter test {one.name}" if field in unfit else "∅")
-    _open_console().print(table)
+    open_console().print(table)
 
 
 def _read(data: Any, config: Any, settings: Any) -> tuple[UseConfig, Place]:
@@ -253,21 +251,3 @@ def _show(value: Any) -> str:
     """Return a value as a person reads it; what could steer a terminal as its escape."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _make_table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _open_console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(msgspec.json.encode(value).decode())

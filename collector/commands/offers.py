@@ -9,17 +9,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_secrets, read_running
+from collector.commands.tables import make_table, open_console
 from collector.errors import ConfigError
 from collector.offers.choice import is_running
 from collector.offers.configuration import OfferConfig
 from collector.store.client import open_client
 from collector.use.config import FILE_NAME, UseConfig, read_use
 
-WIDTH = 200
 NONE_YET = """no offer is configured. One for everybody who is signed in is these lines in {file}:
 
     [offers.welcome]
@@ -52,7 +50,7 @@ def list_offers(
     if not offers:
         typer.echo(NONE_YET.format(file=use.path or FILE_NAME))
         return
-    table = _make_table(
+    table = make_table(
         "offer", "slot", "priority", "for", "held out", "at most", "needs", "goal", "state", "what it is"
     )
     for one in offers:
@@ -62,7 +60,7 @@ def list_offers(
             *(one.name, one.slot, str(one.priority), one.audience or "everybody known", f"{one.hold_out:.0%}", cap),
             *(one.purpose or "nothing", goal, _say_state(one, now_ms), one.sentence),
         )
-    _open_console().print(table)
+    open_console().print(table)
 
 
 @offer_app.command()
@@ -97,12 +95,12 @@ def report(
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
-    console = _open_console()
+    console = open_console()
     console.print(
         f"{offer.name}: {offer.sentence or 'an offer'}. Goal: {found.goal} within {found.window_days} days of the first"
         f" exposure; first exposures from {found.first} to {found.last}"
     )
-    table = _make_table("", "people", "clicked", "reached it", "share", "value", "value a person", "still waiting")
+    table = make_table("", "people", "clicked", "reached it", "share", "value", "value a person", "still waiting")
     for title, arm in (("shown", found.shown), ("held out", found.held_out)):
         amounts = f"{arm.value:,.2f}", f"{arm.value_mean:,.2f}"
         table.add_row(
@@ -140,18 +138,3 @@ def _say_state(offer: OfferConfig, now_ms: int) -> str:
 
 def _say_time(moment_ms: int) -> str:
     return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _make_table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _open_console() -> Console:
-    """Wide enough where nobody looks, so that scripts get whole rows."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console

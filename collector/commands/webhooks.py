@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_writer, read_running
+from collector.commands.tables import make_table, open_console, print_json
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.use.config import FILE_NAME, UseConfig, read_use
@@ -33,7 +32,6 @@ from collector.webhooks.posting import Outcome, Poster
 from collector.webhooks.progress import Progress, read_progress, write_replay
 from collector.webhooks.signing import BadSecret, make_secret, read_secrets
 
-WIDTH = 200
 SAID_CHARS = 300
 PAGE = 5_000
 NONE_YET = """no webhook is configured. One is these lines in {file}:
@@ -76,18 +74,18 @@ def list_webhooks(
         return
     with open_writer(read) as client:
         counts, progress = count_deliveries(client), read_progress(client)
-    table = _make_table("webhook", "to", "audiences", "changes", "space", "how it is", *State)
+    table = make_table("webhook", "to", "audiences", "changes", "space", "how it is", *State)
     for one in use.webhooks.values():
         numbers = {state.value: counts.get((one.name, state), {}).get("deliveries", 0) for state in State}
         how = _judge(one, progress.get(one.name))
         if as_json:
             said = {"webhook": one.name, "to": one.origin.authority, "audiences": one.audiences, "space": one.space}
-            _print_json({**said, "changes": one.changes, "how": how, **numbers})
+            print_json({**said, "changes": one.changes, "how": how, **numbers})
             continue
         audiences, changes = ", ".join(one.audiences) or "all", ", ".join(one.changes)
         table.add_row(one.name, one.origin.authority, audiences, changes, one.space, how, *map(str, numbers.values()))
     if not as_json:
-        _open_console().print(table)
+        open_console().print(table)
 
 
 @webhook_app.command(name="test")
@@ -125,7 +123,7 @@ def try_one(
     said = _clean(outcome.said.decode("utf-8", "replace")[:SAID_CHARS])
     if as_json:
         told = {"webhook": name, "taken": outcome.is_taken, "status": outcome.status, "reason": outcome.reason}
-        _print_json({**told, "took_ms": round(outcome.took_s * 1000), "webhook_id": delivery_id, "said": said})
+        print_json({**told, "took_ms": round(outcome.took_s * 1000), "webhook_id": delivery_id, "said": said})
     else:
         typer.echo(f"sent to {one.origin.authority} as {delivery_id}, {len(body)} bytes, {len(keys)} signature(s)")
         how = f"taken: status {outcome.status}" if outcome.is_taken else f"not taken: {outcome.reason}"
@@ -218,7 +216,7 @@ def replay_some(
                 break
     missing = len(set(ids or ())) - sum(counted.values()) - left_out
     if as_json:
-        _print_json({"replayed": counted, "not_allowed": left_out, "unknown": max(0, missing)})
+        print_json({"replayed": counted, "not_allowed": left_out, "unknown": max(0, missing)})
         return
     for webhook, number in counted.items():
         typer.echo(f"{webhook}: {number} deliveries are sent anew")
@@ -278,12 +276,12 @@ def _show(read: Settings, use: UseConfig, name: str, states: list[str], limit: i
         found = list_deliveries(client, [name] if name else [], states, most=limit)
     if as_json:
         for one in found:
-            _print_json(one)
+            print_json(one)
         return
     if not found:
         typer.echo("none")
         return
-    table = _make_table("made", "webhook", "delivery", "change", "person", "state", "tries", "next try", "reason")
+    table = make_table("made", "webhook", "delivery", "change", "person", "state", "tries", "next try", "reason")
     for one in found:
         next_try = _write(one.next_ms) if one.state == State.PENDING else ""
         change = f"{one.change} {one.audience}"
@@ -291,7 +289,7 @@ def _show(read: Settings, use: UseConfig, name: str, states: list[str], limit: i
             *(_write(one.created_ms), one.webhook, one.delivery_id, change, one.person_id, one.state),
             *(str(one.attempts), next_try, one.reason),
         )
-    _open_console().print(table)
+    open_console().print(table)
 
 
 def _check_id(text: str) -> None:
@@ -308,21 +306,3 @@ def _write(at_ms: int) -> str:
 def _clean(text: str) -> str:
     """Return a text with what could steer a terminal as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _make_table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _open_console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(msgspec.json.encode(value).decode())
