@@ -189,6 +189,10 @@ class AdapterError(TagstitchError):
         self.retry_after_s = retry_after_s
 
 
+class SyncError(TagstitchError):
+    """Records of a source are not copied, or not taken back. Names the adapter, cause and fix."""
+
+
 class RoleFailed(TagstitchError):
     """A role died too often to be started again."""
 

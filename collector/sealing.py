@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -15,12 +16,31 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
+NONCES_DRAWN = 1_000
 
 
 def seal(secret: str, purpose: bytes, plain: bytes, bound: bytes | None = None) -> bytes:
     """Return nonce, cipher text and tag. `purpose` parts the uses of a secret. `bound`: has to be the same again."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + _make_cipher(secret, purpose).encrypt(nonce, plain, bound)
+
+
+def make_seal(secret: str, purpose: bytes) -> Callable[[bytes, bytes | None], bytes]:
+    """Return `seal` with this secret and purpose, of plain text and what is bound: for many texts, in one thread."""
+    encrypt = _make_cipher(secret, purpose).encrypt
+    nonces: Iterator[bytes] = iter(())
+
+    def seal_one(plain: bytes, bound: bytes | None) -> bytes:
+        nonlocal nonces
+        nonce = next(nonces, None)
+        if nonce is None:
+            # A system call for each would take as long as the cipher.
+            drawn = secrets.token_bytes(NONCE_BYTES * NONCES_DRAWN)
+            nonces = (drawn[start : start + NONCE_BYTES] for start in range(0, len(drawn), NONCE_BYTES))
+            nonce = next(nonces)
+        return nonce + encrypt(nonce, plain, bound)
+
+    return seal_one
 
 
 def unseal(secret: str, purpose: bytes, sealed: bytes, bound: bytes | None = None) -> bytes | None:

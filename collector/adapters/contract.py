@@ -22,7 +22,10 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is, for those who read `tagstitch adapter describe`.
 
     `page`: pages are told it, by `page_name` (`as` in the file; "": ADAPTER_FIELD), where `min_assurance` is reached.
-    Only a configuration says so, whatever a plugin says of itself."""
+    Only a configuration says so, whatever a plugin says of itself.
+
+    `trait`, `identifier`: for `tagstitch adapter sync`: the trait that it becomes ("": of the field's own name), and
+    the kind of identifier that its value is ("": none)."""
 
     name: str
     type: FieldType = "text"
@@ -32,6 +35,8 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sentence: str = ""
     page: bool = False
     page_name: str = msgspec.field(default="", name="as")
+    trait: str = ""
+    identifier: str = ""
 
 
 class Described(msgspec.Struct, frozen=True):

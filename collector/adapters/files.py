@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from collector.adapters.file_index import (
     name_index,
     read_signature,
 )
-from collector.adapters.file_rows import RowPlan
+from collector.adapters.file_rows import BATCH_ROWS, RowPlan, Tally, read_rows
 from collector.adapters.values import make_fitter
 from collector.errors import AdapterError, AdapterReason
 from collector.logs import get_logger
@@ -59,9 +60,12 @@ class FilesAdapter:
         folder: Path,
         data: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        is_scanned: bool = False,
     ) -> None:
         """`folder`: where relative paths begin. `data`: the instance's folder; None, or one that is not there: the
-        index is the adapter's own, and goes with it. `clock`: seconds that never go back. Raises Wrong."""
+        index is the adapter's own, and goes with it. `clock`: seconds that never go back. `is_scanned`: `scan` reads
+        the file itself, and not its index, which takes longer to make than a scan. Raises Wrong."""
         self._described = described
         self._settings = settings
         self._columns = {field.name: settings.map.get(field.name, field.name) for field in described.fields}
@@ -82,6 +86,7 @@ class FilesAdapter:
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
         self._folder = data / "adapters" if data is not None and data.is_dir() else None
         self._clock = clock
+        self._is_scanned = is_scanned
         self._reads = BlockingThreads(f"files-{described.name}", 1)
         self._builds = BlockingThreads(f"index-{described.name}", 1)
         self._is_closed = threading.Event()
@@ -121,7 +126,12 @@ class FilesAdapter:
         return [self._fit(key, values) for key, values in rows]
 
     async def scan(self) -> AsyncIterator[list[Record]]:
-        """Yield the records of the file as it is now, in batches of some thousands. Raises AdapterError."""
+        """Yield the records of the file as it is now, in batches of some thousands. Raises AdapterError: also where the
+        file changes meanwhile, and it is not the index that is read."""
+        if self._is_scanned:
+            async for batch in self._scan_file():
+                yield batch
+            return
         await self._follow()
         if self._building is not None:
             await asyncio.wait({self._building})
@@ -139,6 +149,32 @@ class FilesAdapter:
             with contextlib.suppress(AdapterError, asyncio.CancelledError):
                 await threads.run(index.close)
             threads.close()
+
+    async def _scan_file(self) -> AsyncIterator[list[Record]]:
+        threads = BlockingThreads(f"scan-{self._described.name}", 1)
+        try:
+            signature = await threads.run(self._await_settled)
+            rows = read_rows(self._plan, Tally())
+            while batch := await threads.run(lambda: [self._fit(*row) for row in islice(rows, BATCH_ROWS)]):
+                yield batch
+            if await threads.run(lambda: read_signature(self._plan.path)) != signature:
+                message = f"{self._plan.path} has changed while it was read: write it under another name, and rename it"
+                raise AdapterError(AdapterReason.BAD_ANSWER, message)
+        finally:
+            threads.close()
+
+    def _await_settled(self) -> Signature:
+        """In a thread: wait until nobody writes to the file any more."""
+        seen: Signature | None = None
+        began_s = seen_s = time.monotonic()
+        while time.monotonic() < began_s + WAIT_S and not self._is_closed.is_set():
+            signature = read_signature(self._plan.path)
+            if signature != seen:
+                seen, seen_s = signature, time.monotonic()
+            if self._is_settled(signature, seen_s):
+                return signature
+            self._is_closed.wait(POLL_S)
+        raise AdapterError(AdapterReason.UNREACHABLE, f"{self._plan.path} does not stop changing")
 
     def begin(self) -> None:
         """Begin to index the file, before anybody asks for it; the loop must run."""

@@ -97,7 +97,7 @@ def open_scanned(config: AdapterConfig, place: Place) -> Scanned:
 def _open(config: AdapterConfig, place: Place, *, is_scanned: bool) -> Adapter:
     settings, described, timeout_s = config.settings, describe(config), config.bounds.timeout_s
     if isinstance(settings, FilesSettings):
-        return FilesAdapter(described, settings, config.file.parent, place.data)
+        return FilesAdapter(described, settings, config.file.parent, place.data, is_scanned=is_scanned)
     if isinstance(settings, SqlSettings):
         from collector.adapters.sql import SqlAdapter
 

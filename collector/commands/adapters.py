@@ -1,4 +1,4 @@
-"""`tagstitch adapter list|describe|test|fetch`: sources of customer records, as `use.toml` configures them."""
+"""`tagstitch adapter list|describe|test|fetch|sync`: sources of customer records, as `use.toml` configures them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from collector.adapters.configuration import AdapterConfig
 from collector.adapters.contract import Described, Record
 from collector.adapters.opening import Place, describe_adapter, make_place, open_adapter
 from collector.adapters.trial import look_at, try_adapter
+from collector.commands.adapter_sync import sync
 from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_secrets, read_running
 from collector.commands.tables import make_table, open_console, print_json
 from collector.config import Settings
@@ -42,6 +43,7 @@ adapter_app = typer.Typer(
     help="See and try the sources of customer records: files, databases, REST, ClickHouse, classes of your own.",
     no_args_is_help=True,
 )
+adapter_app.command()(sync)
 
 
 @adapter_app.command(name="list")

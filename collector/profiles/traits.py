@@ -11,8 +11,9 @@ What pages and servers give with an identify comes through a view and stands as 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from binascii import b2a_base64
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from collector.keyring import Keyring
 from collector.profiles.definitions import HIGHEST, Definitions
 from collector.profiles.keys import Held
 from collector.profiles.survivorship import CORRECTION, Said
-from collector.sealing import seal, unseal
+from collector.sealing import make_seal, seal, unseal
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
@@ -129,6 +130,13 @@ def collect_said(
 def seal_trait(keyring: Keyring, space_id: str, key: str, name: str, value: bytes) -> str:
     """Return a value sealed, base64."""
     return b64encode(seal(_secret(keyring, space_id), PURPOSE, value, _bind(space_id, key, name))).decode()
+
+
+def make_sealer(keyring: Keyring, space_id: str, name: str) -> Callable[[str, bytes], bytes]:
+    """Return what seals values of one trait: `seal(key, value)` gives base64. For many of them, in one thread."""
+    seal_one = make_seal(_secret(keyring, space_id), PURPOSE)
+    head, _, tail = _bind(space_id, "\0", name).partition(b"\0")
+    return lambda key, value: b2a_base64(seal_one(value, head + key.encode() + tail), newline=False)
 
 
 def open_trait(keyring: Keyring, space_id: str, key: str, name: str, sealed: str) -> bytes | None:

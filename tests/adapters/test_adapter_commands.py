@@ -97,7 +97,7 @@ def test_describe() -> None:
     (said,) = read_lines(run("describe", "crm", "--json"))
     assert said["bounds"]["deadline_s"] == 0.2
     expected = {"name": "tier", "type": "text", "personal": False, "ttl_s": 60.0, "min_assurance": 2, "sentence": ""}
-    assert said["fields"][1] == expected | {"page": True, "as": "club_tier"}
+    assert said["fields"][1] == expected | {"page": True, "as": "club_tier", "trait": "", "identifier": ""}
 
 
 def test_one_that_is_not_there() -> None:

@@ -79,6 +79,15 @@ bounds = {{ deadline_s = 5 }}
 last_name = "text"
 level = {{ type = "text", personal = false }}
 
+[adapters.list]
+kind = "files"
+path = "list.csv"
+key = "number"
+bounds = {{ deadline_s = 5 }}
+[adapters.list.fields]
+plan = {{ type = "text", personal = false }}
+mail = {{ type = "text", identifier = "email" }}
+
 [adapters.other]
 kind = "files"
 space = "other"
@@ -138,6 +147,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, service: Service) -> Iterator
     (folder / "club.csv").write_text(
         "number,last_name,level\n4711,Lovelace,one\n4712,Loveless,two\n4714,Rossi,one\n4715,Russo,one\n"
     )
+    (folder / "list.csv").write_text("number,plan,mail\n4801,platinum,grace@shop.example\n")
     with running_instance(folder, "--set", f"use_file={folder / 'use.toml'}") as instance:
         instance.command("site", "add", "shop", "--origin", "https://shop.example", "--consent", "off", "--vault")
         desk = Desk(instance)
@@ -358,3 +368,30 @@ def test_nothing_is_told_of_erased_and_restricted_people(desk: Desk, state: str,
     desk.instance.until(
         f"SELECT count() AS n FROM v_profile_reads WHERE found = '{state}'", lambda rows: rows[0]["n"] >= len(asked)
     )
+
+
+def test_a_source_that_is_copied(desk: Desk) -> None:
+    """Whom the source names is a customer, found by the address that stands there, with what it says of them; and what
+    it says no longer goes again."""
+    instance, use_file = desk.instance, desk.instance.data.parent / "use.toml"
+    sync = ("adapter", "sync", "list", "--set", f"use_file={use_file}")
+    assert "1 new" in instance.command(*sync).stdout
+    mail = {"kind": "email", "value": "grace@shop.example", "fields": "traits,identifiers"}
+
+    def look_up() -> dict[str, Any]:
+        return dict(desk.ask("/v1/customers/lookup", method="POST", json=mail).json())
+
+    deadline = time.monotonic() + 30
+    while (profile := look_up()).get("customer_id") != "4801":
+        assert time.monotonic() < deadline, profile
+        time.sleep(0.1)
+    assert (profile["traits"]["plan"]["value"], profile["traits"]["plan"]["source"]) == ("platinum", "adapter:list")
+    assert profile["traits"]["mail"]["value"].startswith("g***")
+    known = instance.until("SELECT customer_id, assurance FROM v_customers WHERE customer_id = '4801'", bool)
+    assert known[0]["assurance"] == 4
+    (use_file.parent / "list.csv").write_text("number,plan,mail\n4801,,\n")
+    assert "mail (1), plan (1)" in instance.command(*sync).stdout
+    while look_up().get("customer_id") == "4801":
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.1)
+    assert read(desk, "fields=traits", customer="4801")["traits"] == {}
