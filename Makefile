@@ -79,7 +79,7 @@ docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.store.document
 	@$(BIN)/python -m tests.identity.draw_cases
 
-picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README, and the links page for docs/marketers.md.
+picture: $(STAMPS)/dev $(STAMPS)/programs ## Photograph the live page for the README, the shop for docs/offers.md, and the links page for docs/marketers.md.
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture.py
 	@PYTHONPATH=.:tests:tests/browser $(BIN)/python tests/browser/picture_links.py
 
