@@ -38,7 +38,8 @@ from collector.syncing.preparing import CHANGED, NEW, Preparer, RecordRow, Writa
 from collector.syncing.standing import Standing, make_record_rows, read_standing, read_states
 
 FOLDER_NAME = "sync"
-CHUNK = 10_000
+CHUNK = 20_000
+"""Records written at a time."""
 MOST_GONE = 0.3
 FEW_GONE = 20
 """So many may always be gone: a source of a hundred customers may well lose forty."""
@@ -158,17 +159,18 @@ class AdapterSync:
     async def _run(self, adapter: Scanned, writer: SpoolWriter | None) -> None:
         states = await asyncio.to_thread(read_states, self._client, self._space_id)
         standing = await asyncio.to_thread(read_standing, self._client, self._space_id, self._source)
+        # While some records are written, the next ones are judged; those that have changed ask the store as well.
         writing: asyncio.Task[None] | None = None
+        differing: list[tuple[Form, bool]] = []
         try:
             async for records in adapter.scan():
-                for start in range(0, len(records), CHUNK):
-                    chunk = self._judge(records[start : start + CHUNK], standing, states)
-                    if writing is not None:
-                        await writing
-                    writing = asyncio.create_task(self._settle(chunk, writer))
-                    await asyncio.sleep(0)
-            if writing is not None:
-                await writing
+                differing += self._judge(records, standing, states)
+                if len(differing) < CHUNK:
+                    continue
+                writing = await self._settle(differing, writer, writing)
+                differing = []
+            writing = await self._settle(differing, writer, writing)
+            await writing
         finally:
             if writing is not None and not writing.done():
                 with suppress(Exception, asyncio.CancelledError):
@@ -241,12 +243,16 @@ class AdapterSync:
 
     # --- settling
 
-    async def _settle(self, chunk: Sequence[tuple[Form, bool]], writer: SpoolWriter | None) -> None:
-        """Write what differs of some records."""
-        if not chunk:
-            return
+    async def _settle(
+        self, chunk: Sequence[tuple[Form, bool]], writer: SpoolWriter | None, before: asyncio.Task[None] | None
+    ) -> asyncio.Task[None]:
+        """Begin to write what differs of some records; what was begun before has ended by then."""
+        if before is not None and not all(is_new for _, is_new in chunk):
+            await before
         done = await asyncio.to_thread(self._preparer.prepare, chunk)
-        await self._write(done, writer, is_deleted=False)
+        if before is not None:
+            await before
+        return asyncio.create_task(self._write(done, writer, is_deleted=False))
 
     async def _remove(self, gone: list[bytes], writer: SpoolWriter | None) -> None:
         """Take back what has gone from the source, and what several records have a key of."""

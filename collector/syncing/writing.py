@@ -23,7 +23,7 @@ from collector.profiles.definitions import Definitions
 from collector.profiles.traits import make_sealer
 from collector.sites.book import IdentifierKind
 from collector.syncing.forms import Tied
-from collector.syncing.standing import Tie
+from collector.syncing.standing import Tie, join_keys
 
 LONE, NAMED = "server", "identify"
 """Kinds of evidence: that a customer exists; that two identifiers are one customer's."""
@@ -65,19 +65,14 @@ class TraitRows:
         parts = []
         for (name, is_gone), column in self._columns.items():
             count = len(column.keys)
-            values = {
-                "key": pa.FixedSizeBinaryArray.from_buffers(
-                    pa.binary(16), count, [None, pa.py_buffer(b"".join(column.keys))]
-                ),
-                "value": _join(column.texts),
-                "time": _repeat(now_ms, count, pa.int64()).cast(pa.timestamp("ms", "UTC")),
-            }
+            values = {"key": join_keys(column.keys), "value": _join(column.texts)}
             words: dict[str, tuple[Any, pa.DataType]] = {
                 "space_id": (self._definitions.space_id, pa.string()),
                 "name": (name, pa.string()),
                 "source": (self._source, pa.string()),
                 "level": (SERVER, pa.uint8()),
                 "sealed": (int(column.seal is not None), pa.uint8()),
+                "time": (now_ms, pa.timestamp("ms", "UTC")),
                 "actor": ("", pa.string()),
                 "keep_days": (0, pa.uint16()),
                 "version": (now_ms, pa.uint64()),
