@@ -32,6 +32,7 @@ COMMANDS = {
     "questions": (STORE, "questions"),
     "adapter": (STORE, "adapters"),
     "audience": (STORE, "audiences"),
+    "export": (STORE, "exports"),
     "webhook": (STORE, "webhooks"),
     "offer": (STORE, "offers"),
     "identity": (STORE, "identity"),

@@ -63,7 +63,7 @@ LAYERS = (
         "collector.use",
         "collector.webhooks",
     ),
-    ("collector.copying", "collector.importing", "collector.syncing"),
+    ("collector.copying", "collector.exporting", "collector.importing", "collector.syncing"),
     ("collector.condition", "collector.replaying"),
     ("collector.console", "collector.endpoints"),
     ("collector.app", "collector.http", "collector.supervisor"),

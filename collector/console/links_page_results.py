@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from collector.console.live_source import RowReader
+from collector.exporting.cells import neutralise
 from collector.reports.questions import find_question
 from collector.sites.book import Site
 
@@ -28,7 +29,6 @@ FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2149, 1, 1)
 """Days that the store knows, and some to spare for the window of conversions."""
 MACHINES = ("scanners", "prefetches", "previews", "bots")
 TOTALS = ("sent", "clicks", "confirmed", "converted", *MACHINES)
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def write_results(rows: Sequence[Mapping[str, Any]]) -> bytes:
     writer = csv.writer(out, lineterminator="\r\n")
     if rows:
         writer.writerow(rows[0].keys())
-    writer.writerows([_neutralise(value) for value in row.values()] for row in rows)
+    writer.writerows([neutralise(value) for value in row.values()] for row in rows)
     return b"\xef\xbb\xbf" + out.getvalue().encode()
 
 
@@ -97,10 +97,3 @@ def _ask(reader: RowReader, name: str, asked: Asked, today: date) -> list[dict[s
     known = {parameter.name for parameter in question.parameters}
     params = question.bind({key: value for key, value in said.items() if key in known}, today)
     return reader.query_rows(question.sql, params, SETTINGS)[:MOST_ROWS]
-
-
-def _neutralise(value: object) -> object:
-    text = value if isinstance(value, str) else ", ".join(map(str, value)) if isinstance(value, list | tuple) else None
-    if text is None:
-        return value
-    return f"'{text}" if text.startswith(FORMULA_SIGNS) else text

@@ -26,6 +26,7 @@ ROTATE, FINISH_ROTATION, VAULT = "rotate-personal", "finish-rotation", "vault"
 REVOKE_LINKS, LIFT_REVOCATION = "revoke-links", "lift-revocation"
 ROTATE_LINKS, DROP_LINK_KEY = "rotate-links", "drop-link-key"
 SYNC = "sync"
+EXPORT = "export"
 SETTINGS = {
     ROTATE: "the key before is in force until the rotation is finished, and nothing is undone by that",
     FINISH_ROTATION: "the old key is destroyed",
@@ -35,6 +36,7 @@ SETTINGS = {
     ROTATE_LINKS: "the key before verifies as long as it was given; to have another one sign, rotate once more",
     DROP_LINK_KEY: "the key is destroyed",
     SYNC: "put the source right, and sync it again: what it no longer says is taken back",
+    EXPORT: "what was given away is out of reach: tell whoever has it",
 }
 """Changes that are no evidence, and why `undo` does not undo them."""
 _COLUMNS = """

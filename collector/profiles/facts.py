@@ -65,6 +65,12 @@ decode_facts = msgspec.json.Decoder(FactsRow, strict=False).decode
 def settle_facts(client: StoreClient, space_id: str, held: Mapping[str, Held], rows: Iterable[FactsRow]) -> list[Facts]:
     """Return the facts of a person's identifiers. Those of a part of a history are read from the timeline, in one
     statement for all. Raises StoreError."""
+    whole, parted = part_facts(held, rows)
+    return whole + (read_parted(client, space_id, parted) if parted else [])
+
+
+def part_facts(held: Mapping[str, Held], rows: Iterable[FactsRow]) -> tuple[list[Facts], list[Held]]:
+    """Return the facts of identifiers whose whole history is a person's, and the identifiers of which a part is."""
     by_key: defaultdict[str, list[FactsRow]] = defaultdict(list)
     for row in rows:
         if row.key in held:
@@ -78,15 +84,21 @@ def settle_facts(client: StoreClient, space_id: str, held: Mapping[str, Held], r
             whole += months
         elif any(span.meets(first_ms, last_ms) for span in spans):
             parted.append(held[key])
-    return [_read(row) for row in whole] + (read_parted(client, space_id, parted) if parted else [])
+    return [_read(row) for row in whole], parted
 
 
 def read_parted(client: StoreClient, space_id: str, held: Iterable[Held]) -> list[Facts]:
     """Return the facts of identifiers within their spans, each that has any."""
+    return list(read_parted_by_key(client, space_id, held).values())
+
+
+def read_parted_by_key(client: StoreClient, space_id: str, held: Iterable[Held]) -> dict[str, Facts]:
+    """The same by identifier, each of which may be there once. Raises StoreError."""
     items = list(held)
     params: dict[str, Any] = {"space": space_id, "own": [item.key for item in items]}
     sql = f"{_WORDS} {_FROM_TIMELINE} AND {select_events(items, params)} GROUP BY own_person_id"
-    return [_read(decode_facts(row["row"])) for row in client.query_rows(sql, params)]
+    found = [decode_facts(row["row"]) for row in client.query_rows(sql, params)]
+    return {row.key: _read(row) for row in found}
 
 
 def _read(row: FactsRow) -> Facts:

@@ -11,7 +11,7 @@ It never reads `events`. Unknown, known, known by another name now (merged), and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -167,7 +167,8 @@ def read_profile(
     wanted = _list_statements(parts, is_vault=bool(key_kinds))
     page_of = (cursor, limit) if Part.TIMELINE in parts else None
     rows, person_id, held, map_rows = _find(client, space_id, key, key if exactly else "", now_ms, wanted, page_of)
-    if state := _find_state(rows, {key, person_id}, held, now_ms):
+    said_states = states.keep_states(rows.read("state", states.decode_state))
+    if state := settle_state(said_states, {key, person_id}, held, now_ms):
         return Withheld(key, person_id, state)
     found_facts = rows.read("facts", facts.decode_facts)
     found_events = rows.read("event", timeline.decode_event)
@@ -177,7 +178,7 @@ def read_profile(
     summed = merge_facts(facts.settle_facts(client, space_id, held, found_facts))
     if not (held.keys() & map_rows.keys() or said or entries or page.events or summed):
         return Unknown(key)
-    customer = _find_customer(person_id, map_rows)
+    customer = find_customer(person_id, map_rows)
     vault = Vault(keyring, space_id, rows.read("vault", vaulted.decode_vault))
     return Profile(
         person_id=person_id,
@@ -189,7 +190,7 @@ def read_profile(
         level=customer.level if customer else 0,
         provisional=bool(customer and customer.provisional),
         identifiers=_list_identifiers(held, vault if Part.VALUES in parts else None, shows_personal=shows_personal),
-        traits=_settle_traits(definitions, said, shows_personal=shows_personal),
+        traits=settle_traits(definitions, said, shows_personal=shows_personal),
         computed=compute(summed, now_ms) if Part.COMPUTED in parts else None,
         consents=entries,
         audiences=memberships.settle_memberships(person_id, rows.read("audience", memberships.decode_membership)),
@@ -262,16 +263,17 @@ def _ask(
         return _Rows(_decode_lines(b"".join(answer)))
 
 
-def _find_state(rows: _Rows, names: Collection[str], held: dict[str, Held], now_ms: int) -> State | None:
-    """Return what is said of the person: by the names that lead to them, or by an identifier that is theirs now."""
-    said = states.keep_states(rows.read("state", states.decode_state))
+def settle_state(
+    said: Mapping[str, State], names: Collection[str], held: Mapping[str, Held], now_ms: int
+) -> State | None:
+    """Return what is said of a person: by the names that lead to them, or by an identifier that is theirs now."""
     own = {
         key for key, item in held.items() if not item.provisional and any(s.covers(now_ms, now_ms) for s in item.spans)
     }
     return states.find_state(state for key, state in said.items() if key in names or key in own)
 
 
-def _find_customer(person_id: str, map_rows: dict[str, MapRow]) -> MapRow | None:
+def find_customer(person_id: str, map_rows: Mapping[str, MapRow]) -> MapRow | None:
     """Return the row of the customer key by which the person is called."""
     row = map_rows.get(person_id)
     if row is None or not row.customer_id or row.person_id != person_id:
@@ -283,7 +285,7 @@ def _is_merged(key: str, person_id: str, map_rows: dict[str, MapRow], *, is_pers
     if key == person_id:
         return False
     row = map_rows.get(key)
-    customer = _find_customer(person_id, map_rows)
+    customer = find_customer(person_id, map_rows)
     is_customer = row is not None and customer is not None and row.kind == customer.kind
     return is_person_id or is_customer
 
@@ -311,7 +313,8 @@ def _list_identifiers(held: dict[str, Held], vault: Vault | None, *, shows_perso
     return tuple(shown)
 
 
-def _settle_traits(definitions: Definitions, said: dict[str, list[Any]], *, shows_personal: bool) -> dict[str, Trait]:
+def settle_traits(definitions: Definitions, said: dict[str, list[Any]], *, shows_personal: bool) -> dict[str, Trait]:
+    """Return the traits of a person, by name, out of what was said; personal ones masked where they may not be seen."""
     settled = {}
     for name in sorted(said):
         trait = definitions.find(name)
