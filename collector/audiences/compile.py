@@ -22,7 +22,8 @@ from collector.audiences.configuration import AudienceConfig
 from collector.audiences.everybody import Everybody
 from collector.audiences.holding import find_places, is_in
 from collector.audiences.known import Material
-from collector.audiences.statement import MAX_COUNTS, MAX_KEYS, PARTS, SETTINGS, Plan, make_plan, make_statement
+from collector.audiences.rules import EventRule
+from collector.audiences.statement import MAX_KEYS, MAX_WORDS, PARTS, SETTINGS, Plan, make_plan, make_statement
 from collector.audiences.ties import Bonds, find_cuts, read_bonds
 from collector.errors import StoreError, StoreUnavailable
 from collector.keyring import Keyring, make_keyring
@@ -89,12 +90,13 @@ def judge_all(
     keyring: Keyring | None = None,
     traits: Mapping[str, TraitConfig] | None = None,
 ) -> Iterator[Judged]:
-    """As `judge`, of everybody in a space, page by page; each person once. Raises StoreError."""
+    """As `judge`, of everybody in a space, page by page; each person once, whose ids it holds: some 100 bytes each.
+    Raises StoreError."""
     everybody = Everybody(client, space_id)
-    done: set[UUID] = set()
+    done: set[int] = set()
     while (people := everybody.read()) is not None:
-        page = sorted(person for person in people if UUID(person) not in done)
-        done.update(map(UUID, page))
+        page = sorted(person for person in people if UUID(person).int not in done)
+        done.update(UUID(person).int for person in page)
         for start in range(0, len(page), MAX_AT_ONCE):
             part = page[start : start + MAX_AT_ONCE]
             yield judge(client, audiences, space_id, part, now_ms=now_ms, keyring=keyring, traits=traits)
@@ -106,26 +108,18 @@ def make_judge(keyring: Keyring, traits: Mapping[str, TraitConfig]) -> Callable[
     return partial(judge, keyring=keyring, traits=traits)
 
 
-def run_sql_audience(
-    client: StoreClient,
-    audience: AudienceConfig,
-    *,
-    checking: StoreClient | None = None,
-    now_ms: int | None = None,
-    most: int = MAX_SQL_ROWS,
-) -> set[str]:
+def ask_sql_audience(reader: StoreClient, audience: AudienceConfig, *, most: int = MAX_SQL_ROWS) -> set[str]:
     """Return the person ids that the statement of an audience gives, asked with a reader's rights and bounds.
 
-    `checking`: a writer's connection, by which those are left out who have not granted the audience's purpose, who are
-    part of somebody else, unknown in its space, erased or restricted; without one nobody is left out. Raises
-    AudienceSqlError where the statement is refused, gives no UUID as `person_id`, or more than `most` people;
+    Raises AudienceSqlError where the statement is refused, gives no UUID as `person_id`, or more than `most` people;
     StoreUnavailable.
     """
     sql = f"SELECT DISTINCT toString({PERSON}) AS id FROM (\n{audience.sql}\n) LIMIT {most + 1:d}"  # noqa: S608
-    people: list[str] = []
+    people: set[str] = set()
     try:
-        with client.stream(sql) as answer:
-            people = [line["id"] for line in _decode_lines(b"".join(answer))]
+        with reader.stream(sql) as answer:
+            for lines in _take_lines(answer):
+                people.update(line["id"] for line in _decode_lines(lines))
     except StoreUnavailable:
         raise
     except StoreError as error:
@@ -136,15 +130,34 @@ def run_sql_audience(
         raise _explain(audience, f"gives more than {most:,} people: ask for fewer")
     if any(not _UUID.fullmatch(person) for person in people):
         raise _explain(audience, f"{PERSON} must be a person's id, as v_events and the other views have it")
-    if checking is None:
-        return set(people)
-    moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    return people
+
+
+def keep_allowed(client: StoreClient, audience: AudienceConfig, people: Iterable[str], *, now_ms: int) -> set[str]:
+    """Return those people who may be in an audience by `sql`: less who have not granted its purpose, are part of
+    somebody else, unknown in its space, erased or restricted. `client`: a writer's. Raises StoreError."""
     asked = {audience.name: msgspec.structs.replace(audience, sql="")}
+    ordered = sorted(people, key=lambda person: person[19:])
     kept: set[str] = set()
-    for start in range(0, len(people), MAX_AT_ONCE):
-        judged = judge(checking, asked, audience.space, people[start : start + MAX_AT_ONCE], now_ms=moment)
+    for start in range(0, len(ordered), MAX_AT_ONCE):
+        judged = judge(client, asked, audience.space, ordered[start : start + MAX_AT_ONCE], now_ms=now_ms)
         kept.update(person for person, names in judged.items() if names)
     return kept
+
+
+def run_sql_audience(reader: StoreClient, audience: AudienceConfig, *, checking: StoreClient) -> set[str]:
+    """Return who is in an audience by `sql` now: what it gives, less who may not be. Raises as the two above."""
+    people = ask_sql_audience(reader, audience)
+    return keep_allowed(checking, audience, people, now_ms=time.time_ns() // 1_000_000)
+
+
+def _take_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Return an answer in pieces that end where lines do."""
+    rest = b""
+    for piece in pieces:
+        lines, end, rest = (rest + piece).rpartition(b"\n")
+        yield lines + end
+    yield rest
 
 
 def _explain(audience: AudienceConfig, reason: str, code: int = 0) -> AudienceSqlError:
@@ -174,11 +187,12 @@ def _read(client: StoreClient, plan: Plan, space_id: str, people: Iterable[Bonds
 def _cut(audiences: Iterable[AudienceConfig]) -> list[list[AudienceConfig]]:
     """Return audiences in parts, each of which one statement can count for."""
     parts: list[list[AudienceConfig]] = []
-    rules = 0
+    left = 0
     for audience in audiences:
-        rules += len(audience.rules)
-        if not parts or rules > MAX_COUNTS:
+        words = sum(1 + (len(rule.where) if isinstance(rule, EventRule) else 0) for rule in audience.rules)
+        if not parts or words > left:
             parts.append([])
-            rules = len(audience.rules)
+            left = MAX_WORDS
+        left -= words
         parts[-1].append(audience)
     return parts

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from collector.audiences.compile import MAX_AT_ONCE, judge_all, run_sql_audience
+from collector.audiences.compile import MAX_AT_ONCE, ask_sql_audience, judge_all, keep_allowed
 from collector.audiences.configuration import AudienceConfig
 from collector.audiences.everybody import list_members
 from collector.audiences.people import NOBODY_SPECIAL, look_up
@@ -116,10 +116,10 @@ def _ask_statement(
     traits: Mapping[str, TraitConfig],
     now_ms: int,
 ) -> _Pieces:
-    given = run_sql_audience(reader, audience)
-    inside = run_sql_audience(reader, audience, checking=client, now_ms=now_ms)
+    given = ask_sql_audience(reader, audience)
+    inside = keep_allowed(client, audience, given, now_ms=now_ms)
     free = msgspec.structs.replace(audience, purpose="")
-    beside = len(run_sql_audience(reader, free, checking=client, now_ms=now_ms) - inside) if audience.purpose else 0
+    beside = len(keep_allowed(client, free, given - inside, now_ms=now_ms)) if audience.purpose else 0
     yield len(given), inside, beside
 
 

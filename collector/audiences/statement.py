@@ -15,14 +15,18 @@ import msgspec
 from collector.audiences.configuration import AudienceConfig
 from collector.audiences.rules import AmountRule, EventRule, RfmRule, Rule, TraitRule
 from collector.profiles.computed import DAY_MS
+from collector.store.client import FIELD_BYTES
 
 MAX_KEYS = 2_000
 """39 bytes each; a server takes 128 KiB in one field of a form."""
-MAX_COUNTS = 500
-"""Different kinds of events that one statement counts: a text of 256 KiB is the longest that a store takes."""
+MAX_WORDS = 1_000
+"""Rules, and the words of those about events, that one statement counts by: at most some 80 bytes each, and a text of
+256 KiB is the longest that a store takes."""
 SETTINGS: Mapping[str, Any] = {"max_threads": 2}
 PARTS = ("seen", "trait", "consent", "state")
 
+_KEY_BYTES, _CUT_BYTES = 42, 15
+_CUTS_OF_A_KEY = (FIELD_BYTES - _KEY_BYTES) // _CUT_BYTES
 _NO_SESSION = "toUUID('00000000-0000-0000-0000-000000000000')"
 _COLUMNS = {"event": "event_name", "site": "site_id", "path_prefix": "path"}
 """Columns that are called otherwise than the words."""
@@ -33,10 +37,9 @@ _HAPPENED = """
         lower(replaceAll(toString(event_name), ' ', '_')) AS happened,
         happened IN ('purchase', 'order', 'order_completed') AS is_order,
         happened IN ('refund', 'order_refunded') AS is_refund"""
-_SEGMENT = """
-        arrayCount(cut -> cut <= toUnixTimestamp64Milli(time),
-            {cuts:Array(Array(Int64))}[indexOf({cut_keys:Array(UUID)}, own_person_id)]) AS segment,
-        segment > 0 AND visitor_proof = 'script' AS is_script"""
+# How many of the cuts have come before. Who has none in a part is not found there, and the array at 0 is empty.
+_PASSED = """arrayCount(cut -> cut <= toUnixTimestamp64Milli(time),
+            {cuts%d:Array(Array(Int64))}[indexOf({cut_keys%d:Array(UUID)}, own_person_id)])"""
 # A browser says with each event what holds there. A server that says nothing of marketing has not refused it.
 _SPEAKS = """(visitor_proof = 'cookie' OR (has(granted, {purpose})
         AND (visitor_proof = 'server' OR (visitor_proof = 'none' AND assurance >= 4))))"""
@@ -90,15 +93,26 @@ def make_plan(audiences: Iterable[AudienceConfig]) -> Plan:
 
 
 class _Bound:
-    """Values that are bound, by their places. Each stands once."""
+    """Values that are bound, by their places. Each stands once. `words`: several lists, because one field of a form
+    takes FIELD_BYTES."""
 
     def __init__(self, now_ms: int) -> None:
-        self.words: dict[str, int] = {}
+        self.words: list[list[str]] = []
         self.moments: dict[int, int] = {}
+        self._places: dict[str, str] = {}
+        self._left = 0
         self._now_ms = now_ms
 
     def word(self, text: str) -> str:
-        return f"{{words:Array(String)}}[{self.words.setdefault(text, len(self.words) + 1)}]"
+        if text not in self._places:
+            size = 2 * len(text.encode()) + 4  # were every letter escaped
+            if size > self._left:
+                self.words.append([])
+                self._left = FIELD_BYTES
+            self._left -= size
+            self.words[-1].append(text)
+            self._places[text] = f"{{words{len(self.words) - 1}:Array(String)}}[{len(self.words[-1])}]"
+        return self._places[text]
 
     def since(self, days: float) -> str:
         moment = max(0, self._now_ms - int(days * DAY_MS))
@@ -112,25 +126,40 @@ def make_statement(
     """Return the statement and its parameters: rows of `part` and `row`, a text of JSON, see `known`. `keys`: at most
     MAX_KEYS; `cuts`: when some of them change hands."""
     bound = _Bound(now_ms)
-    cut = {key: list(cuts[key]) for key in keys if key in cuts}
-    parts = [_make_seen(plan, bound, is_cut=bool(cut)), _STATES]
+    cut = _part_cuts({key: cuts[key] for key in keys if key in cuts})
+    parts = [_make_seen(plan, bound, len(cut)), _STATES]
     params: dict[str, Any] = {"space": space_id, "keys": list(keys)}
-    if cut:
-        params |= {"cut_keys": list(cut), "cuts": list(cut.values())}
+    for number, part in enumerate(cut):
+        params |= {f"cut_keys{number}": list(part), f"cuts{number}": list(part.values())}
     if plan.traits:
         parts.append(_TRAITS)
         params["traits"] = list(plan.traits)
     if plan.purposes:
         parts.append(_CONSENTS)
         params["purposes"] = list(plan.purposes)
-    if bound.words:
-        params["words"] = list(bound.words)
+    params |= {f"words{number}": words for number, words in enumerate(bound.words)}
     if bound.moments:
         params["moments"] = list(bound.moments)
     return "\nUNION ALL\n".join(parts), params
 
 
-def _make_seen(plan: Plan, bound: _Bound, *, is_cut: bool) -> str:
+def _part_cuts(cuts: Mapping[str, Sequence[int]]) -> list[dict[str, list[int]]]:
+    """Return cuts in parts, each of which fits into a field of a form. One identifier's may be in several of them."""
+    parts: list[dict[str, list[int]]] = []
+    left = 0
+    for key, moments in cuts.items():
+        for start in range(0, len(moments), _CUTS_OF_A_KEY):
+            some = list(moments[start : start + _CUTS_OF_A_KEY])
+            size = _KEY_BYTES + _CUT_BYTES * len(some)
+            if size > left or key in parts[-1]:
+                parts.append({})
+                left = FIELD_BYTES
+            left -= size
+            parts[-1][key] = some
+    return parts
+
+
+def _make_seen(plan: Plan, bound: _Bound, cut_parts: int) -> str:
     counts = [f"countIf({_make_condition(rule, bound)})" for rule in plan.events]
     sessions = []
     for days in plan.session_days:
@@ -150,7 +179,11 @@ def _make_seen(plan: Plan, bound: _Bound, *, is_cut: bool) -> str:
     inner = ", ".join(sorted(columns))
     inner += ", splitByChar(',', toString(consent)) AS granted" if words else ""
     inner += f",{_HAPPENED}" if plan.with_orders else ""
-    inner += f",{_SEGMENT}" if is_cut else ", 0 AS segment, 0 AS is_script"
+    if cut_parts:
+        passed = " + ".join(_PASSED % (number, number) for number in range(cut_parts))
+        inner += f", {passed} AS segment, segment > 0 AND visitor_proof = 'script' AS is_script"
+    else:
+        inner += ", 0 AS segment, 0 AS is_script"
     return f"""
 SELECT 'seen' AS part, toJSONString((own_person_id, segment, is_script, toUnixTimestamp64Milli(min(time)),
     toUnixTimestamp64Milli(max(time)), [{", ".join(counts)}], [{", ".join(sessions)}], {orders},

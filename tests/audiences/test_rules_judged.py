@@ -4,120 +4,28 @@ from __future__ import annotations
 
 import json
 import random
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from collector.audiences.compile import AudienceSqlError, judge, judge_all, run_sql_audience
-from collector.audiences.configuration import AudienceConfig, read_audiences
-from collector.event import NIL_ID, LandingRow
-from collector.profiles.definitions import Definitions, TraitConfig, TraitType
-from collector.profiles.states import State, set_state
-from collector.profiles.traits import NewTrait, write_traits
-from collector.store.client import open_client
-from tests.running_store import NOON_MS, RunningStore, make_event, make_id, make_row, running_store
+from collector.audiences.compile import judge, judge_all
+from collector.audiences.configuration import read_audiences
+from collector.audiences.rules import SEEN
+from collector.audiences.statement import MAX_KEYS, MAX_WORDS, make_plan, make_statement
+from collector.event import LandingRow
+from tests.audiences.audience_world import customer, visitor
+from tests.audiences.judged_people import NOW_MS, Happened, happen, judge_one, read, rules, tie
+from tests.running_store import RunningStore
 
 pytestmark = pytest.mark.engine
-DAY_S = 86_400
-NOW_MS = NOON_MS + DAY_S * 1000
 KNOWN = 12
 """Customers: visitor n and visitor n + 100 are customer n."""
 STRANGERS = 12
 NAMES = ("page_view", "view_item", "purchase")
-TRAITS = {
-    "plan": TraitConfig(personal=False),
-    "points": TraitConfig(personal=False, type=TraitType.INTEGER),
-    "city": TraitConfig(),
-}
-
-
-class Happened(NamedTuple):
-    """One event of the model. `days`: how long before NOW."""
-
-    name: str
-    days: float
-    path: str
-    category: str
-    session: int
-    value: float
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
-    with running_store(tmp_path_factory.mktemp("store")) as store:
-        yield store
-
-
-@pytest.fixture
-def store(shared: RunningStore) -> RunningStore:
-    shared.clear()
-    return shared
-
-
-def visitor(number: int) -> str:
-    return make_id(number, 0xB)
-
-
-def customer(number: int) -> str:
-    return make_id(number, 0xC)
-
-
-def read(text: str) -> dict[str, AudienceConfig]:
-    """Return audiences as a file has them."""
-    return read_audiences(tomllib.loads(text), Path("use.toml"), TRAITS)
-
-
-def rules(*tables: str, purpose: str = "") -> dict[str, AudienceConfig]:
-    """Return an audience for each of these rules."""
-    return read("".join(f'[a{n}]\npurpose = "{purpose}"\nall = [{table}]\n' for n, table in enumerate(tables)))
-
-
-def map_row(key: str, person: str, kind: str = "visitor", **more: Any) -> dict[str, Any]:
-    """Return a row of the map."""
-    number = str(int(person[-12:], 16))
-    row = {"space_id": "main", "key": key, "key_kind": kind, "person_id": person, "customer_id": number}
-    return {**row, "customer_key": person, "valid_from": 0, "level": 3, "version": 1, **more}
-
-
-def tie(store: RunningStore, number: int, *keys: str, **more: Any) -> None:
-    """Make a customer, whose these visitors are."""
-    person = customer(number)
-    rows = [map_row(person, person, "customer", key_customer_id=str(number))]
-    store.put("identity_map", *rows, *(map_row(key, person, **more) for key in keys))
-    known = {"space_id": "main", "person_id": person, "customer_id": str(number), "customer_key": person, "version": 1}
-    store.put("customers", known)
-
-
-def happen(number: int, *events: Happened, **more: Any) -> list[LandingRow]:
-    """Return the beacons of a visitor, one for each event."""
-    rows = []
-    for place, one in enumerate(events):
-        props: dict[str, Any] = {"category": one.category}
-        if one.value:
-            props |= {"value": one.value, "currency": "EUR", "order_id": f"{number}-{place}"}
-        after_s = DAY_S - one.days * DAY_S
-        event = make_event(
-            number * 1000 + place, after_s=after_s, name=one.name, url=f"https://shop.example{one.path}",
-            props=json.dumps(props),
-        )  # fmt: skip
-        session = make_id(number * 1000 + one.session, 0x5)
-        rows.append(make_row(number, after_s=after_s, session_id=session, events=[event], **more))
-    return rows
-
-
-def judge_one(store: RunningStore, audiences: Mapping[str, AudienceConfig], person: str) -> set[str]:
-    """Return in which audiences somebody is."""
-    found = judge(store.writer, audiences, "main", [person], now_ms=NOW_MS, keyring=store.keyring, traits=TRAITS)
-    return set(found[person])
-
-
-def believe(store: RunningStore, key: str, name: str, value: Any, level: int = 4) -> None:
-    """Write what a server says of somebody."""
-    said = [NewTrait(key, name, value, "server", level, NOON_MS)]
-    assert write_traits(store.writer, store.keyring, Definitions(TRAITS, "main"), said) == 1
 
 
 def make_story(chance: random.Random) -> tuple[Happened, ...]:
@@ -202,6 +110,101 @@ def test_everybody_is_judged_as_the_model_says(store: RunningStore) -> None:
     assert {person: names for person, names in pages.items() if names} == {p: n for p, n in judged.items() if n}
 
 
+Crowd = list[tuple[bool, list[Happened], list[Happened]]]
+DAYS = (0.5, 1, 6.9, 7, 7.1, 29, 30, 31, 80, 400)
+"""On the bounds of the rules below and beside them."""
+happenings = st.builds(
+    lambda name, days, path, category, session, value: Happened(
+        name, days, path, category, session, value if name == "purchase" else 0
+    ),
+    st.sampled_from(NAMES),
+    st.sampled_from(DAYS),
+    st.sampled_from(("/shoes/1", "/shoes", "/lamps/1")),
+    st.sampled_from(("shoes", "lamps")),
+    st.integers(0, 2),
+    st.sampled_from((19.9, 60.0, 300.0)),
+)
+stories = st.lists(happenings, max_size=5)
+crowds = st.lists(st.tuples(st.booleans(), stories, stories), min_size=4, max_size=8)
+"""Of each: whether it is a customer, and what was done at one browser and at another one."""
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a rule about what somebody did, as TOML has it."""
+    subject = draw(st.sampled_from(("where", "orders", "order_value", "sessions", "seen")))
+    if subject == "seen":
+        return {draw(st.sampled_from(SEEN)): draw(st.sampled_from((1, 7, 30)))}
+    if subject == "where":
+        wheres = {"event": NAMES, "path_prefix": ("/shoes/", "/shoes", "/"), "category": ("shoes", "lamps")}
+        chosen = draw(st.lists(st.sampled_from(sorted(wheres)), min_size=1, unique=True))
+        table: dict[str, Any] = {word: draw(st.sampled_from(wheres[word])) for word in chosen}
+    else:
+        table = {subject: True}
+    bounds = sorted(draw(st.lists(st.sampled_from((1, 2, 3, 60, 79.9)), min_size=2, max_size=2)))
+    if subject != "order_value":
+        bounds = [int(bound) for bound in bounds]
+    words = draw(st.sets(st.sampled_from(("at_least", "at_most"))))
+    table |= {word: bound for word, bound in zip(("at_least", "at_most"), bounds, strict=True) if word in words}
+    return table | draw(st.sampled_from(({}, {"within_days": 7}, {"within_days": 30})))
+
+
+def holds(table: dict[str, Any], story: list[tuple[int, Happened]]) -> bool:
+    """The model: whether such a rule holds for whoever did this."""
+    if word := next((word for word in SEEN if word in table), ""):
+        days, when = table[word], [one.days for _, one in story]
+        tests = {SEEN[0]: min(when, default=0) <= days, SEEN[1]: min(when, default=0) > days}
+        return bool(when) and tests.get(word, max(when, default=0) <= days)
+    lately = [(who, one) for who, one in story if one.days <= table.get("within_days", 1e9)]
+    if "sessions" in table:
+        found: float = len({(who, one.session) for who, one in lately})
+    elif "orders" in table or "order_value" in table:
+        paid = [one.value for _, one in lately if one.name == "purchase"]
+        found = len(paid) if "orders" in table else round(sum(paid), 2)
+    else:
+        found = sum(
+            one.name == table.get("event", one.name)
+            and one.category == table.get("category", one.category)
+            and one.path.startswith(table.get("path_prefix", ""))
+            for _, one in lately
+        )
+    lowest = 0 if "at_most" in table else 1
+    return bool(table.get("at_least", lowest) <= found <= table.get("at_most", 1e9))
+
+
+@settings(max_examples=8)
+@given(crowds, st.lists(tables(), min_size=10, max_size=20))
+def test_any_rules_for_anybody(shared: RunningStore, crowd: Crowd, chosen: list[dict[str, Any]]) -> None:
+    """Whatever people did, and whatever is asked: all, any and none of the same rules, as the model says."""
+    shared.clear()
+    people: dict[str, list[tuple[int, Happened]]] = {}
+    rows: list[LandingRow] = []
+    for number, (is_customer, *browsers) in enumerate(crowd, 1):
+        numbers = (number, number + 100)
+        for one, story in zip(numbers, browsers, strict=True):
+            rows += happen(one, *story)
+            people.setdefault(customer(number) if is_customer else visitor(one), []).extend(
+                (one, event) for event in story
+            )
+        if is_customer:
+            tie(shared, number, *map(visitor, numbers))
+    if rows:
+        shared.load(*rows)
+    sections: dict[str, Any] = {f"a{n}": {"purpose": "", "all": [table]} for n, table in enumerate(chosen)}
+    first, second, third = chosen[:3]
+    sections["lists"] = {"purpose": "", "any": [first, second], "none": [third]}
+    audiences = read_audiences(sections, Path("use.toml"), {})
+    judged = judge(shared.writer, audiences, "main", list(people), now_ms=NOW_MS)
+    for person, told in people.items():
+        if not told and person not in map(customer, range(1, 9)):
+            assert judged[person] == set(), "nobody of whom nothing is known"
+            continue
+        expected = {f"a{n}" for n, table in enumerate(chosen) if holds(table, told)}
+        if (holds(first, told) or holds(second, told)) and not holds(third, told):
+            expected.add("lists")
+        assert judged[person] == expected
+
+
 def test_lists_of_rules(store: RunningStore) -> None:
     """All of `all`, one of `any`, none of `none`."""
     rows = [
@@ -223,128 +226,6 @@ def test_lists_of_rules(store: RunningStore) -> None:
     assert [person for person, names in judged.items() if names] == [visitor(2)]
 
 
-def test_a_shared_browser_gives_each_their_own(store: RunningStore) -> None:
-    """Customers 1 and 2 take turns at a browser: each has what was done in their turns, and what was done between
-    belongs to the browser alone."""
-    tie(store, 1)
-    tie(store, 2)
-    store.put("identity_map", map_row(visitor(7), visitor(7), several=1, customer_id="", customer_key=NIL_ID))
-    turns = ((10, 8, customer(1)), (6, 4, customer(2)))
-    for first, last, person in turns:
-        store.put(
-            "identity_intervals",
-            {
-                "space_id": "main",
-                "key": visitor(7),
-                "person_id": person,
-                "customer_key": person,
-                "level": 3,
-                "valid_from": NOW_MS / 1000 - first * DAY_S,
-                "valid_to": NOW_MS / 1000 - last * DAY_S,
-                "version": 1,
-            },
-        )
-    store.load(
-        *happen(
-            7,
-            Happened("purchase", 9, "/", "shoes", 1, 5),
-            Happened("view_item", 5, "/", "lamps", 2, 0),
-            Happened("page_view", 7, "/", "books", 3, 0),
-            Happened("page_view", 1, "/", "books", 3, 0),
-        )
-    )
-    audiences = rules('{ event = "purchase" }', '{ event = "view_item" }', '{ event = "page_view", at_least = 2 }')
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-    assert judge_one(store, audiences, customer(2)) == {"a1"}
-    assert judge_one(store, audiences, visitor(7)) == {"a2"}
-
-
-def test_a_link_alone_gives_nobody_anything(store: RunningStore) -> None:
-    """Until somebody confirms it: neither the customer whom it names, nor the visitor as somebody of their own."""
-    tie(store, 1, visitor(1), provisional=1, level=2)
-    store.load(*happen(1, Happened("purchase", 1, "/", "shoes", 1, 5)))
-    audiences = rules('{ event = "purchase" }')
-    assert judge_one(store, audiences, customer(1)) == set()
-    assert judge_one(store, audiences, visitor(1)) == set()
-    tie(store, 1, visitor(1), provisional=0, version=2)
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_nothing_of_erased_and_restricted_people(store: RunningStore, state: State) -> None:
-    """Whichever of their identifiers it was said of."""
-    tie(store, 1, visitor(1))
-    store.load(*happen(1, Happened("purchase", 1, "/", "shoes", 1, 5)))
-    audiences = rules('{ event = "purchase" }')
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-    set_state(store.writer, "main", [visitor(1)], state, now_ms=1)
-    assert judge_one(store, audiences, customer(1)) == set()
-    set_state(store.writer, "main", [visitor(1)], None, now_ms=2)
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-
-
-def test_consent_to_the_purpose(store: RunningStore) -> None:
-    """By the banner, as the latest event has it; and what was taken back by a link or a list holds."""
-    tie(store, 1, visitor(1))
-    bought = Happened("purchase", 2, "/", "shoes", 1, 5)
-    audiences = rules('{ event = "purchase" }', purpose="marketing")
-    store.load(*happen(1, bought, consent="analytics,storage"))
-    assert judge_one(store, audiences, customer(1)) == set()
-    store.load(*happen(1, bought, Happened("page_view", 1, "/", "", 1, 0), consent="marketing,storage"))
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-    entry = {"space_id": "main", "key": customer(1), "purpose": "marketing", "consent_id": "c-1", "source": "list"}
-    times = {"time": NOW_MS / 1000 - 60, "received_at": NOW_MS / 1000 - 60}
-    store.put("consent_ledger", {**entry, **times, "state": "withdrawn"})
-    assert judge_one(store, audiences, customer(1)) == set()
-
-
-def test_a_server_that_says_nothing_of_marketing_has_not_refused_it(store: RunningStore) -> None:
-    """A browser's word stands until it says otherwise, whatever a shop's server sends in between."""
-    tie(store, 1, visitor(1))
-    audiences = rules('{ event = "purchase" }', purpose="marketing")
-    store.load(*happen(1, Happened("purchase", 2, "/", "", 1, 5), consent="marketing"))
-    store.load(*happen(2, Happened("page_view", 1, "/", "", 1, 0), visitor_proof="server", own_person_id=visitor(1)))
-    assert judge_one(store, audiences, customer(1)) == {"a0"}
-
-
-def test_traits(store: RunningStore) -> None:
-    """Equal, one of several, between bounds, there or not; sealed ones are opened; the surest word counts."""
-    tie(store, 1, visitor(1))
-    tie(store, 2)
-    believe(store, customer(1), "plan", "gold")
-    believe(store, customer(1), "points", 120)
-    believe(store, customer(1), "city", "Bonn")
-    believe(store, visitor(1), "plan", "silver", level=1)
-    holding = (
-        '{ trait = "plan", is = "gold" }',
-        '{ trait = "plan", in = ["gold", "platinum"] }',
-        '{ trait = "points", at_least = 100, at_most = 120 }',
-        '{ trait = "city", is = "Bonn" }',
-        '{ trait = "city", exists = true }',
-    )
-    failing = (
-        '{ trait = "plan", is = "silver" }',
-        '{ trait = "points", at_least = 121 }',
-        '{ trait = "points", is = 12 }',
-        '{ trait = "city", exists = false }',
-    )
-    audiences = rules(*holding, *failing)
-    assert judge_one(store, audiences, customer(1)) == {f"a{number}" for number in range(len(holding))}
-    assert judge_one(store, audiences, customer(2)) == {f"a{len(holding) + len(failing) - 1}"}
-    opened = judge(store.writer, audiences, "main", [customer(1)], now_ms=NOW_MS, traits=TRAITS)[customer(1)]
-    assert "a3" not in opened, "without the secrets nobody looks into a sealed value"
-
-
-def test_robots_and_other_spaces_are_nobody(store: RunningStore) -> None:
-    """Neither counts for anybody here."""
-    store.load(
-        *happen(1, Happened("purchase", 1, "/", "", 1, 5), is_bot=1),
-        *happen(2, Happened("purchase", 1, "/", "", 1, 5), space_id="other"),
-    )
-    audiences = rules('{ event = "purchase" }')
-    assert judge_one(store, audiences, visitor(1)) == judge_one(store, audiences, visitor(2)) == set()
-
-
 def test_words_are_never_part_of_the_statement(store: RunningStore) -> None:
     """Quotes, braces and backslashes are letters like others."""
     wild = "a'\"\\{x:String}%'; DROP TABLE timeline --"
@@ -359,47 +240,30 @@ def test_words_are_never_part_of_the_statement(store: RunningStore) -> None:
 def test_more_rules_than_one_statement_takes(store: RunningStore) -> None:
     """They are asked in parts, and each person is in all that they belong in."""
     store.load(*happen(1, Happened("purchase", 1, "/", "", 1, 5)))
-    counts = [f'{{ event = "purchase", within_days = {days}, at_least = 1 }}' for days in range(1, 400)]
+    counts = [f'{{ event = "purchase", path_prefix = "/", within_days = {days} }}' for days in range(1, 400)]
+    assert len(counts) * 3 > MAX_WORDS
     audiences = rules(*counts, '{ event = "view_item" }')
     assert len(judge_one(store, audiences, visitor(1))) == len(counts)
     with pytest.raises(ValueError, match="at most 2,000"):
         judge(store.writer, audiences, "main", [visitor(number) for number in range(2_001)], now_ms=NOW_MS)
 
 
-def test_a_statement(store: RunningStore) -> None:
-    """Gives whom it says, less those whose consent is missing, and less who is somebody else by now."""
-    tie(store, 1, visitor(1))
-    store.load(
-        *happen(1, Happened("purchase", 1, "/", "", 1, 5), consent="marketing"),
-        *happen(2, Happened("purchase", 1, "/", "", 1, 5), consent="storage"),
+def test_no_parameter_is_longer_than_a_server_takes() -> None:
+    """However many words there are, and however often browsers change hands; and no statement."""
+    wheres = [
+        ", ".join(f'{word} = "{"ü" * 990}{number}"' for word in ("category", "campaign", "path_prefix", "host"))
+        for number in range(200)
+    ]
+    cuts = {visitor(number): list(range(NOW_MS, NOW_MS + turns)) for number, turns in enumerate((9, 20_000, 3))}
+    keys = [visitor(number) for number in range(MAX_KEYS)]
+    plan = make_plan(rules(*(f"{{ {where}, within_days = 7 }}" for where in wheres)).values())
+    sql, params = make_statement(plan, "main", keys, cuts, now_ms=NOW_MS)
+    assert len(sql.encode()) < 200_000
+    assert all(len(str(value).encode()) < 128 * 1024 for value in params.values())
+    told = [value for name, value in params.items() if name.startswith("cuts")]
+    assert sorted(moment for part in told for cut in part for moment in cut) == sorted(
+        moment for moments in cuts.values() for moment in moments
     )
-    sql = (
-        "SELECT arrayJoin([person_id, own_person_id]) AS person_id FROM v_timeline WHERE event_name = 'purchase' -- so"
-    )
-    audience = AudienceConfig(name="buyers", sql=sql)
-    with open_client(store.config, store.keyring, "reader") as reader:
-        assert run_sql_audience(reader, audience) == {customer(1), visitor(1), visitor(2)}
-        checked = run_sql_audience(reader, audience, checking=store.writer, now_ms=NOW_MS)
-    assert checked == {customer(1)}
-
-
-@pytest.mark.parametrize(
-    ("sql", "cause"),
-    [
-        ("SELECT 1", "person_id"),
-        ("SELECT 'anna' AS person_id", "must be a person's id"),
-        ("SELECT NULL AS person_id", "NULL"),
-        ("SELEKT person_id", "Syntax error"),
-        ("SELECT own_person_id AS person_id FROM timeline", "privileges"),
-        ("SELECT generateUUIDv4() AS person_id FROM numbers(20)", "more than 10 people"),
-        ("SELECT person_id FROM v_events; DROP TABLE events", "Syntax error"),
-    ],
-)
-def test_a_statement_that_cannot_be_used(shared: RunningStore, sql: str, cause: str) -> None:
-    """The audience, the cause; and it reads what readers may see, and no more."""
-    with (
-        open_client(shared.config, shared.keyring, "reader") as reader,
-        pytest.raises(AudienceSqlError, match=cause) as caught,
-    ):
-        run_sql_audience(reader, AudienceConfig(name="odd", sql=sql), most=10)
-    assert str(caught.value).startswith("audiences.odd.sql: ")
+    assert {text for name, texts in params.items() if name.startswith("words") for text in texts} == {
+        text for rule in plan.events for _, text in rule.where
+    }
