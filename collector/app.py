@@ -19,6 +19,7 @@ from collector.console.links_page_store import RealStore
 from collector.endpoints import (
     api,
     beacon,
+    exports,
     health,
     identity,
     link_revocations,
@@ -83,6 +84,7 @@ def create_app(
         *identity.routes(edge, poller.uses.note),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
+        *exports.routes(edge, keyring, store, poller.uses.note, use.audiences, use.traits),
         *stream.routes(edge, store, poller.uses.note, is_stopping),
         *profiles.routes(edge, store, poller.uses.note, define, sources),
         *me.routes(

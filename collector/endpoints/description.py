@@ -14,6 +14,7 @@ import msgspec
 from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
+from collector.endpoints.exports_description import describe_exports
 from collector.endpoints.identity_description import describe_identity
 from collector.endpoints.link_revocations_description import describe_revocations
 from collector.endpoints.me import find_path
@@ -49,6 +50,7 @@ def describe(config: Config) -> dict[str, Any]:
     profile_paths, profile_schemas = describe_profiles()
     me_paths, me_schemas = describe_me(find_path(config.beacon_path))
     stream_paths, stream_schemas = describe_stream()
+    export_paths, export_schemas = describe_exports()
     paths = {
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
@@ -62,6 +64,7 @@ def describe(config: Config) -> dict[str, Any]:
         **profile_paths,
         **me_paths,
         **stream_paths,
+        **export_paths,
         **_describe_health(),
     }
     schemas |= {
@@ -72,6 +75,7 @@ def describe(config: Config) -> dict[str, Any]:
         **profile_schemas,
         **me_schemas,
         **stream_schemas,
+        **export_schemas,
     }
     schemas["Refusal"] = _describe_refusal()
     if config.inspect:

@@ -8,6 +8,7 @@ Form: `ts_<key id>_<secret>`, 256 random bits behind an id of 48. A scope says w
     profile:write    correct traits of profiles
     pii:read         with profile:read: see personal values in clear
     audience:read    hear who enters and leaves audiences
+    export           fetch who is in an audience, page by page
     track            send events from a server
     identify-server  name customers from a server (level 4): attach visitors to them, never make one customer of two
     merge            say that two customers are one
@@ -38,10 +39,11 @@ REPAIR_SCOPE = "repair"
 LINKS_SCOPE = "links"
 PROFILE_READ, PROFILE_WRITE, PII_READ = "profile:read", "profile:write", "pii:read"
 AUDIENCE_READ = "audience:read"
-OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ))
+EXPORT = "export"
+OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ, EXPORT))
 """Scopes for a whole space: its sites share their people."""
 SCOPES = (
-    *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ),
+    *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ, EXPORT),
     *("track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE),
 )
 PREFIX = "ts"

@@ -48,7 +48,7 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
 
 
 def read_log(store: RunningStore) -> list[dict[str, Any]]:
-    rows = store.query("SELECT actor, arguments FROM audit_log FINAL WHERE action = 'export' ORDER BY at")
+    rows = store.query("SELECT actor, arguments FROM audit_log FINAL WHERE action = 'export' ORDER BY at, audit_id")
     return [{"actor": row["actor"], **json.loads(row["arguments"])} for row in rows]
 
 
