@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity bench-links docs picture lock clean size
+.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity bench-links bench-use docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -73,6 +73,9 @@ bench-identity: $(STAMPS)/dev ## What stitching costs: rebuild, further evidence
 
 bench-links: $(STAMPS)/dev ## What tagged links cost: minting, their length, verifying. ARGS="--rows 1000000"; ARGS=--help.
 	@$(BIN)/python -m bench.links $(ARGS)
+
+bench-use: $(STAMPS)/dev ## What asking who somebody is costs: profiles, pages, webhooks, copying. ARGS="--scale 0.01 --runs 1"; ARGS=--help.
+	@$(BIN)/python -m bench.use $(ARGS)
 
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document

@@ -103,6 +103,8 @@ class Collector:
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    """What else stands in the roles' environment."""
 
     def __post_init__(self) -> None:
         """Make the folder with its secrets and the copy of the sites."""
@@ -153,7 +155,7 @@ class Collector:
         return engine
 
     def start_role(self, name: str, core: int | str, program: tuple[str, ...] = ROLE) -> Process:
-        """Start `load` or `stitch`."""
+        """Start `load`, `stitch` or `activate`."""
         return self._start(name, str(core), program=program)
 
     def open_store(self) -> StoreClient:
@@ -168,7 +170,7 @@ class Collector:
 
     def close(self) -> None:
         """Stop everything."""
-        self.stop("web", "load", "stitch", "engine")
+        self.stop("web", "activate", "load", "stitch", "engine")
 
     def count_waiting(self) -> int:
         """Return how many segments of the spool are not loaded yet."""
@@ -197,6 +199,7 @@ class Collector:
             "TAGSTITCH_DATA": str(self.folder),
             "TAGSTITCH_TRUSTED_PROXIES": "127.0.0.1/32",
             "TAGSTITCH_ENGINE_PORT": str(self.engine_port),
+            **self.environ,
         }
         path = self.folder / "bench.log"
         with path.open("ab") as log:

@@ -1,0 +1,1 @@
+"""What it costs to use people: profiles, answers to pages, customer records out of other sources."""
