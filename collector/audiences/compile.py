@@ -35,6 +35,8 @@ MAX_AT_ONCE = 2_000
 MAX_SQL_ROWS = 5_000_000
 PERSON = "person_id"
 NOBODY = frozenset[str]()
+_QUOTES_DATA = frozenset({6, 26, 27, 33, 38, 41, 69, 70, 72, 117, 321, 349, 376, 395, 467, 675, 676})
+"""Refusals of values (CANNOT_PARSE_… and the like), whose text holds the value: for no log."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 Judged = dict[str, frozenset[str]]
 
@@ -123,7 +125,8 @@ def ask_sql_audience(reader: StoreClient, audience: AudienceConfig, *, most: int
     except StoreUnavailable:
         raise
     except StoreError as error:
-        raise _explain(audience, str(error), error.code) from None
+        reason = f"cannot make of a value what it asks for (code {error.code}): write toUUIDOrNull and the like"
+        raise _explain(audience, reason if error.code in _QUOTES_DATA else str(error), error.code) from None
     except msgspec.ValidationError:
         raise _explain(audience, f"{PERSON} is NULL in a row: leave such rows out") from None
     if len(people) > most:

@@ -57,7 +57,7 @@ def make_preview(
     """Judge everybody in one audience. `client`: a writer's; `reader`: asks the statement of one that has it. `step`
     hears of how many people have been judged since. Raises StoreError.
 
-    It holds the ids of all members, and of everybody judged, 16 bytes and some each.
+    It holds the ids of everybody judged and of all members, some 100 bytes each.
     """
     moment = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     judging = _ask_statement if audience.sql else _ask_rules

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from collector.audiences.compile import judge, judge_all
@@ -172,7 +172,8 @@ def holds(table: dict[str, Any], story: list[tuple[int, Happened]]) -> bool:
     return bool(table.get("at_least", lowest) <= found <= table.get("at_most", 1e9))
 
 
-@settings(max_examples=8)
+# No shrinking: each step would ask the store, and minutes would go by.
+@settings(max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(crowds, st.lists(tables(), min_size=10, max_size=20))
 def test_any_rules_for_anybody(shared: RunningStore, crowd: Crowd, chosen: list[dict[str, Any]]) -> None:
     """Whatever people did, and whatever is asked: all, any and none of the same rules, as the model says."""

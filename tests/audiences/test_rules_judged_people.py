@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from collector.audiences.compile import AudienceSqlError, ask_sql_audience, judge, keep_allowed
@@ -200,6 +203,29 @@ def test_a_statement_with_a_long_answer(store: RunningStore) -> None:
         people = ask_sql_audience(reader, audience)
     assert people == {f"0000000b-0000-4000-8000-{number:012d}" for number in range(5_000)}
     assert keep_allowed(store.writer, audience, people, now_ms=NOW_MS) == set(), "nobody knows any of them"
+
+
+def test_the_statements_of_the_page(store: RunningStore) -> None:
+    """docs/audiences.md: they are taken as they stand there, with a reader's rights."""
+    page = (Path(__file__).parents[2] / "docs" / "audiences.md").read_text(encoding="utf-8")
+    store.load(*happen(1, Happened("purchase", 1, "/", "", 1, 5)))
+    (audience,) = re.findall(r'sql = """\n(.*?)"""', page, re.DOTALL)
+    (question,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    with open_client(store.config, store.keyring, "reader") as reader:
+        assert ask_sql_audience(reader, AudienceConfig(name="big_spenders", sql=audience)) == {visitor(1)}
+        assert reader.query_rows(question) == []
+
+
+def test_no_value_is_told_by_an_error(store: RunningStore) -> None:
+    """A store quotes what it cannot read, and what is said of a statement goes to the log."""
+    store.load(*happen(1, Happened("page_view", 1, "/anna", "", 1, 0)))
+    audience = AudienceConfig(name="odd", sql="SELECT toUUID(path) AS person_id FROM v_timeline")
+    with (
+        open_client(store.config, store.keyring, "reader") as reader,
+        pytest.raises(AudienceSqlError, match="toUUIDOrNull") as caught,
+    ):
+        ask_sql_audience(reader, audience)
+    assert "anna" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
