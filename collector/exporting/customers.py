@@ -35,6 +35,8 @@ COLUMNS = (
     Column("devices", Kind.TEXTS),
     Column("audiences", Kind.TEXTS),
 )
+IDS = 20_000
+"""Customers listed at a time; each list is settled in smaller pages."""
 _PARTS = frozenset((Part.COMPUTED, Part.AUDIENCES))
 _COUNT = "SELECT count() AS rows FROM customers FINAL WHERE space_id = {space:String}"
 _PEOPLE = """
@@ -57,14 +59,12 @@ class Customers:
         chosen: Chosen,
         *,
         now_ms: int,
-        page: int = PAGE,
     ) -> None:
         self._client = client
         self._keyring = keyring
         self._allowed = allowed
         self._chosen = chosen
         self._now_ms = now_ms
-        self._size = page
         self._space_id = chosen.definitions.space_id
         self.columns = (*COLUMNS, *chosen.columns)
         self.about: dict[str, Any] = {}
@@ -77,12 +77,13 @@ class Customers:
         """Yield them in pages, in the order of their person ids."""
         after = FIRST
         while True:
-            params = {"space": self._space_id, "after": after, "page": self._size}
+            params = {"space": self._space_id, "after": after, "page": IDS}
             ids = [row["id"] for row in self._client.query_rows(_PEOPLE, params)]
             if ids:
                 after = ids[-1]
-                yield self._settle(ids)
-            if len(ids) < self._size:
+            for start in range(0, len(ids), PAGE):
+                yield self._settle(ids[start : start + PAGE])
+            if len(ids) < IDS:
                 return
 
     def _settle(self, ids: list[str]) -> Page:

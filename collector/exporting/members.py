@@ -13,8 +13,8 @@ from collector.exporting.people import PAGE, read_people
 from collector.keyring import Keyring
 from collector.store.client import StoreClient
 
-PLAIN_PAGE = 20_000
-"""Where nothing but the membership is read."""
+IDS = 20_000
+"""Members read at a time; where more than the membership is asked for, they are settled in smaller pages."""
 COLUMNS = (Column("person_id"), Column("customer_id"), Column("since", Kind.TIME))
 _COUNT = """
 SELECT count() AS rows FROM v_audience_members WHERE space_id = {space:String} AND audience = {audience:String}
@@ -44,7 +44,7 @@ class Members:
         after: str = FIRST,
         page: int = 0,
     ) -> None:
-        """`after`: the person behind whom it begins. `page`: rows of one; 0: as many as is quick."""
+        """`after`: the person behind whom it begins. `page`: members read at a time; 0: IDS."""
         self._client = client
         self._keyring = keyring
         self._allowed = allowed
@@ -52,7 +52,7 @@ class Members:
         self._now_ms = now_ms
         self._audience = audience
         self._space_id = chosen.definitions.space_id
-        self._size = page or (PAGE if chosen.parts else PLAIN_PAGE)
+        self._size = page or IDS
         self.after = after
         self.columns = (*COLUMNS, *chosen.columns)
         self.about: dict[str, Any] = {"audience": audience}
@@ -62,13 +62,15 @@ class Members:
         return int(self._client.query_rows(_COUNT, {"space": self._space_id, "audience": self._audience})[0]["rows"])
 
     def read(self) -> Iterator[Page]:
-        """Yield them in pages; `after` is the last one of the page."""
+        """Yield them in pages; `after` is the last one that was read."""
         while True:
             params = {"space": self._space_id, "audience": self._audience, "after": self.after, "page": self._size}
             rows = self._client.query_rows(_ROWS, params)
             if rows:
                 self.after = rows[-1]["id"]
-                yield self._settle(rows)
+            step = PAGE if self._chosen.parts else self._size
+            for start in range(0, len(rows), step):
+                yield self._settle(rows[start : start + step])
             if len(rows) < self._size:
                 return
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from collector.exporting import files, history, members
+from collector.exporting import customers, files, history, members
 from collector.exporting.pages import Page
 from collector.profiles.definitions import Definitions
 from collector.profiles.profile import Profile, read_profile
@@ -100,8 +100,13 @@ def test_what_is_personal_is_named_or_refused(export: Export, tmp_path: Path) ->
     assert "there is no such audience; there is buyers" in done.stderr
 
 
-def test_customers_say_what_profiles_say(export: Export, store: RunningStore, tmp_path: Path) -> None:
-    """One row for each customer who may be told of, with the values of their profile."""
+@pytest.mark.parametrize("page", [1, 2, 1_000])
+def test_customers_say_what_profiles_say(
+    export: Export, store: RunningStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """One row for each customer who may be told of, with the values of their profile, however they are paged."""
+    monkeypatch.setattr(customers, "IDS", 2 * page)
+    monkeypatch.setattr(customers, "PAGE", page)
     done = export("customers", "--out", str(tmp_path / "c.parquet"))
     assert done.returncode == 0, done.stderr
     rows = parquet.read_table(tmp_path / "c.parquet").to_pylist()
@@ -232,7 +237,7 @@ def die(self, rows):
     return settle(self, rows)
 die.pages = 0
 members.Members._settle = die
-members.PLAIN_PAGE = 1
+members.IDS = 1
 from collector.cli import main
 main()
 """
@@ -263,7 +268,7 @@ def test_who_is_erased_meanwhile_is_in_no_later_page(
         set_state(store.writer, "main", [customer(4)], State.ERASED, now_ms=NOON_MS + 1)
         return pages[-1]
 
-    monkeypatch.setattr(members, "PLAIN_PAGE", 1)
+    monkeypatch.setattr(members, "IDS", 1)
     monkeypatch.setattr(members.Members, "_settle", settle_one)
     done = export("members", "buyers", "--out", str(tmp_path / "a.csv"))
     set_state(store.writer, "main", [customer(4)], None, now_ms=NOON_MS + 2)
