@@ -30,6 +30,10 @@ type = "integer"
 personal = false
 [traits.first_name]
 
+[audiences.crowd]
+purpose = ""
+all = [{ event = "crowded", at_least = 1 }]
+
 [audiences.buyers]
 purpose = ""
 all = [{ event = "purchase", at_least = 1 }]
