@@ -15,7 +15,7 @@ from typing import IO, Any, Protocol
 
 import msgspec
 
-from collector.exporting.files import check_target, explain, find_form, make_writer, open_part, show
+from collector.exporting.files import ExportError, check_target, explain, find_form, make_writer, open_part, show
 from collector.exporting.pages import Source
 from collector.identity.audit import EXPORT, write_setting
 from collector.store.client import StoreClient
@@ -83,7 +83,7 @@ def export_file(source: Source, path: Path, log: Log, watcher: Watcher, *, purpo
 
 def export_stream(source: Source, target: IO[bytes], log: Log, watcher: Watcher, *, purpose: str = "") -> Done:
     """Write an export as CSV to standard output, after it was put by in a file without a name. Raises ExportError,
-    StoreError, BrokenPipeError."""
+    StoreError."""
     try:
         with tempfile.TemporaryFile() as out:
             done = _fill(source, "csv", out, watcher)
@@ -92,7 +92,7 @@ def export_stream(source: Source, target: IO[bytes], log: Log, watcher: Watcher,
             shutil.copyfileobj(out, target)
             target.flush()
     except BrokenPipeError:
-        raise
+        raise ExportError("standard output was closed before the end: whoever reads it has a part") from None
     except OSError as error:
         raise explain("standard output, or the folder for temporary files", error) from None
     return done

@@ -7,6 +7,7 @@ import errno
 import gzip
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -216,6 +217,20 @@ def test_a_failure_half_way_leaves_no_file(
     assert "the disk is full" in done.stderr
     assert not list(tmp_path.glob("a.csv*"))
     assert len(read_log(store)) == before
+
+
+def test_whoever_reads_may_go_away(store: RunningStore, tmp_path: Path) -> None:
+    """Said in one line."""
+    words = ["export", "changes", "--until", UNTIL, "--out", "-", *make_options(store, tmp_path)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "collector", *words], check=False, stdout=closed, stderr=subprocess.PIPE
+        )
+    assert done.returncode != 0
+    assert done.stderr.startswith(b"tagstitch: standard output was closed")
+    assert b"Traceback" not in done.stderr
 
 
 def test_without_the_store_there_is_a_reason(store: RunningStore, tmp_path: Path) -> None:
