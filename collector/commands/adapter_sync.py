@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -73,7 +75,7 @@ def sync(
     use = read_use(read.config)
     adapter = _find(use, name)
     began_s = time.monotonic()
-    with _Bar(is_shown=not as_json) as bar:
+    with _Bar(is_shown=not as_json) as bar, _few_collections():
         outcome = _run(read, use, adapter, bar, is_dry=dry_run, allow_gone=allow_gone)
     took_s = time.monotonic() - began_s
     if as_json:
@@ -89,9 +91,6 @@ def _run(
 ) -> Outcome:
     from collector.syncing.opening import open_sync  # late: it works with columns, which no other command here needs
 
-    # Millions of small objects come and go, none of them in a cycle: to look for cycles takes a fifth of the time.
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
     keyring = open_secrets(read)
     place = make_place(read.config, lambda: keyring)
     described = describe_adapter(adapter, place)
@@ -102,11 +101,22 @@ def _run(
         try:
             return asyncio.run(_scan(work, adapter, place))
         finally:
-            if not is_dry and (work.outcome.values_written or work.outcome.evidence_taken_back):
+            if not is_dry:
                 said = {name: value for name, value in msgspec.structs.asdict(work.outcome).items() if name != "sample"}
                 audit.write_setting(
                     client, adapter.space, audit.SYNC, find_operator(), said, time.time_ns() // 1_000_000
                 )
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Millions of small objects come and go, none of them in a cycle: to look for cycles takes a fifth of the time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 async def _scan(work: AdapterSync, config: AdapterConfig, place: Place) -> Outcome:
@@ -142,6 +152,8 @@ def _show(outcome: Outcome, took_s: float) -> None:
         for one in outcome.sample:
             table.add_row(one.key, one.outcome, ", ".join(one.traits))
         console.print(table)
+    if outcome.warning:
+        console.print(outcome.warning)
     if outcome.is_dry:
         console.print("Nothing was written.")
         return

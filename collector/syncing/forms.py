@@ -27,6 +27,8 @@ from collector.sites.book import IdentifierKind
 DIGEST_BYTES = 16
 PURPOSE = b"tagstitch.records"
 _encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="deterministic").encode
+"""For digests: a source may give its fields in any order."""
 
 
 class Refused(StrEnum):
@@ -111,7 +113,7 @@ class Former:
             else:
                 self.unfit[name] += 1
         try:
-            said = _encode(values)
+            said = _encode_sorted(values)
         except (TypeError, ValueError, OverflowError):
             values, said = self._fit(values)
         if len(said) > MAX_TEXT_CHARS:
@@ -136,7 +138,7 @@ class Former:
             except (TypeError, ValueError, OverflowError):
                 pass
             self.unfit[name] += 1
-        return kept, _encode(kept)
+        return kept, _encode_sorted(kept)
 
     def _tie(self, kind: IdentifierKind, value: str) -> Tied | Refused:
         normal = normalise(kind, value)

@@ -15,11 +15,12 @@ from collector.profiles.definitions import Definitions
 from collector.profiles.traits import open_trait
 from collector.sites.book import IdentifierKind
 from collector.store.client import StoreClient
-from collector.syncing.forms import Form, Former
-from collector.syncing.standing import UNFINISHED, Tie, read_ties, read_values
+from collector.syncing.forms import Form, Former, Tied
+from collector.syncing.standing import UNFINISHED, Before, Tie, read_before, read_values
 from collector.syncing.writing import EvidenceLines, TraitRows
 
 NEW, CHANGED, GONE = "new", "changed", "gone"
+NOTHING = Before()
 RecordRow = tuple[bytes, bytes, Sequence[Tie]]
 """Key, digest and ties of a row of `customer_records`."""
 
@@ -47,6 +48,7 @@ class Preparer:
         *,
         vault: bool,
         show: Callable[[str, str, Sequence[str]], None],
+        now_ms: Callable[[], int],
     ) -> None:
         """`show` hears of each record: its key as it is stored, what became of it, and the traits that differ."""
         self._client = client
@@ -58,25 +60,28 @@ class Preparer:
         self._space_id = definitions.space_id
         self._vault = vault
         self._show = show
-        self.started_ms = 0
+        self._now_ms = now_ms
         self.traits: Counter[str] = Counter()
 
     def prepare(self, chunk: Sequence[tuple[Form, bool]]) -> Writable:
         """Prepare records that differ; of each whether it is new. Raises StoreError."""
         changed = [form.key for form, is_new in chunk if not is_new]
-        old_ties = read_ties(self._client, self._space_id, self._source, changed) if changed else {}
+        stood = read_before(self._client, self._space_id, self._source, changed) if changed else {}
         old_values = read_values(self._client, self._space_id, self._source, changed) if changed else {}
         done = self._make_done()
         for form, is_new in chunk:
-            before = {} if is_new else {tie.key: tie for tie in old_ties.get(form.key, ())}
-            first, ties = form.ties[0].named, self._tie(form, before)
-            # Of a record that was begun it is not known whether its evidence is in the spool: it is said again.
-            added = [tie for tie in ties if tie.key not in before or tie.time_ms == self.started_ms]
-            dropped = [tie for key, tie in before.items() if all(key != one.key for one in ties)]
-            if added or dropped:
-                done.begun.append((form.key, UNFINISHED, [*ties, *dropped]))
-                done.evidence.add(ties[0], added, form.ties)
-                done.evidence.take_back(ties[0], dropped)
+            before = stood.get(form.key, NOTHING)
+            live = {tie.key: tie for tie in before.ties if not tie.is_ending}
+            first = form.ties[0].named
+            ties = [live.get(tied.named.key) or self._begin(tied) for tied in form.ties]
+            # Of a record that was only begun it is not known whether its evidence is in the spool: it is said again.
+            added = [tie for tie in ties if tie.key not in live or not before.is_finished]
+            kept = {tie.key for tie in ties}
+            dropped = [tie for tie in before.ties if tie.is_ending or tie.key not in kept]
+            # Noted first: whoever is killed from here on finds all that may have been said.
+            done.begun.append((form.key, UNFINISHED, [*ties, *map(_end, dropped)]))
+            done.evidence.add(ties[0], added, form.ties)
+            done.evidence.take_back(ties[0], dropped)
             done.done.append((form.key, form.digest, ties))
             values = self._former.encode(form.values)
             if is_new:
@@ -95,20 +100,17 @@ class Preparer:
             self._show(first.value, CHANGED, (*differing, *lost))
         return done
 
-    def _tie(self, form: Form, before: Mapping[str, Tie]) -> list[Tie]:
-        """Return the ties of a record, each with the time since when it is said."""
-        return [
-            before.get(tied.named.key) or Tie(tied.kind.name, tied.named.value, tied.named.key, self.started_ms)
-            for tied in form.ties
-        ]
+    def _begin(self, tied: Tied) -> Tie:
+        return Tie(tied.kind.name, tied.named.value, tied.named.key, self._now_ms())
 
     def prepare_removal(self, keys: Sequence[bytes], doubled: Collection[bytes]) -> Writable:
         """Prepare that records are taken back; `doubled` are not counted as gone. Raises StoreError."""
         done = self._make_done()
-        ties = read_ties(self._client, self._space_id, self._source, keys)
+        stood = read_before(self._client, self._space_id, self._source, keys)
         values = read_values(self._client, self._space_id, self._source, keys)
         for key in keys:
-            if before := ties.get(key):
+            if before := stood.get(key, NOTHING).ties:
+                done.begun.append((key, UNFINISHED, list(map(_end, before))))
                 done.evidence.take_back(before[0], before)
                 done.done.append((key, UNFINISHED, ()))
                 if key not in doubled:
@@ -122,3 +124,7 @@ class Preparer:
 
     def _open(self, key: str, name: str, sealed: str) -> bytes | None:
         return open_trait(self._keyring, self._space_id, key, name, sealed)
+
+
+def _end(tie: Tie) -> Tie:
+    return msgspec.structs.replace(tie, is_ending=1)

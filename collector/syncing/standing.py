@@ -26,7 +26,7 @@ FROM customer_records AS record FINAL
 WHERE space_id = {space:String} AND source = {source:String}
 """
 _TIES = """
-SELECT toJSONString((record.key, ties)) AS row
+SELECT toJSONString((record.key, digest != toFixedString('', 16), ties)) AS row
 FROM customer_records AS record FINAL
 WHERE space_id = {space:String} AND source = {source:String} AND record.key IN {keys:Array(UUID)}
 """
@@ -44,16 +44,26 @@ WHERE is_deleted = 0
 
 
 class Tie(msgspec.Struct, frozen=True):
-    """An identifier that a record has named. `key`: own person id; `time_ms`: since when, milliseconds since 1970."""
+    """An identifier that a record has named. `key`: own person id; `time_ms`: since when, milliseconds since 1970.
+    `is_ending`: it is being taken back, and may be already; what is said anew is said under another time."""
 
     kind: str
     value: str
     key: str
     time_ms: int
+    is_ending: int = 0
+
+
+class Before(msgspec.Struct, frozen=True):
+    """What stands of a record. `is_finished`: its evidence is in the spool and its values are in the store."""
+
+    ties: tuple[Tie, ...] = ()
+    is_finished: bool = True
 
 
 class _Ties(msgspec.Struct, frozen=True, array_like=True):
     key: str
+    is_finished: int
     ties: tuple[Tie, ...]
 
 
@@ -105,10 +115,10 @@ def read_standing(client: StoreClient, space_id: str, source: str) -> Standing:
     return Standing(_join(table.column("key")), _join(table.column("digest")))
 
 
-def read_ties(client: StoreClient, space_id: str, source: str, keys: Iterable[bytes]) -> dict[bytes, tuple[Tie, ...]]:
-    """Return the ties that records have given, by key. Raises StoreError."""
+def read_before(client: StoreClient, space_id: str, source: str, keys: Iterable[bytes]) -> dict[bytes, Before]:
+    """Return what stands of records, by key. Raises StoreError."""
     rows = map(_decode_ties, _ask(client, _TIES, space_id, source, keys))
-    return {UUID(row.key).bytes: row.ties for row in rows}
+    return {UUID(row.key).bytes: Before(row.ties, bool(row.is_finished)) for row in rows}
 
 
 def read_values(client: StoreClient, space_id: str, source: str, keys: Iterable[bytes]) -> dict[bytes, list[TraitRow]]:
@@ -137,6 +147,7 @@ def make_record_rows(
         "value": pa.array([tie.value for tie in said], pa.string()),
         "key": join_keys([bytes.fromhex(tie.key.replace("-", "")) for tie in said]),
         "time_ms": pa.array([tie.time_ms for tie in said], pa.int64()),
+        "is_ending": pa.array([tie.is_ending for tie in said], pa.uint8()),
     }
     listed = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
     words: dict[str, tuple[Any, pa.DataType]] = {

@@ -18,12 +18,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from collector import disk
 from collector.adapters.configuration import AdapterConfig
 from collector.adapters.contract import Record, Scanned
 from collector.config import Config
@@ -37,7 +35,6 @@ from collector.syncing.forms import Form, Former, Refused
 from collector.syncing.preparing import CHANGED, NEW, Preparer, RecordRow, Writable
 from collector.syncing.standing import Standing, make_record_rows, read_standing, read_states
 
-FOLDER_NAME = "sync"
 CHUNK = 20_000
 """Records written at a time."""
 MOST_GONE = 0.3
@@ -69,7 +66,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct, kw_only=True):
     """What a sync found, and did unless it was a dry run. Counts of records; `traits`: in how many records each trait
-    differs; `unfit`: in how many a field has a value that cannot be taken."""
+    differs; `unfit`: in how many a field's value cannot be taken. `warning`: what would stop it, of a dry run."""
 
     adapter: str
     space: str
@@ -86,12 +83,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     evidence_added: int = 0
     evidence_taken_back: int = 0
     sample: list[Sample] = []
-
-
-class _State(msgspec.Struct):
-    """How far a sync is that was begun. `started_ms`: since when its new ties hold; a repeated one says the same."""
-
-    started_ms: int
+    warning: str = ""
 
 
 class AdapterSync:
@@ -127,9 +119,8 @@ class AdapterSync:
         self._space_id = adapter_config.space
         self._source = f"adapter:{adapter_config.name}"
         self._preparer = Preparer(
-            client, keyring, former, definitions, kinds, self._source, vault=vault, show=self._show
+            client, keyring, former, definitions, kinds, self._source, vault=vault, show=self._show, now_ms=now_ms
         )
-        self._folder = config.data_path / FOLDER_NAME
         self._version = 0
         self._met: dict[bytes, str] = {}
         self._doubled: set[bytes] = set()
@@ -146,12 +137,9 @@ class AdapterSync:
         if self.outcome.is_dry:
             await self._run(adapter, None)
             return self.outcome
-        disk.make_folder(self._folder)
         writer = await asyncio.to_thread(self._open_spool)
         try:
-            self._begin()
             await self._run(adapter, writer)
-            disk.unlink(self._state_path)
         finally:
             await asyncio.to_thread(writer.close)
         return self.outcome
@@ -177,10 +165,9 @@ class AdapterSync:
                     await writing
         gone = standing.list_unseen()
         self.outcome.gone = len(gone)
-        self._count_doubles()
+        doubled = self._count_doubles()
         self._sum_up()
-        if not self._allow_gone and not self.outcome.is_dry:
-            self._check_gone(len(standing))
+        self._check_gone(len(standing), len(gone) + doubled)
         await self._remove(gone, writer)
         self._sum_up()
 
@@ -217,13 +204,15 @@ class AdapterSync:
                 differing.append((form, is_same is None))
         return differing
 
-    def _count_doubles(self) -> None:
-        """Count the first of those that share a key as what it is: none of the records."""
+    def _count_doubles(self) -> int:
+        """Count the first of those that share a key as what it is: none of the records. Returns how many stood."""
+        stood = 0
         for key in self._doubled:
             self._refused[Refused.DOUBLE.value] += 1
-            del self._met[key]
+            stood += self._met.pop(key) != NEW
         counts = Counter(self._met.values())
         self.outcome.new, self.outcome.changed, self.outcome.same = counts[NEW], counts[CHANGED], counts[SAME]
+        return stood
 
     def _sum_up(self) -> None:
         for name, counter in (
@@ -233,13 +222,17 @@ class AdapterSync:
         ):
             setattr(self.outcome, name, dict(counter.most_common()))
 
-    def _check_gone(self, stood: int) -> None:
-        gone = self.outcome.gone
-        if gone > max(FEW_GONE, stood * MOST_GONE):
-            raise SyncError(
-                f"{gone:,} of {stood:,} records that were copied are not in {self._name} any more: is the source whole?"
-                " Nothing of them was taken back. If it is right, say --allow-gone"
-            )
+    def _check_gone(self, stood: int, lost: int) -> None:
+        """See that what is taken back is not suspiciously much: half of a file, or a file appended to itself."""
+        if self._allow_gone or lost <= max(FEW_GONE, stood * MOST_GONE):
+            return
+        reason = (
+            f"{lost:,} of {stood:,} records that were copied are not in {self._name} any more, or there twice: is the"
+            " source whole? Nothing of them was taken back. If it is right, say --allow-gone"
+        )
+        if not self.outcome.is_dry:
+            raise SyncError(reason)
+        self.outcome.warning = f"the sync would stop: {reason}"
 
     # --- settling
 
@@ -303,21 +296,6 @@ class AdapterSync:
         if self._shown[outcome] < SAMPLE:
             self._shown[outcome] += 1
             self.outcome.sample.append(Sample(key, outcome, tuple(sorted(traits))))
-
-    # --- the folder
-
-    @property
-    def _state_path(self) -> Path:
-        return self._folder / f"{self._name}.json"
-
-    def _begin(self) -> None:
-        """Go on with a sync that was begun, or begin one."""
-        try:
-            started_ms = msgspec.json.decode(self._state_path.read_bytes(), type=_State).started_ms
-        except (FileNotFoundError, msgspec.MsgspecError):
-            started_ms = self._now_ms()
-            disk.replace_file(self._state_path, msgspec.json.encode(_State(started_ms)))
-        self._preparer.started_ms = started_ms
 
     def _open_spool(self) -> SpoolWriter:
         """Take the folder of the spool; its lock makes this the only sync of this adapter."""

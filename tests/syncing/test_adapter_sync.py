@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.event import LandingRow
+from collector.event import EvidenceRow, LandingRow
 from collector.identity.identifiers import name_identifier
 from collector.profiles.definitions import Definitions, TraitConfig
 from collector.profiles.profile import Part, Profile, read_profile
@@ -104,7 +104,17 @@ class Place:
 
     def evidence(self) -> list[tuple[str, int, str, str]]:
         """Return kind, op and both keys of all evidence in the spool."""
-        found = []
+        return [(one.kind, one.op, one.a_key, one.b_key) for one in self.spooled()]
+
+    def standing(self) -> set[tuple[str, str]]:
+        """Return both keys of the evidence that stands: what was taken back once never does."""
+        spooled = self.spooled()
+        gone = {one.evidence_id for one in spooled if one.op < 0}
+        return {(one.a_key, one.b_key) for one in spooled if one.evidence_id not in gone}
+
+    def spooled(self) -> list[EvidenceRow]:
+        """Return all evidence in the spool."""
+        found: list[EvidenceRow] = []
         for segment in sorted((self.data / "spool" / "sync-crm").glob("*")):
             data = segment.read_bytes() if segment.suffix in (".open", ".log", ".seg", ".sealed") else b""
             for stretch in scan_frames(data):
@@ -112,7 +122,7 @@ class Place:
                     continue
                 row = msgspec.json.decode(stretch.line, type=LandingRow)
                 assert not row.events and row.space_id == "main"
-                found += [(one.kind, one.op, one.a_key, one.b_key) for one in row.evidence]
+                found += row.evidence
         return found
 
 
@@ -269,29 +279,77 @@ def test_a_correction_beats_it(place: Place) -> None:
     assert [(other.said.value, other.said.source) for other in plan.lost] == [("platinum", "adapter:crm")]
 
 
+MAIL = "anna@shop.example"
+OTHER = "a.nna@shop.example"
+STORIES: dict[str, tuple[list[dict[str, str]], ...]] = {
+    # Before; what is being copied when it breaks off; what the file says by the time it is copied again.
+    "new, and another address": ([], [PEOPLE[0]], [{**PEOPLE[0], "mail": OTHER}]),
+    "another address": ([PEOPLE[0]], [{**PEOPLE[0], "mail": OTHER}], [{**PEOPLE[0], "mail": OTHER}]),
+    "an address goes and returns": ([PEOPLE[0]], [{**PEOPLE[0], "mail": ""}], [PEOPLE[0]]),
+    "a value changes and returns": ([PEOPLE[0]], [{**PEOPLE[0], "tier": "silver"}], [PEOPLE[0]]),
+    "a record goes and returns": ([PEOPLE[0], PEOPLE[1]], [PEOPLE[1]], [PEOPLE[0], PEOPLE[1]]),
+    "a record goes": ([PEOPLE[0], PEOPLE[1]], [PEOPLE[1]], [PEOPLE[1]]),
+    "new, and gone": ([PEOPLE[1]], [PEOPLE[0], PEOPLE[1]], [PEOPLE[1]]),
+}
+
+
 @pytest.mark.parametrize("step", ["begin", "spool", "traits", "end"])
-def test_killed_at_any_step(place: Place, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """The same words again reach the same, whatever the file says by then; no evidence is left of what it once said."""
+@pytest.mark.parametrize("story", STORIES)
+def test_broken_off_at_any_step(place: Place, monkeypatch: pytest.MonkeyPatch, step: str, story: str) -> None:
+    """The same words again bring about what the source says by then: neither a value nor a tie is left over or lost,
+    and what comes back stands."""
+    before, broken, after = STORIES[story]
+    if before:
+        place.write(before)
+        place.sync()
 
     def die(name: str) -> None:
         if name == step:
             raise KeyboardInterrupt
 
+    place.write(broken)
     with monkeypatch.context() as patch:
         patch.setattr("collector.syncing.opening.AdapterSync", partial(AdapterSync, before=die))
         assert place.run().returncode != 0
-    place.write([{**PEOPLE[0], "mail": "a.nna@shop.example"}, PEOPLE[1]])
+    place.write(after)
     place.sync()
-    anna = place.key("4711")
-    assert place.traits()[anna, "mail"] == "a.nna@shop.example"
-    mails = [
-        name_identifier(place.store.keyring, "main", DEFAULT_KINDS[1], one).key
-        for one in ("anna@shop.example", "a.nna@shop.example")
-    ]
-    told = [(op, key) for kind, op, _, key in place.evidence() if kind == "identify"]
-    assert (1, mails[1]) in told
-    assert (1, mails[0]) not in told or (-1, mails[0]) in told
-    assert counts(place.sync()) == (0, 0, 2, 0)
+    ties: set[tuple[str, str]] = set()
+    values: dict[tuple[str, str], str] = {}
+    for one in after:
+        key = place.key(one["number"])
+        ties.add((key, key))
+        if one["mail"]:
+            ties.add((key, name_identifier(place.store.keyring, "main", DEFAULT_KINDS[1], one["mail"].lower()).key))
+        shown = {"first_name": one["first_name"], "plan": one["tier"], "mail": one["mail"]}
+        values |= {(key, name): value for name, value in shown.items() if value}
+    assert place.standing() == ties
+    assert {place: value for place, value in place.traits().items() if place[1] != "points"} == values
+    assert counts(place.sync()) == (0, 0, len(after), 0)
+
+
+def test_a_file_appended_to_itself(place: Place) -> None:
+    """It would take everybody back: a dry run says so, and the sync stops."""
+    many = [{**PEOPLE[0], "number": str(number), "mail": ""} for number in range(100, 200)]
+    place.write(many)
+    place.sync()
+    place.write([*many, *many])
+    assert "100 of 100 records" in place.sync("--dry-run")["warning"]
+    wrong = place.run()
+    assert wrong.returncode == 1 and "there twice" in wrong.stderr
+    assert len(place.traits()) == 300 and len(place.standing()) == 100
+
+
+def test_an_address_that_comes_and_goes_while_the_source_is_not_whole(place: Place) -> None:
+    """Syncs that stop for what has gone have copied the rest, and each says what it says anew."""
+    many = [{**PEOPLE[0], "number": str(number), "mail": ""} for number in range(100, 200)]
+    place.write([*many, PEOPLE[0]])
+    place.sync()
+    for mail in ("", MAIL, "", MAIL):
+        place.write([{**PEOPLE[0], "mail": mail}])
+        assert place.run().returncode == 1
+    place.write([*many, PEOPLE[0]])
+    place.sync()
+    assert len(place.standing()) == 102
 
 
 def test_only_one_at_a_time(place: Place) -> None:

@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS @name(customer_records) @on_cluster
     source LowCardinality(String) COMMENT 'Which source: adapter:NAME',
     key UUID COMMENT 'Own person id of the identifier that is the record''s key',
     digest FixedString(16) COMMENT 'Keyed digest of the record''s values; zeros: it is being written',
-    ties Array(Tuple(kind LowCardinality(String), value String, key UUID, time_ms Int64)) COMMENT 'Identifiers that the record names, its key first: as stored, own person id, and since when',
+    ties Array(Tuple(kind LowCardinality(String), value String, key UUID, time_ms Int64, is_ending UInt8)) COMMENT 'Identifiers that the record names, its key first: as stored, own person id, since when, and 1 where that is being taken back',
     version UInt64 COMMENT 'The highest wins: microseconds since 1970',
     is_deleted UInt8 COMMENT '1: no longer in the source'
 )
