@@ -58,7 +58,7 @@ def run_until_killed(world: World, loop: JudgingLoop) -> bool:
 
 
 @pytest.mark.parametrize("table", TABLES)
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_killed_before_a_write_the_next_one_ends_the_same(world: World, table: str, times: int) -> None:
     """Members and changes are those of a role that nobody killed."""
     world.does(1)
@@ -166,7 +166,8 @@ def test_a_store_that_refuses_in_between_is_asked_again(world: World) -> None:
     world.check_story()
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_two_at_once_that_are_killed_again_and_again(world: World, seed: int) -> None:
     """Buys, merges and separations go on; in the end what was told adds up, and everybody is in their place."""
     fate = random.Random(seed)

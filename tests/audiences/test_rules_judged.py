@@ -173,6 +173,7 @@ def holds(table: dict[str, Any], story: list[tuple[int, Happened]]) -> bool:
 
 
 # No shrinking: each step would ask the store, and minutes would go by.
+@pytest.mark.long
 @settings(max_examples=8, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(crowds, st.lists(tables(), min_size=10, max_size=20))
 def test_any_rules_for_anybody(shared: RunningStore, crowd: Crowd, chosen: list[dict[str, Any]]) -> None:

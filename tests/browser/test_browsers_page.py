@@ -171,7 +171,7 @@ def test_offline_is_waited_out(tab: Tab, secure_site: SecureSite, site: str) -> 
     assert [event.sequence for event in events] == [1, 2]
 
 
-@pytest.mark.parametrize("engine", ["chromium", "firefox"], indirect=True)
+@pytest.mark.parametrize("engine", ["chromium", pytest.param("firefox", marks=pytest.mark.long)], indirect=True)
 def test_what_a_page_that_is_left_could_not_send_comes_later(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """What happened offline on a page that was left is kept on the device, and sent once from the next page.
 

@@ -228,6 +228,7 @@ def test_a_policy_that_only_reports(patients: Patients) -> None:
     assert _verdicts(findings, "stored") == [("stored", "good")]
 
 
+@pytest.mark.long
 def test_a_path_that_is_not_proxied(patients: Patients) -> None:
     """The tag's path leads to the shop, which knows no such page (404) or answers with its own (200): both are told."""
     snippet = make_snippet(Config(tag_path="/y/t.js"), "shop")

@@ -129,6 +129,7 @@ def test_a_customer_is_greeted_and_offered_what_the_audience_says(
     assert hello(reader.page) == ""
 
 
+@pytest.mark.long
 def test_who_is_held_out_sees_the_pages_own_words(instance: RunningInstance, open_reader: Callable[[], Reader]) -> None:
     """Ben is greeted; the offer's text does not even reach his browser, and that its place was in view is noted."""
     reader = open_reader()

@@ -303,6 +303,7 @@ def test_the_main_job_behind_nginx(shop: Shop, browser_context: BrowserContext) 
         assert not [secret for secret in (*told, "utm_", "lt=", shop.secret, "%40") if secret in log]
 
 
+@pytest.mark.long
 def test_an_automated_browser_is_nobody_on_a_normal_site(shop: Shop, browser_context: BrowserContext) -> None:
     """On a site as everybody has it, a link that a robot opens and clicks attaches nothing, and its events say so."""
     page_url = shop.put("/plain", make_snippet(Config(), "plain", nonce=True))

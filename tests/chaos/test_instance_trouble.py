@@ -150,6 +150,7 @@ def test_disk_full(instance: RunningInstance) -> None:
         outcome.found = f"{found}, {refused:,} answers 503, no restart"
 
 
+@pytest.mark.long
 def test_clocks(instance: RunningInstance, clock: Clock) -> None:
     """Whoever's clock is wrong: `time` is what the tag froze, or the event is refused as `clock`; nothing stalls."""
     visitor, session = str(uuid.uuid4()), str(uuid.uuid4())

@@ -90,6 +90,7 @@ def loading(store: RunningStore, data: Path) -> Iterator[tuple[FaultProxy, Ledge
     assert not role.is_alive()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", GROUPS, ids=" and ".join if is_long() else "all in turn".format)
 def test_fault_under_load(store: RunningStore, tmp_path: Path, names: list[str]) -> None:
     """While the fault lasts events are acknowledged and wait; when it is over all of them land, once."""

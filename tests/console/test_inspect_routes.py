@@ -228,6 +228,7 @@ def test_the_memory_is_bounded() -> None:
     assert [record.number for record in small.read()] == [3]
 
 
+@pytest.mark.long
 def test_the_memory_is_what_the_bound_says() -> None:
     """Not a multiple of it: an event with many properties takes ten times the memory as a mapping."""
     context = make_context()

@@ -286,6 +286,7 @@ def test_a_piece_that_was_sent_twice_lands_once(filled: RunningStore, target: St
         assert record.state.copied[lane] == 7
 
 
+@pytest.mark.long
 def test_what_differs_is_named_and_loading_goes_on(filled: RunningStore, target: StoreClient, tmp_path: Path) -> None:
     """A row lost at the target is found by table and partition; one changed, by the checksum; the old store stays."""
     with moving(filled, tmp_path, target) as (move, record, _):

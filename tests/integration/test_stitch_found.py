@@ -126,7 +126,7 @@ def test_what_shares_an_id_and_differs_stands_alike_before_and_after_a_merge(des
     assert desk.differs() == 0
 
 
-@pytest.mark.parametrize(("gone", "hung"), [(8, 5), (7, 0)])
+@pytest.mark.parametrize(("gone", "hung"), [pytest.param(8, 5, marks=pytest.mark.long), (7, 0)])
 def test_a_value_seen_with_very_many_is_counted_as_one_seen_with_few(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, gone: int, hung: int
 ) -> None:

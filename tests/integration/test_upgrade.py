@@ -159,6 +159,7 @@ def configure_web(left: Left, port: int) -> tuple[Config, Keyring]:
     return Config(data=str(left.data), port=port), read_keyring(left.data / "secrets.json", {})
 
 
+@pytest.mark.long
 def test_a_newer_schema_stops_an_older_program(tmp_path: Path) -> None:
     """Rollback over a migration: `tagstitch run` ends with one line, `load` waits; the spool stays as it is."""
     left = unpack(RELEASES[-1], tmp_path / "left")

@@ -139,6 +139,7 @@ def test_a_connection_to_a_dead_one_waits_for_the_next(instance: RunningInstance
     assert not set(list_webs(instance.data).values()) & set(pids.values())
 
 
+@pytest.mark.long
 def test_sigterm_under_load_drains(tmp_path: Path) -> None:
     """Stopped in the middle of a stream: web answers what it has begun and seals its spool, the loader drains it."""
     ledger = Ledger()
