@@ -7,7 +7,9 @@ is written. Who is merged away is in no audience.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol, cast
+
+import msgspec
 
 from collector.audiences.changes import Change, Reason, read_standing, write_changes
 from collector.audiences.people import NOBODY_SPECIAL, Person, cut, look_up
@@ -28,6 +30,10 @@ class Audience(Protocol):
     @property
     def sql(self) -> str:
         """A statement that gives the members; "": it has rules."""
+
+    @property
+    def purpose(self) -> str:
+        """Purpose that a member must have granted; "": none."""
 
 
 class Judge(Protocol):
@@ -161,6 +167,10 @@ class Judging:
                     differing.append((person, name, version + 1, reasons[person]))
         if not differing:
             return
+        withdrawn = self._find_withdrawn(
+            space_id,
+            [(person, name) for person, name, version, _ in differing if version % 2 == 0 and person in wanted],
+        )
         at_ms = self._now_ms()
         changes = [
             Change(
@@ -168,7 +178,7 @@ class Judging:
                 audience=name,
                 person_id=person,
                 customer_id=known.get(person, NOBODY_SPECIAL).customer_id,
-                reason=reason.value,
+                reason=(Reason.CONSENT if (person, name) in withdrawn else reason).value,
                 at_ms=at_ms,
                 version=version,
             )
@@ -179,3 +189,19 @@ class Judging:
         entered = sum(change.is_enter for change in changes)
         self.enters += entered
         self.leaves += len(changes) - entered
+
+    def _find_withdrawn(self, space_id: str, leaving: list[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return which of these leave because the purpose is not granted any more, or nothing may be made of them:
+        whatever it was that had them judged anew. Whoever is told has to know, so as not to tell what came before."""
+        asked = {name: self._audiences[name] for _, name in leaving if name in self._audiences}
+        # An audience of all who have granted the purpose.
+        granting: dict[str, Any] = {
+            name: msgspec.structs.replace(cast(Any, audience), sql="", all=(), any=(), none=())
+            for name, audience in asked.items()
+            if audience.purpose
+        }
+        people = sorted({person for person, name in leaving if name in granting})
+        if not people:
+            return set()
+        said = self._judge(self._client, granting, space_id, people, now_ms=self._now_ms())
+        return {(person, name) for person, name in leaving if name in granting and name not in said.get(person, ())}

@@ -32,6 +32,7 @@ from collector.webhooks.deliveries import (
     Delivery,
     State,
     encode_body,
+    find_withdrawn,
     read_heads,
     read_waiting,
     write_deliveries,
@@ -47,6 +48,8 @@ MOST_RESULTS = 200
 """So many that are not written down, and nothing new is tried."""
 WRITE_S = 0.05
 """How often results are written down while there is more to send."""
+QUEUE_S = 5.0
+"""For how long what was found may be told without another look at whether it still may."""
 FORGOTTEN_S = 120.0
 STOP_S = 1.0
 STORE_PAUSE_S = 1.0
@@ -118,7 +121,7 @@ class Deliverer:
         self._from_ms = 0  # nothing that was made before is pending
         self._told_ms = _NEVER
         self._wake_ms = 0
-        self._wrote_s = 0.0
+        self._wrote_s = self._filled_s = 0.0
         self._is_gone = False
         self._is_failing = False
 
@@ -193,6 +196,10 @@ class Deliverer:
             self._judge(delivery, task.result())
 
     def _send(self) -> None:
+        if self._queue and time.monotonic() - self._filled_s > QUEUE_S:
+            # Who was erased or has withdrawn meanwhile must not be told of: they are looked for anew.
+            self._queue.clear()
+            self._is_stale = True
         most = 1 if self._breath.is_away else CONCURRENCY
         while (
             self._queue
@@ -289,23 +296,29 @@ class Deliverer:
         held |= {delivery.person for delivery in self._running.values()}
         fresh = [one for one in heads if one.delivery_id not in self._dropped]
         self._queue.extend(fresh)
+        self._filled_s = time.monotonic()
         self._wake_ms = waiting.wake_ms
         self._has_more = waiting.pending > len(self._queue) + len(self._running)
         self._from_ms = waiting.from_ms if waiting.heads else now_ms - _MARGIN_MS
 
     async def _drop_withdrawn(self, heads: list[Delivery]) -> list[Delivery]:
-        """Return those that may be told. Of somebody erased or restricted only that they left is."""
+        """Return those that may be told. Of somebody erased or restricted, or who has withdrawn since, only that they
+        left is: also where what was dead is replayed."""
         people = sorted({one.person_id for one in heads if one.change != "leave"})
         states: dict[str, PersonState] = {}
         for start in range(0, len(people), KEYS):
             part = people[start : start + KEYS]
             states |= await self._ask(partial(_read_states, self.config.space, part))
+        withdrawn = await self._ask(partial(find_withdrawn, deliveries=[one for one in heads if one.change != "leave"]))
         now_ms = self._now_ms()
         kept = []
         for one in heads:
+            reason = "consent withdrawn" if one.delivery_id in withdrawn else ""
             if one.change != "leave" and one.person_id in states:
+                reason = f"the person is {states[one.person_id]}"
+            if reason:
                 self.counts.dropped += 1
-                self._results.append(one.settle(State.DROPPED, now_ms, f"the person is {states[one.person_id]}"))
+                self._results.append(one.settle(State.DROPPED, now_ms, reason))
             elif now_ms - one.next_ms > MOST_AGE_MS:
                 self._give_up(one, now_ms, one.reason or "it has waited for too long")
             else:

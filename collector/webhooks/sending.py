@@ -134,8 +134,10 @@ class Sender:
         while not self._stopping.is_set():
             try:
                 await feed.turn()
-            except StoreError as error:
-                if not is_failing:
+            except Exception as error:
+                if not isinstance(error, StoreError):
+                    get_logger().exception("webhooks: something unexpected, it is tried again")
+                elif not is_failing:
                     get_logger().warning("webhooks wait for the store", reason=str(error))
                 is_failing = True
                 await self._wait(pause_s)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from collector.audiences.changes import make_change_id
 from collector.profiles.states import State, set_state
 from tests.adapters.faulty_server import Request, by_path, give, hang, one_after_another
 from tests.running_store import RunningStore, make_id
@@ -158,6 +159,21 @@ def test_consent_that_was_withdrawn(store: RunningStore) -> None:
         wait_until(lambda: count_states(store) == {"dropped": 1, "delivered": 2})
         told = [(body["type"], body["data"]["person_id"]) for body in receiver.told[1:]]
     assert sorted(told) == [("audience.entered", make_id(2, 0xDD)), ("audience.left", make_id(1, 0xDD))]
+
+
+def test_a_webhook_of_enterings_alone_hears_of_nobody_who_has_withdrawn(store: RunningStore) -> None:
+    """It is not told that they left, and not any more that they had entered."""
+    person = make_id(1, 0xDD)
+    with running_receiver(FAILED) as receiver, running_sender(store, make_webhook(receiver.url, changes=["enter"])):
+        add_changes(store, make_change(1, 1))
+        wait_until(lambda: len(receiver.ids) == 1)
+        wait_until(lambda: store.value("SELECT max(attempts) FROM webhook_deliveries") == 1)
+        withdrawn = make_change_id("main", "lamps", person, 2)
+        add_changes(store, make_change(1, 2, reason="consent", change_id=withdrawn))
+        receiver.server.respond = TAKEN
+        add_changes(store, make_change(2, 1))
+        wait_until(lambda: count_states(store) == {"dropped": 1, "delivered": 1})
+    assert {body["data"]["person_id"] for body in receiver.told[1:]} == {make_id(2, 0xDD)}
 
 
 def test_people_who_were_erased(store: RunningStore) -> None:
