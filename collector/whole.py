@@ -57,7 +57,7 @@ async def run_all(config: Config) -> None:
         board = RoleBoard(config.data_path)
         supervisor = Supervisor(board)
         try:
-            await _start(supervisor, instance, config, keyring, listeners, started, activates=has_work(use))
+            await _start(supervisor, instance, config, keyring, listeners, started, activates=has_work(use, config.data_path))
             await supervisor.wait()
         finally:
             close_listeners(listeners)

@@ -6,6 +6,7 @@ never synced.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -104,3 +105,9 @@ def read_activate_status(data: Path) -> ActivateStatus | None:
         return msgspec.json.decode((data / "run" / "activate.json").read_bytes(), type=ActivateStatus)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def forget_activate_status(data: Path) -> None:
+    """Remove what the role of this folder wrote: it has nothing left to do."""
+    with contextlib.suppress(OSError):
+        disk.unlink(data / "run" / "activate.json")

@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.audiences.activate_status import ActivateStatusFile
+from collector.audiences.activate_status import ActivateStatusFile, forget_activate_status, read_activate_status
 from collector.audiences.changes import Reason
 from collector.audiences.compile import make_judge, run_sql_audience
 from collector.audiences.configuration import digest
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collector.use.config import UseConfig
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+LEFT_S = 5.0
+"""Without any audience: where nothing has happened for so long, everybody has left."""
 IDLE_S, IDLE_FACTOR = 10.0, 2.5
 """Where nothing has happened for so long, it is looked for less often: each look costs the store some milliseconds."""
 
@@ -110,9 +113,10 @@ class Activator:
         return pause_s
 
 
-def has_work(use: UseConfig) -> bool:
-    """Whether a configuration has anything for this role."""
-    return bool(use.audiences or use.webhooks)
+def has_work(use: UseConfig, data: Path) -> bool:
+    """Whether there is anything for this role: by the configuration, or because it has kept audiences in this folder
+    that are configured no more, so that their members leave."""
+    return _is_configured(use) or read_activate_status(data) is not None
 
 
 def run_activate(config: Config, keyring: Keyring, use: UseConfig, stop: threading.Event) -> None:
@@ -129,6 +133,12 @@ def run_activate(config: Config, keyring: Keyring, use: UseConfig, stop: threadi
         activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences, wake)
         while not stop.is_set():
             pause_s = activator.turn()
+            if pause_s is None and not _is_configured(use) and activator.is_quiet(LEFT_S):
+                activator.close()
+                forget_activate_status(config.data_path)
+                get_logger().info("no audience is configured any more, and everybody has left")
+                stop.wait()
+                return
             if pause_s is None:
                 pause_s = config.activate_interval_s * (IDLE_FACTOR if activator.is_quiet(IDLE_S) else 1)
             if pause_s:
@@ -150,6 +160,10 @@ def _sending(config: Config, keyring: Keyring, use: UseConfig) -> Iterator[Calla
         yield sender.wake
     finally:
         sender.stop()
+
+
+def _is_configured(use: UseConfig) -> bool:
+    return bool(use.audiences or use.webhooks)
 
 
 def find_rules(keyring: Keyring, use: UseConfig) -> tuple[Judge, Callable[..., Iterable[str]]]:

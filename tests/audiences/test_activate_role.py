@@ -173,8 +173,28 @@ def test_the_role_keeps_audiences_until_it_is_told_to_stop(
     assert status.counts.enters == 1
 
 
-def test_without_anything_configured_there_is_no_work() -> None:
+def test_the_last_audience_is_left(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is configured any more the role begins once more, lets everybody leave, and is not needed again."""
+    monkeypatch.setattr(role, "find_rules", lambda *_: (judge_buyers, Statements()))
+    monkeypatch.setattr(role, "LEFT_S", 0.2)
+    world.does(1)
+    world.run()
+    ActivateStatusFile(tmp_path).write(is_last=True)
+    assert has_work(UseConfig(), tmp_path)
+    config = msgspec.structs.replace(world.store.config, data=str(tmp_path), activate_interval_s=0.02)
+    stop = threading.Event()
+    thread = threading.Thread(target=run_activate, args=(config, world.store.keyring, UseConfig(), stop))
+    thread.start()
+    while has_work(UseConfig(), tmp_path):
+        assert thread.is_alive()
+    stop.set()
+    thread.join()
+    assert not world.members()
+    assert {(change, why) for _, change, why in world.changes()} == {("enter", "definition"), ("leave", "definition")}
+
+
+def test_without_anything_configured_there_is_no_work(tmp_path: Path) -> None:
     """The supervisor starts no process then."""
-    assert not has_work(UseConfig())
-    assert has_work(UseConfig(audiences=cast(Any, BUYERS)))
-    assert has_work(UseConfig(webhooks=cast(Any, {"mailing": ""})))
+    assert not has_work(UseConfig(), tmp_path)
+    assert has_work(UseConfig(audiences=cast(Any, BUYERS)), tmp_path)
+    assert has_work(UseConfig(webhooks=cast(Any, {"mailing": ""})), tmp_path)
