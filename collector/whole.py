@@ -57,7 +57,8 @@ async def run_all(config: Config) -> None:
         board = RoleBoard(config.data_path)
         supervisor = Supervisor(board)
         try:
-            await _start(supervisor, instance, config, keyring, listeners, started, activates=has_work(use, config.data_path))
+            activates = has_work(use, config.data_path)
+            await _start(supervisor, instance, config, keyring, listeners, started, activates=activates)
             await supervisor.wait()
         finally:
             close_listeners(listeners)

@@ -56,8 +56,9 @@ SELECT subject, value, version FROM audience_progress FINAL
 WHERE space_id = '' AND (subject = 'touches' OR startsWith(subject, 'batches:'))
 """
 _MOMENTS = """
-SELECT toUnixTimestamp64Milli(at) AS at_ms, count() AS rows
-FROM touched_keys WHERE at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+SELECT toUnixTimestamp64Milli(at) AS at_ms, count() AS rows, toUnixTimestamp64Milli(now64(3)) AS now_ms
+FROM touched_keys
+WHERE at >= least(fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC'), now64(3) - toIntervalMillisecond({overlap:UInt32}))
 GROUP BY at_ms ORDER BY at_ms LIMIT {most:UInt32}
 """
 _TOUCHED = """
@@ -198,11 +199,14 @@ class Follower:
     def find_portions(self) -> tuple[list[Portion], dict[int, int]]:
         """Return what is new in `touched_keys`, in portions, and the moments that it is. Raises StoreError."""
         from_ms = self.places.touches_ms - OVERLAP_MS
-        self._seen = {at_ms: rows for at_ms, rows in self._seen.items() if at_ms >= from_ms}
-        found = {
-            int(row["at_ms"]): int(row["rows"])
-            for row in self._client.query_rows(_MOMENTS, {"from_ms": from_ms, "most": MOST_MOMENTS}, POLL_SETTINGS)
-        }
+        params = {"from_ms": from_ms, "overlap": OVERLAP_MS, "most": MOST_MOMENTS}
+        rows = self._client.query_rows(_MOMENTS, params, POLL_SETTINGS)
+        if rows:
+            # A clock that was put back writes before what is known: what it writes from then on is looked at.
+            self.places.touches_ms = min(self.places.touches_ms, int(rows[0]["now_ms"]))
+            from_ms = self.places.touches_ms - OVERLAP_MS
+        self._seen = {at_ms: seen for at_ms, seen in self._seen.items() if at_ms >= from_ms}
+        found = {int(row["at_ms"]): int(row["rows"]) for row in rows}
         fresh = {at_ms: rows for at_ms, rows in found.items() if rows != self._seen.get(at_ms)}
         return cut_portions(fresh), fresh
 

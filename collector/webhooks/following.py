@@ -22,7 +22,7 @@ SETTINGS = {"max_threads": 2, "max_execution_time": 20}
 _MOMENTS = """
 SELECT toUnixTimestamp64Milli(at) AS at_ms, count() AS rows, toUnixTimestamp64Milli(now64(3)) AS now_ms
 FROM audience_changes AS change
-WHERE at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
+WHERE at >= least(fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC'), now64(3) - toIntervalMillisecond({overlap:UInt32}))
     AND ({space:String} = '' OR space_id = {space:String})
     AND (empty({audiences:Array(String)}) OR audience IN {audiences:Array(String)})
 GROUP BY at_ms ORDER BY at_ms LIMIT {most:UInt32}
@@ -79,9 +79,12 @@ class Follower:
     def look(self, client: StoreClient) -> list[list[Moment]]:
         """Return the moments that have rows which were not read, the oldest first, in portions of about PAGE rows.
         `note` each of them after it has been read and dealt with. Raises StoreError."""
-        params = {**self._terms, "from_ms": self.from_ms, "most": MOST_MOMENTS}
+        params = {**self._terms, "from_ms": self.from_ms, "overlap": self._overlap_ms, "most": MOST_MOMENTS}
         rows = client.query_rows(_MOMENTS, params, SETTINGS)
         self._now_ms = rows[0]["now_ms"] if rows else 0
+        if rows:
+            # A clock that was put back writes before what is known: what it writes from then on is looked at.
+            self.at_ms = min(self.at_ms, self._now_ms)
         portions: list[list[Moment]] = []
         size = PAGE
         for row in rows:

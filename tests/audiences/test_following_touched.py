@@ -98,6 +98,23 @@ def test_hosts_are_followed_each_by_itself(world: World) -> None:
 
 
 @pytest.mark.engine
+def test_a_clock_that_was_put_back_hides_nothing(world: World) -> None:
+    """What is touched from then on has a time before what was read last."""
+    client = world.store.writer
+    follower = Follower(client, find_present(client))
+    now_ms = follower.places.touches_ms
+    follower.places.touches_ms += 600_000
+    client.command(
+        "INSERT INTO touched_keys (at, cause, space_id, key)"
+        f" VALUES (fromUnixTimestamp64Milli({now_ms}, 'UTC'), 'trait', 'main', '{visitor(1)}')"
+    )
+    for expected in ([visitor(1)], []):
+        portions, moments = follower.find_portions()
+        assert [key for portion in portions for key in follower.read_portion(portion)["main"]] == expected
+        follower.settle_touches(moments)
+
+
+@pytest.mark.engine
 def test_a_row_that_shows_up_late_is_found(world: World) -> None:
     """By its time it should have been there before: a replica that is behind, a statement that ran."""
     client = world.store.writer

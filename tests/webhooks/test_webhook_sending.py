@@ -8,6 +8,7 @@ import pytest
 
 from collector.audiences.changes import make_change_id
 from collector.profiles.states import State, set_state
+from collector.webhooks.following import Follower
 from tests.adapters.faulty_server import Request, by_path, give, hang, one_after_another
 from tests.running_store import RunningStore, make_id
 from tests.webhooks.receiver import (
@@ -174,6 +175,16 @@ def test_a_webhook_of_enterings_alone_hears_of_nobody_who_has_withdrawn(store: R
         add_changes(store, make_change(2, 1))
         wait_until(lambda: count_states(store) == {"dropped": 1, "delivered": 1})
     assert {body["data"]["person_id"] for body in receiver.told[1:]} == {make_id(2, 0xDD)}
+
+
+def test_a_clock_that_was_put_back_hides_no_change(store: RunningStore) -> None:
+    """What happens from then on has a time before what was told last."""
+    follower = Follower(now_ms() + 600_000)
+    add_changes(store, make_change(1, 1))
+    (portion,) = follower.look(store.writer)
+    assert [change.person_id for change in follower.read_page(store.writer, portion)] == [make_id(1, 0xDD)]
+    follower.note(portion)
+    assert follower.look(store.writer) == []
 
 
 def test_people_who_were_erased(store: RunningStore) -> None:
