@@ -4,8 +4,8 @@ PYTHON ?= python3
 PORT ?= 8000
 ENGINE_PORT ?= 8123
 DATA ?= ./data
-# Two more than there are processors: many tests wait for a browser or an engine.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )))
+# One more than there are processors: many tests wait for a browser or an engine.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 VENV := .venv
 BIN := $(VENV)/bin

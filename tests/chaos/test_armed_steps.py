@@ -23,6 +23,7 @@ from tests.running_store import RunningStore, running_store
 pytestmark = [pytest.mark.chaos, pytest.mark.engine, pytest.mark.timeout(600)]
 
 ROUNDS = count_rounds(3, 20)
+FIRST, *OTHERS = STEPS
 LOADER_STEPS = ("after insert, before the cursor", "after the cursor, before unlink")
 
 
@@ -85,7 +86,7 @@ class Host:
         return self.ledger.compare(ask_patiently(self.store.query), is_sent_once=True)
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [FIRST, *(pytest.param(step, marks=pytest.mark.long) for step in OTHERS)])
 def test_writer_killed_at_a_step(running: RunningStore, tmp_path: Path, step: str) -> None:
     """Whatever of a group was written or synced when the writer died: what it acknowledged lands, once."""
     chance = random.Random(f"{SEED} {step}")
