@@ -147,6 +147,7 @@ def test_a_good_page_is_good_in_every_respect(patients: Patients) -> None:
     assert {instance[name] for name in ("data folder", "secrets", "web", "spool", "store", "schema")} == {"good"}
 
 
+@pytest.mark.long
 def test_for_people_each_finding_is_a_line_with_its_fix(patients: Patients) -> None:
     """Without --json the report has a title for each part, a mark for each finding, a sum, and status 1 when wrong."""
     done = patients.command(patients.put("/bare", "<meta name=x>"))
@@ -159,6 +160,7 @@ def test_for_people_each_finding_is_a_line_with_its_fix(patients: Patients) -> N
     assert "\x1b" not in done.stdout, "no colours in a pipe"
 
 
+@pytest.mark.long
 def test_no_snippet(patients: Patients) -> None:
     """A page without the snippet has one thing wrong, and nothing is guessed about the rest."""
     findings = patients.look(patients.put("/none", "<script src='/other.js'></script>"))

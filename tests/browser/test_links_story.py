@@ -146,6 +146,7 @@ def test_the_recipient_comes_through_the_redirect(mail: Mail, open_reader: Calla
     assert {row["provisional"] for row in rows if row["customer_id"]} == {1}
 
 
+@pytest.mark.long
 def test_a_second_device_counts_and_a_third_does_not(mail: Mail, open_reader: Callable[..., Reader]) -> None:
     """The mail is read on the phone and at the desk: both are the customer's. What is passed on further is refused."""
     link = mail.tag("m-200")

@@ -191,6 +191,7 @@ def test_clocks(instance: RunningInstance, clock: Clock) -> None:
         outcome.found = f"{len(wanted)} events with the time that the tag froze, {refused} refused as `clock`"
 
 
+@pytest.mark.long
 def test_same_event_again_and_again(instance: RunningInstance, clock: Clock) -> None:
     """A hundred times at once over both web processes, after a restart, an hour later and over midnight: one row."""
     visitor, session = str(uuid.uuid4()), str(uuid.uuid4())

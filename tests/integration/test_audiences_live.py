@@ -71,6 +71,7 @@ def await_members(space: Space, audience: str, wanted: list[tuple[str, str]]) ->
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_purchase_makes_a_member_and_a_sign_in_a_customer(world: World) -> None:
     """The visitor enters by an event. When they sign in, the visitor leaves and the customer enters, by identity: all
     that the visitor has done is the customer's. A second device of theirs changes nothing."""

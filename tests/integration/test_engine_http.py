@@ -619,6 +619,7 @@ def test_the_python_standard_library_reads_an_answer(engine: RunningEngine) -> N
     connection.close()
 
 
+@pytest.mark.long
 def test_no_descriptor_is_left_behind(engine: RunningEngine) -> None:
     """After hundreds of statements of all endings the process has as many files open as after the first ones."""
 

@@ -115,6 +115,7 @@ def test_a_merge_is_shown_made_and_undone(world: World) -> None:
     assert "undone already" in refuse(space, "undo", done["audit_id"])
 
 
+@pytest.mark.long
 def test_a_mail_that_was_forwarded_is_taken_back_by_its_token(world: World) -> None:
     """The link of one customer was clicked by two others; taking the token back frees them, and restoring undoes it."""
     space = world.take_space()
@@ -212,6 +213,7 @@ def test_a_full_disk_is_in_the_log(world: World, monkeypatch: pytest.MonkeyPatch
     assert call(space, "blocks", "--json").stdout == ""
 
 
+@pytest.mark.long
 def test_the_api_does_the_same_with_a_key_of_its_own(world: World) -> None:
     """A program merges, sees it, and undoes it; the audit log names its key, never the people."""
     space = world.take_space()

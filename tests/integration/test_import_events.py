@@ -144,6 +144,7 @@ def test_killed_in_the_middle(instance: RunningInstance, tmp_path: Path) -> None
     assert later["n"] == count
 
 
+@pytest.mark.long
 def test_refused_rows_and_dry_run(instance: RunningInstance, tmp_path: Path) -> None:
     """A dry run says what would be refused and writes nothing; the import says it with status 3; mended rows go in."""
     path = tmp_path / "a.jsonl"

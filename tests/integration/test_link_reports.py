@@ -21,6 +21,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Space]:
         yield world.take_space()
 
 
+@pytest.mark.long
 def test_a_mailing_is_counted_once_and_by_who_it_was(space: Space) -> None:
     """Both ways in, a second device, a scanner, a friend who signs in, an unfilled tag, and what was bought."""
     origin = name_origin(space.site_id)

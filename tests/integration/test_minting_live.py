@@ -130,6 +130,7 @@ def test_the_api_and_its_client(instance: RunningInstance) -> None:
     assert not list((instance.data / FOLDER).glob("*.json"))
 
 
+@pytest.mark.long
 def test_a_record_that_a_dead_process_left(instance: RunningInstance) -> None:
     """Links were answered and the process died: the next one brings the record in."""
     keyring = read_keyring(instance.config.secrets_path, {})

@@ -185,6 +185,7 @@ def test_a_new_key_of_the_provider_costs_no_sign_in(world: World, provider: Open
     assert levels == [{"level": 1, "verification": ""}]
 
 
+@pytest.mark.long
 def test_while_the_provider_is_away_its_keys_are_in_force(world: World, provider: OpenIdProvider) -> None:
     """Also for a web process that starts meanwhile: it has the copy on disk."""
     space, instance = world.named["away"], world.instance

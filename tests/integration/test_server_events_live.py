@@ -187,6 +187,7 @@ def test_the_pages_python_arrives(shop: Shop) -> None:
     shop.until_events(f"visitor_id = '{visitor}' AND customer_id = '4711'", 1)
 
 
+@pytest.mark.long
 def test_no_event_is_lost_or_doubled_while_the_collector_dies(shop: Shop) -> None:
     """The client keeps calling while web is killed, again and again: each event is there once."""
     problems: list[Problem] = []

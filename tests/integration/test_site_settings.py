@@ -66,6 +66,7 @@ def test_cookieless_visitors_are_counted_by_the_day(instance: RunningInstance) -
     assert stat.S_IMODE(salt.stat().st_mode) == 0o600
 
 
+@pytest.mark.long
 def test_the_kill_switch_works_without_touching_a_page(instance: RunningInstance) -> None:
     """Switched off, the next beacon is told to be silent; switched on again, the next one is kept."""
     instance.command("site", "add", "loud", "--origin", SHOP, "--consent", "off")

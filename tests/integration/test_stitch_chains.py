@@ -84,6 +84,7 @@ def test_a_chain_is_known_from_its_other_end(desk: Desk) -> None:
     assert desk.differs() == 0
 
 
+@pytest.mark.long
 def test_what_hangs_on_a_shared_visitor_is_not_read(desk: Desk) -> None:
     """More visitors than a kind allows come from one at a chain's end: the chain is walked, they are left."""
     most = POLICY.count_visitors_allowed("visitor")
@@ -106,6 +107,7 @@ def test_who_explains_a_chain_asks_few_questions_too(desk: Desk, questions: list
     assert len(questions) <= 4 * (ROUNDS_ALONE + 4)
 
 
+@pytest.mark.long
 def test_a_chain_by_way_of_customers_is_walked_as_ever(desk: Desk) -> None:
     """Each visitor signs in as two e-mail addresses, the second of which the next one has: no visitors are tied."""
     links = 2 * ROUNDS_ALONE

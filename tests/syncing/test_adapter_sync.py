@@ -293,7 +293,9 @@ STORIES: dict[str, tuple[list[dict[str, str]], ...]] = {
 }
 
 
-@pytest.mark.parametrize("step", ["begin", "spool", "traits", "end"])
+@pytest.mark.parametrize(
+    "step", ["spool", *(pytest.param(one, marks=pytest.mark.long) for one in ("begin", "traits", "end"))]
+)
 @pytest.mark.parametrize("story", STORIES)
 def test_broken_off_at_any_step(place: Place, monkeypatch: pytest.MonkeyPatch, step: str, story: str) -> None:
     """The same words again bring about what the source says by then: neither a value nor a tie is left over or lost,
