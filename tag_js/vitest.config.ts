@@ -18,6 +18,7 @@ export default defineConfig({
   test: {
     environment: "happy-dom",
     environmentOptions: { happyDOM: { url: "https://shop.example/" } },
+    setupFiles: "tests/setup.ts",
     restoreMocks: true,
     unstubGlobals: true,
     projects: [
