@@ -34,6 +34,17 @@ class ActivateCounts(msgspec.Struct):
     errors: int = 0  # statements that failed, each as often as it did
 
 
+class WebhookCounts(msgspec.Struct):
+    """What one life has done for one webhook. Plain numbers that only grow, but `waiting`."""
+
+    made: int = 0  # deliveries made of changes
+    tries: int = 0
+    delivered: int = 0
+    dead: int = 0  # given up
+    dropped: int = 0  # not to be told any more
+    waiting: int = 0  # pending deliveries as last looked for, without those made since
+
+
 class ActivateStatus(msgspec.Struct, frozen=True):
     """What stands in the file. Times in milliseconds since 1970; 0: nothing waits.
 
@@ -48,6 +59,7 @@ class ActivateStatus(msgspec.Struct, frozen=True):
     round: str = ""
     round_judged: int = 0
     trouble: str = ""
+    webhooks: dict[str, WebhookCounts] = {}
 
     def find_lag_s(self, now_ms: int) -> float:
         """Return how long the oldest batch that is in the map has waited."""
@@ -64,6 +76,7 @@ class ActivateStatusFile:
     def __init__(self, data: Path, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         """`data`: the instance's folder."""
         self.counts = ActivateCounts()
+        self.count_webhooks: Callable[[], dict[str, WebhookCounts]] = dict
         self._path = data / "run" / "activate.json"
         self._now_ms = now_ms
         self._written_ms = 0
@@ -86,7 +99,8 @@ class ActivateStatusFile:
         pause_s = BUSY_S if said != self._written or oldest_ms or round_name else IDLE_S
         if not is_last and said == self._written and now_ms - self._written_ms < pause_s * 1000:
             return
-        status = ActivateStatus(now_ms, os.getpid(), oldest_ms, self.counts, round_name, round_judged, trouble)
+        done = (self.counts, round_name, round_judged, trouble, self.count_webhooks())
+        status = ActivateStatus(now_ms, os.getpid(), oldest_ms, *done)
         try:
             disk.make_folder(self._path.parent)
             disk.replace_file(self._path, msgspec.json.encode(status))

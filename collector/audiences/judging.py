@@ -91,26 +91,48 @@ class Judging:
         }
 
     def judge_people(self, space_id: str, people: Mapping[str, Reason], names: Iterable[str] | None = None) -> None:
-        """Judge people, each for a reason of their own, in all audiences with rules or in those named. Raises
-        StoreError; what was written until then stands."""
-        rules = self.list_rules(space_id)
+        """Judge people, each for a reason of their own, in all audiences with rules or in those named. Without names
+        they also leave those by a statement that they may not be in any more: only the statement lets them in, and it
+        is asked seldom. Raises StoreError; what was written until then stands."""
+        rules, fences = self.list_rules(space_id), self._list_fences(space_id)
         if names is not None:
             wanted_names = set(names)
-            rules = {name: audience for name, audience in rules.items() if name in wanted_names}
+            rules, fences = {name: audience for name, audience in rules.items() if name in wanted_names}, {}
         for part in cut(people, CHUNK):
             known = look_up(self._client, space_id, part)
             present = [person for person in part if not known.get(person, NOBODY_SPECIAL).is_gone]
-            said, judged = self._ask(rules, space_id, present)
-            wanted = {person: {name: name in said.get(person, ()) for name in judged} for person in present}
+            said, judged = self._ask(rules | fences, space_id, present)
+            wanted = {
+                person: {
+                    name: name in said.get(person, ())
+                    for name in judged
+                    if name in rules or name not in said.get(person, ())
+                }
+                for person in present
+            }
             self._settle(space_id, {person: people[person] for person in part}, wanted, known)
             self.judged += len(part)
 
     def place_people(self, space_id: str, name: str, wanted: Mapping[str, bool], reason: Reason) -> None:
-        """Bring people to what is known of one audience already. Raises StoreError."""
+        """Bring people to what was found of one audience a while ago, but those who may not be in it now. Raises
+        StoreError."""
+        fences = {one: audience for one, audience in self._list_fences(space_id).items() if one == name}
         for part in cut(wanted, CHUNK):
             known = look_up(self._client, space_id, part)
             said = {person: {name: wanted[person]} for person in part if not known.get(person, NOBODY_SPECIAL).is_gone}
+            entering = [person for person, answers in said.items() if answers[name]] if fences else []
+            if entering:
+                allowed = self._judge(self._client, fences, space_id, entering, now_ms=self._now_ms())
+                said |= {person: {name: name in allowed.get(person, ())} for person in entering}
             self._settle(space_id, dict.fromkeys(part, reason), said, known)
+
+    def _list_fences(self, space_id: str) -> dict[str, Audience]:
+        """Return the audiences of a space that are a statement, each as one of all who may be in it."""
+        return {
+            name: _strip(audience)
+            for name, audience in self._audiences.items()
+            if audience.space == space_id and audience.sql and name not in self.left_out
+        }
 
     def _ask(
         self, rules: Mapping[str, Audience], space_id: str, present: list[str]
@@ -194,14 +216,15 @@ class Judging:
         """Return which of these leave because the purpose is not granted any more, or nothing may be made of them:
         whatever it was that had them judged anew. Whoever is told has to know, so as not to tell what came before."""
         asked = {name: self._audiences[name] for _, name in leaving if name in self._audiences}
-        # An audience of all who have granted the purpose.
-        granting: dict[str, Any] = {
-            name: msgspec.structs.replace(cast(Any, audience), sql="", all=(), any=(), none=())
-            for name, audience in asked.items()
-            if audience.purpose
-        }
+        granting = {name: _strip(audience) for name, audience in asked.items() if audience.purpose}
         people = sorted({person for person, name in leaving if name in granting})
         if not people:
             return set()
         said = self._judge(self._client, granting, space_id, people, now_ms=self._now_ms())
         return {(person, name) for person, name in leaving if name in granting and name not in said.get(person, ())}
+
+
+def _strip(audience: Audience) -> Audience:
+    """Return an audience of all who may be in this one: known here, withheld from nobody, its purpose granted."""
+    whole: Audience = msgspec.structs.replace(cast(Any, audience), sql="", all=(), any=(), none=())
+    return whole

@@ -209,10 +209,12 @@ class JudgingLoop:
         self._rounds.append(JudgeRound(self._client, self._judging, space_id, reason, names, done))
 
     def _let_leave(self, space_id: str, audience: str, row: Mapping[str, Any]) -> None:
+        # First: put back while some have left, it is judged anew.
+        write_progress(self._client, space_id, {f"audience:{audience}": ""}, self._now_ms())
+
         def done() -> None:
             now_ms = self._now_ms()
             insert_rows(self._client, "audience_definitions", [{**row, "version": now_ms, "is_deleted": 1}])
-            write_progress(self._client, space_id, {f"audience:{audience}": ""}, now_ms)
 
         self._rounds.append(LeaveRound(self._client, self._judging, space_id, audience, done))
 

@@ -30,6 +30,7 @@ from collector.store.client import open_client
 
 if TYPE_CHECKING:
     from collector.use.config import UseConfig
+    from collector.webhooks.sending import Sender
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 LEFT_S = 5.0
@@ -128,9 +129,12 @@ def run_activate(config: Config, keyring: Keyring, use: UseConfig, stop: threadi
         asking = stack.enter_context(open_client(config, keyring, "reader"))
         ask = partial(run_sql, asking, checking=comparing)
         runs = stack.enter_context(SqlRuns(comparing, audiences, ask))
-        wake = stack.enter_context(_sending(config, keyring, use))
+        sender = stack.enter_context(_sending(config, keyring, use))
         loop = JudgingLoop(client, audiences, judge, sweep_s=config.audience_sweep_s)
-        activator = Activator(loop, runs, ActivateStatusFile(config.data_path), audiences, wake)
+        status = ActivateStatusFile(config.data_path)
+        if sender is not None:
+            status.count_webhooks = sender.count
+        activator = Activator(loop, runs, status, audiences, sender.wake if sender else lambda: None)
         while not stop.is_set():
             pause_s = activator.turn()
             if pause_s is None and not _is_configured(use) and activator.is_quiet(LEFT_S):
@@ -147,17 +151,17 @@ def run_activate(config: Config, keyring: Keyring, use: UseConfig, stop: threadi
 
 
 @contextlib.contextmanager
-def _sending(config: Config, keyring: Keyring, use: UseConfig) -> Iterator[Callable[[], None]]:
-    """Tell webhooks of changes, where there are any. Gives what wakes them."""
+def _sending(config: Config, keyring: Keyring, use: UseConfig) -> Iterator[Sender | None]:
+    """Tell webhooks of changes, where there are any."""
     if not use.webhooks:
-        yield lambda: None
+        yield None
         return
     from collector.webhooks.sending import Sender  # late: it brings what only webhooks need
 
     sender = Sender(config, keyring, use.webhooks)
     sender.start()
     try:
-        yield sender.wake
+        yield sender
     finally:
         sender.stop()
 

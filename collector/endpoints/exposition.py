@@ -58,6 +58,13 @@ ACTIVATE_COUNTERS = {
     "rounds": "Times that everybody of a space was judged.",
     "errors": "Statements of activate that failed.",
 }
+WEBHOOK_COUNTERS = {
+    "made": "Deliveries made of changes of audiences.",
+    "tries": "Times that a delivery was sent.",
+    "delivered": "Deliveries that the receiver took.",
+    "dead": "Deliveries given up.",
+    "dropped": "Deliveries not to be told any more.",
+}
 
 
 def expose(condition: Condition) -> bytes:
@@ -150,6 +157,17 @@ def _show_activate(condition: Condition) -> Iterator[Metric]:
     yield _gauge("activate_lag_seconds", "Age of the oldest batch in the map whose people are not judged.", lag_s)
     for name, sentence in ACTIVATE_COUNTERS.items():
         yield CounterMetricFamily(f"{PREFIX}activate_{name}", sentence, value=getattr(status.counts, name))
+    if not status.webhooks:
+        return
+    for name, sentence in WEBHOOK_COUNTERS.items():
+        family = CounterMetricFamily(f"{PREFIX}webhook_{name}", sentence, labels=["webhook"])
+        for webhook, counts in sorted(status.webhooks.items()):
+            family.add_metric([webhook], getattr(counts, name))
+        yield family
+    waiting = _family("webhook_waiting", "Deliveries that were pending when last looked for.", ["webhook"])
+    for webhook, counts in sorted(status.webhooks.items()):
+        waiting.add_metric([webhook], counts.waiting)
+    yield waiting
 
 
 def _show_processes(condition: Condition) -> Iterator[Metric]:

@@ -17,7 +17,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -36,7 +36,7 @@ from collector.sites.keys import AUDIENCE_READ, is_in_force
 from collector.store.client import StoreClient
 from collector.store.threads import StoreThreads
 from collector.webhooks.deliveries import KINDS, encode_body
-from collector.webhooks.following import PAGE, ChangeRow, Follower, Moment
+from collector.webhooks.following import PAGE, ChangeRow, Follower, Moment, find_withdrawn
 from collector.webhooks.progress import read_store_time
 
 PATH = "/v1/stream"
@@ -45,6 +45,7 @@ MOST_STREAMS, MOST_OF_KEY = 32, 8
 MOST_AUDIENCES = 100
 LOOK_S = 0.4
 HEARTBEAT_S = 15.0
+SEND_S = 60.0
 CHECK_S = 0.25
 RETRY_MS = 2_000
 RETRY_AFTER_S = 5
@@ -70,6 +71,10 @@ _HEADERS = {
 
 class _Wrong(Exception):
     """A request cannot be understood; its argument is a word of MESSAGES."""
+
+
+class _Unread(Exception):
+    """Whoever listened has not taken what was sent for so long that the place is given to others."""
 
 
 class _Asked(NamedTuple):
@@ -117,7 +122,9 @@ class Pulse:
                     follower = Follower(await self._threads.ask(read_store_time))
                     self._beat()  # what came before is nobody's to tell but theirs who begin now
                 found = await self._threads.ask(follower.look)
-            except StoreError:
+            except Exception as error:
+                if not isinstance(error, StoreError):
+                    get_logger().exception("streams: something unexpected, it is tried again")
                 await asyncio.sleep(STORE_PAUSE_S)
                 continue
             for portion in found:
@@ -144,12 +151,14 @@ class Streams:
         is_stopping: Callable[[], bool],
         *,
         heartbeat_s: float = HEARTBEAT_S,
+        send_s: float = SEND_S,
     ) -> None:
         self._edge = edge
         self._threads = threads
         self._note_use = note_use
         self._is_stopping = is_stopping
         self._heartbeat_s = heartbeat_s
+        self._send_s = send_s
         self._open: Counter[str] = Counter()
         self._pulse: Pulse | None = None
 
@@ -172,23 +181,37 @@ class Streams:
             await _refuse(send, 429, "rate", RETRY_AFTER_S)
             return
         self._note_use(key.key_id, facts.context.received_at_ms)
+        if scope["method"] == "HEAD":
+            await _stream((), scope, receive, send)
+            return
         self._pulse = self._pulse or Pulse(self._threads)
         self._open[key.key_id] += 1
         self._pulse.enter()
         try:
             await self._answer(key, asked, self._pulse, (scope, receive, send))
+        except _Unread:
+            get_logger().info("a stream is ended: nobody reads it", key=key.key_id)
         finally:
             self._pulse.leave()
             self._open[key.key_id] -= 1
 
-    async def _answer(self, key: ApiKey, asked: _Asked, pulse: Pulse, call: tuple[Scope, Receive, Any]) -> None:
+    async def _answer(self, key: ApiKey, asked: _Asked, pulse: Pulse, call: tuple[Scope, Receive, Send]) -> None:
+        scope, receive, send = call
         try:
             follower = await self._begin(key, asked)
         except StoreError:
-            await _refuse(call[2], 503, "unavailable", RETRY_AFTER_S)
+            await _refuse(send, 503, "unavailable", RETRY_AFTER_S)
             return
+
+        async def send_in_time(message: MutableMapping[str, Any]) -> None:
+            try:
+                async with asyncio.timeout(self._send_s):
+                    await send(dict(message))
+            except TimeoutError:
+                raise _Unread from None
+
         told = self._tell(key, follower, pulse)
-        await StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)(*call)
+        await _stream(told, scope, receive, send_in_time)
 
     async def _begin(self, key: ApiKey, asked: _Asked) -> Follower:
         """Return where a stream begins. Raises StoreError."""
@@ -244,6 +267,11 @@ class Streams:
         return is_allowed and not self._is_stopping()
 
 
+async def _stream(told: AsyncGenerator[bytes, None] | tuple[()], scope: Scope, receive: Receive, send: Any) -> None:
+    """Answer with these messages, as they come."""
+    await StreamingResponse(told, media_type="text/event-stream", headers=_HEADERS)(scope, receive, send)
+
+
 class _Page(NamedTuple):
     """Changes as they were read, and those of them that may be told."""
 
@@ -252,11 +280,16 @@ class _Page(NamedTuple):
 
 
 def _read_page(follower: Follower, portion: list[Moment], last: ChangeRow | None, client: StoreClient) -> _Page:
-    """Return a page. Of somebody erased or restricted only that they left is told. Raises StoreError."""
+    """Return a page. Of somebody erased or restricted, or who has withdrawn since, only that they left is told. Raises
+    StoreError."""
     read = follower.read_page(client, portion, last)
-    people = sorted({change.person_id for change in read if change.change != "leave"})
-    hidden = read_states(client, read[0].space_id, people) if people else {}
-    return _Page(read, [one for one in read if one.change == "leave" or one.person_id not in hidden])
+    entered = [change for change in read if change.change != "leave"]
+    hidden = read_states(client, read[0].space_id, sorted({one.person_id for one in entered})) if entered else {}
+    withdrawn = find_withdrawn(client, [one.entering for one in entered])
+    told = [
+        one for one in read if one.change == "leave" or (one.person_id not in hidden and one.entering not in withdrawn)
+    ]
+    return _Page(read, told)
 
 
 def _write(changes: list[ChangeRow], known: dict[str, None]) -> bytes:

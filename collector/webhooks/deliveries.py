@@ -18,10 +18,9 @@ from uuid import UUID, uuid5
 
 import msgspec
 
-from collector.audiences.changes import make_change_id
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
-from collector.webhooks.following import ChangeRow
+from collector.webhooks.following import ChangeRow, Entering
 
 NAMESPACE = UUID("0d2f6d5e-4b0a-5f0e-9a53-6f1f1d0c7a44")
 KINDS = {"enter": "audience.entered", "leave": "audience.left"}
@@ -63,11 +62,6 @@ FROM webhook_deliveries AS sent FINAL
 WHERE created_at >= fromUnixTimestamp64Milli({{from_ms:Int64}}, 'UTC') AND sent.person_id IN {{people:Array(UUID)}}
     AND webhook IN {{webhooks:Array(String)}} AND state = 'pending'
 """  # noqa: S608  our own words
-_WITHDRAWALS = """
-SELECT DISTINCT toString(change.change_id) AS id
-FROM audience_changes AS change
-WHERE space_id IN {spaces:Array(String)} AND change.change_id IN {ids:Array(UUID)} AND reason = 'consent'
-"""
 _LIST = f"""
 SELECT {_COLUMNS}
 FROM webhook_deliveries AS sent FINAL
@@ -131,6 +125,11 @@ class Delivery(msgspec.Struct, frozen=True):
     def person(self) -> tuple[str, str]:
         """Whose it is: only one of somebody's is sent at a time."""
         return self.space_id, self.person_id
+
+    @property
+    def entering(self) -> Entering:
+        """What it tells of, where it tells of an entering."""
+        return Entering(self.space_id, self.audience, self.person_id, self.sequence)
 
     def settle(self, state: State, now_ms: int, reason: str = "", *, more_versions: int = 1) -> Delivery:
         """Return it as it is after this."""
@@ -219,21 +218,6 @@ def find_superseded(client: StoreClient, deliveries: Sequence[Delivery], from_ms
         params = {"from_ms": from_ms, "people": people[start : start + KEYS], "webhooks": webhooks}
         found += msgspec.convert(client.query_rows(_OF_PEOPLE, params, SETTINGS), list[Delivery])
     return [one for one in found if one.sequence < ends.get((one.webhook, *one.person, one.audience), 0)]
-
-
-def find_withdrawn(client: StoreClient, deliveries: Sequence[Delivery]) -> set[str]:
-    """Return the ids of those that tell of an entering after which somebody left because they had withdrawn. Raises
-    StoreError."""
-    found: set[str] = set()
-    for start in range(0, len(deliveries), KEYS):
-        later = {
-            make_change_id(one.space_id, one.audience, one.person_id, one.sequence + 1): one.delivery_id
-            for one in deliveries[start : start + KEYS]
-        }
-        spaces = sorted({one.space_id for one in deliveries[start : start + KEYS]})
-        rows = client.query_rows(_WITHDRAWALS, {"spaces": spaces, "ids": sorted(later)}, SETTINGS)
-        found |= {later[row["id"]] for row in rows}
-    return found
 
 
 def drop_all(client: StoreClient, webhook: str, reason: str) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from collector.audiences.activate_status import WebhookCounts
 from collector.errors import StoreError
 from collector.logs import get_logger
 from collector.profiles.states import State as PersonState
@@ -32,11 +33,11 @@ from collector.webhooks.deliveries import (
     Delivery,
     State,
     encode_body,
-    find_withdrawn,
     read_heads,
     read_waiting,
     write_deliveries,
 )
+from collector.webhooks.following import find_withdrawn
 from collector.webhooks.pace import Breath, find_delay_s
 from collector.webhooks.posting import Outcome
 
@@ -51,6 +52,8 @@ WRITE_S = 0.05
 QUEUE_S = 5.0
 """For how long what was found may be told without another look at whether it still may."""
 FORGOTTEN_S = 120.0
+TELL_S = 60.0
+"""A receiver that is away for days costs one line a minute, not one for each delivery that is given up."""
 STOP_S = 1.0
 STORE_PAUSE_S = 1.0
 _NEVER = 2**62
@@ -68,16 +71,6 @@ class Ask(Protocol):
     """Puts a question to the store, in a thread. Raises StoreError."""
 
     async def __call__(self, question: Callable[[StoreClient], Result]) -> Result: ...
-
-
-class Counts(msgspec.Struct):
-    """What one life has done, of one webhook. Plain numbers that only grow."""
-
-    made: int = 0
-    tries: int = 0
-    delivered: int = 0
-    dead: int = 0
-    dropped: int = 0
 
 
 def _now_ms() -> int:
@@ -102,7 +95,7 @@ class Deliverer:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config = config
-        self.counts = Counts()
+        self.counts = WebhookCounts()
         self._post = post
         self._ask = ask
         self._say_gone = say_gone
@@ -124,6 +117,7 @@ class Deliverer:
         self._wrote_s = self._filled_s = 0.0
         self._is_gone = False
         self._is_failing = False
+        self._told_dead, self._told_dead_s = 0, -TELL_S
 
     def tell(self, from_ms: int) -> None:
         """There are new deliveries, of which the oldest was made then."""
@@ -251,13 +245,17 @@ class Deliverer:
         self._results.append(msgspec.structs.replace(waiting, next_ms=next_ms))
 
     def _give_up(self, delivery: Delivery, now_ms: int, reason: str) -> None:
-        get_logger().warning(
-            "a webhook's delivery is given up; `tagstitch webhook dead` shows it",
-            webhook=self.config.name,
-            delivery=delivery.delivery_id,
-            reason=reason,
-        )
         self.counts.dead += 1
+        if time.monotonic() - self._told_dead_s >= TELL_S:
+            self._told_dead_s = time.monotonic()
+            get_logger().warning(
+                "deliveries of a webhook are given up; `tagstitch webhook dead` shows them",
+                webhook=self.config.name,
+                given_up=self.counts.dead - self._told_dead,
+                latest=delivery.delivery_id,
+                reason=reason,
+            )
+            self._told_dead = self.counts.dead
         self._results.append(delivery.settle(State.DEAD, now_ms, reason))
 
     async def _write_results(self) -> None:
@@ -298,6 +296,7 @@ class Deliverer:
         self._queue.extend(fresh)
         self._filled_s = time.monotonic()
         self._wake_ms = waiting.wake_ms
+        self.counts.waiting = waiting.pending
         self._has_more = waiting.pending > len(self._queue) + len(self._running)
         self._from_ms = waiting.from_ms if waiting.heads else now_ms - _MARGIN_MS
 
@@ -309,11 +308,12 @@ class Deliverer:
         for start in range(0, len(people), KEYS):
             part = people[start : start + KEYS]
             states |= await self._ask(partial(_read_states, self.config.space, part))
-        withdrawn = await self._ask(partial(find_withdrawn, deliveries=[one for one in heads if one.change != "leave"]))
+        entered = [one.entering for one in heads if one.change != "leave"]
+        withdrawn = await self._ask(partial(find_withdrawn, entered=entered))
         now_ms = self._now_ms()
         kept = []
         for one in heads:
-            reason = "consent withdrawn" if one.delivery_id in withdrawn else ""
+            reason = "consent withdrawn" if one.change != "leave" and one.entering in withdrawn else ""
             if one.change != "leave" and one.person_id in states:
                 reason = f"the person is {states[one.person_id]}"
             if reason:

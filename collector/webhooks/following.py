@@ -8,9 +8,11 @@ read once more. Who follows so meets a change at least once; ids tell what it ha
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from collector.audiences.changes import make_change_id
 from collector.store.client import StoreClient
 
 OVERLAP_MS = 60_000
@@ -38,6 +40,12 @@ WHERE at >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC') AND at <= fromUnixT
     AND (empty({audiences:Array(String)}) OR audience IN {audiences:Array(String)})
 ORDER BY at, change.change_id LIMIT 1 BY at, change.change_id LIMIT {most:UInt32}
 """
+_WITHDRAWALS = """
+SELECT DISTINCT toString(change.change_id) AS id
+FROM audience_changes AS change
+WHERE space_id IN {spaces:Array(String)} AND change.change_id IN {ids:Array(UUID)} AND reason = 'consent'
+"""
+KEYS = 1_000
 _NIL = "00000000-0000-0000-0000-000000000000"
 Moment = tuple[int, int]
 """A millisecond since 1970, and how many rows it has."""
@@ -56,6 +64,32 @@ class ChangeRow(msgspec.Struct, frozen=True):
     reason: str
     at_ms: int
     version: int
+
+    @property
+    def entering(self) -> Entering:
+        """What it is, where it is an entering."""
+        return Entering(self.space_id, self.audience, self.person_id, self.version)
+
+
+class Entering(NamedTuple):
+    """Somebody's entering, by what makes it one of its kind. `version`: as in ChangeRow."""
+
+    space_id: str
+    audience: str
+    person_id: str
+    version: int
+
+
+def find_withdrawn(client: StoreClient, entered: Sequence[Entering]) -> set[Entering]:
+    """Return those after which somebody left because they had withdrawn: nobody is to be told of them any more. Raises
+    StoreError."""
+    found: set[Entering] = set()
+    for start in range(0, len(entered), KEYS):
+        part = entered[start : start + KEYS]
+        later = {make_change_id(one.space_id, one.audience, one.person_id, one.version + 1): one for one in part}
+        params = {"spaces": sorted({one.space_id for one in part}), "ids": sorted(later)}
+        found |= {later[row["id"]] for row in client.query_rows(_WITHDRAWALS, params, SETTINGS)}
+    return found
 
 
 class Follower:

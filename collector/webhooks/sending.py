@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from collector.adapters.address_guard import Resolve, resolve_name
+from collector.audiences.activate_status import WebhookCounts
 from collector.config import Config
 from collector.errors import ConfigError, StoreError
 from collector.keyring import Keyring
@@ -24,7 +25,7 @@ from collector.logs import get_logger
 from collector.store.client import open_client
 from collector.store.threads import StoreThreads
 from collector.webhooks.configuration import WebhookConfig
-from collector.webhooks.delivering import Counts, Deliverer
+from collector.webhooks.delivering import Deliverer
 from collector.webhooks.feeding import Feed
 from collector.webhooks.posting import Poster
 from collector.webhooks.signing import BadSecret, read_secrets
@@ -78,9 +79,8 @@ class Sender:
         if self._thread.is_alive():
             self._thread.join(STOP_S)
 
-    @property
-    def counts(self) -> dict[str, Counts]:
-        """What was done so far, by webhook."""
+    def count(self) -> dict[str, WebhookCounts]:
+        """Return what was done so far, by webhook. From any thread."""
         return {name: deliverer.counts for name, deliverer in self._deliverers.items()}
 
     def _play(self) -> None:

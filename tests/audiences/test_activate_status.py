@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from collector.audiences.activate_status import ActivateStatusFile, read_activate_status
+from collector.audiences.activate_status import ActivateStatusFile, WebhookCounts, read_activate_status
 from collector.commands.status_facts import Watcher
 from collector.commands.status_screen import draw, judge
 from collector.condition import read_condition
@@ -51,6 +51,17 @@ def test_the_lag_grows_while_something_waits(folder: Folder) -> None:
     assert "tagstitch_activate_enters_total 3.0" in text
     folder.status.write()
     assert "tagstitch_activate_lag_seconds 0.0" in expose(read_condition(folder.data, NOW_MS + 4_000)).decode()
+
+
+def test_webhooks_are_counted(folder: Folder) -> None:
+    """Each by its name, once there is one."""
+    assert "webhook_" not in expose(read_condition(folder.data, NOW_MS)).decode()
+    folder.status.count_webhooks = lambda: {"mailing": WebhookCounts(made=3, tries=4, delivered=2, dead=1, waiting=7)}
+    folder.status.write()
+    text = expose(read_condition(folder.data, NOW_MS)).decode()
+    assert 'tagstitch_webhook_tries_total{webhook="mailing"} 4.0' in text
+    assert 'tagstitch_webhook_dead_total{webhook="mailing"} 1.0' in text
+    assert 'tagstitch_webhook_waiting{webhook="mailing"} 7.0' in text
 
 
 def test_a_host_without_the_role_says_nothing_of_it(tmp_path: Path) -> None:

@@ -83,3 +83,23 @@ def test_of_an_audience_by_a_statement(store: RunningStore) -> None:
     load(store, 2, "page_view", "storage")
     judging.place_people("main", "listed", {ANNA: False}, Reason.TIME)
     assert list_changes(store) == [("enter", "definition"), ("leave", "consent")]
+
+
+def test_an_audience_by_a_statement_is_left_at_once(store: RunningStore) -> None:
+    """Its statement is asked seldom; who withdraws, or is erased, does not wait for that."""
+    judging = make_judging(store)
+    load(store, 1, "purchase", "marketing,storage")
+    judging.place_people("main", "listed", {ANNA: True}, Reason.DEFINITION)
+    judging.judge_people("main", {ANNA: Reason.EVENT})
+    assert list_changes(store)[1:] == [("enter", "definition")], "whoever may be in it stays"
+    load(store, 2, "page_view", "storage")
+    judging.judge_people("main", {ANNA: Reason.EVENT})
+    assert list_changes(store)[2:] == [("enter", "definition"), ("leave", "consent")]
+
+
+def test_an_old_list_lets_nobody_in_who_has_withdrawn_since(store: RunningStore) -> None:
+    """What a statement gave a minute ago may be placed only now."""
+    judging = make_judging(store)
+    load(store, 1, "purchase", "storage")
+    judging.place_people("main", "listed", {ANNA: True}, Reason.TIME)
+    assert list_changes(store) == []

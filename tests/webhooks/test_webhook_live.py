@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +79,8 @@ def test_from_a_purchase_to_a_webhook_and_a_stream(place: Place) -> None:
     assert (told["type"], told["data"]["audience"], told["data"]["reason"]) == ("audience.entered", "buyers", "event")
     listed = instance.command("webhook", "deliveries", "mailing", "--json", *place.options).stdout
     assert json.loads(listed)["person_id"] == told["data"]["person_id"]
+    counted = 'tagstitch_webhook_delivered_total{webhook="mailing"} 1.0'
+    wait_until(lambda: counted in urllib.request.urlopen(instance.url + "/metrics").read().decode())
     for answer, connection in zip(answers, connections, strict=True):
         answer.close()
         connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from collector.audiences.changes import make_change_id
 from collector.config import Config
 from collector.endpoints import stream
 from collector.endpoints.edge import Edge
@@ -54,7 +56,12 @@ class Server:
         self.threads = StoreThreads(lambda: open_client(store.config, store.keyring, "writer"))
         edge = Edge(Config(), KEYRING, lambda: self.book, MemorySpool(), now_ms)
         self.streams = stream.Streams(
-            edge, self.threads, lambda key, _: self.used.append(key), lambda: self.is_stopping, heartbeat_s=0.5
+            edge,
+            self.threads,
+            lambda key, _: self.used.append(key),
+            lambda: self.is_stopping,
+            heartbeat_s=0.5,
+            send_s=2.0,
         )
         endpoint = stream.PlainEndpoint(self.streams.receive)
         app = Starlette(routes=[stream.Route(stream.PATH, endpoint, methods=["GET"])])
@@ -199,6 +206,43 @@ def test_people_who_were_erased_are_not_told_of(store: RunningStore, server: Ser
         wait_until(lambda: len(one.events) == 2)
         assert sorted(data["data"]["version"] for _, data in one.events) == [1, 2]
         assert [d["data"]["version"] for _, d in one.events if d["data"]["person_id"] == make_id(1, 0xDD)] == [2]
+
+
+def test_who_comes_again_does_not_hear_of_those_who_withdrew(store: RunningStore, server: Server) -> None:
+    """What came before their withdrawal is theirs: only that they left is told, and the others as ever."""
+    at = now_ms() - 5_000
+    row = {"space_id": "main", "audience": "lamps", "person_id": make_id(1, 0xDD)}
+    first, second = (make_change(1, n, at=at, change_id=make_change_id(*row.values(), n)) for n in (1, 2))
+    add_changes(store, first, second | {"reason": "consent"}, make_change(2, 1, at=at), make_change(2, 2, at=at))
+    with listening(server, last=f"{at - 1}-{make_id(0)}") as one:
+        wait_until(lambda: len(one.events) == 3)
+        told = [(data["data"]["person_id"], data["type"]) for _, data in one.events]
+    left, entered = "audience.left", "audience.entered"
+    assert sorted(told) == [(make_id(1, 0xDD), left), (make_id(2, 0xDD), entered), (make_id(2, 0xDD), left)]
+
+
+def test_a_look_at_the_head_takes_no_place(server: Server) -> None:
+    """Programs that watch addresses ask so; it ends at once."""
+    for _ in range(stream.MOST_OF_KEY + 1):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+        connection.request("HEAD", stream.PATH, headers={"Authorization": f"Bearer {LISTENER}"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        connection.close()
+    assert server.open_streams == 0
+
+
+def test_who_stops_reading_loses_the_place(store: RunningStore, server: Server) -> None:
+    """Somebody who takes nothing any more, and does not go away either."""
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        one.connect(("127.0.0.1", server.port))
+        one.sendall(f"GET {stream.PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {LISTENER}\r\n\r\n".encode())
+        wait_until(lambda: server.open_streams == 1)
+        for first in range(0, 40_000, 10_000):
+            add_changes(store, *(make_change(person) for person in range(first, first + 10_000)))
+        wait_until(lambda: server.open_streams == 0)
 
 
 def test_silence_and_the_end(server: Server) -> None:
