@@ -7,9 +7,11 @@ stands in `browser/` needs a browser, what stands in `chaos/` kills processes.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is, and nothing about the code.
@@ -33,6 +35,15 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     """Name a case without the token that it is given: a token is random, and the processes that share the tests must
     all know a case by the same name."""
     return LINK_TOKEN.sub("token", val) if isinstance(val, str) and LINK_TOKEN.search(val) else None
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """A test that plays a role in this process sets its logs up: they end with the test, as what they write to does."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
 
 
 @pytest.hookimpl(trylast=True)

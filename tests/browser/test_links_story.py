@@ -117,8 +117,8 @@ def open_reader(chromium: Browser, instance: RunningInstance) -> Iterator[Callab
     """What opens browsers of several people, each with a profile of its own."""
     readers: list[Reader] = []
 
-    def open_one(**options: Any) -> Reader:
-        readers.append(Reader(chromium, instance, **options))
+    def open_one(browser: Browser = chromium, **options: Any) -> Reader:
+        readers.append(Reader(browser, instance, **options))
         return readers[-1]
 
     yield open_one
@@ -237,6 +237,7 @@ def test_whoever_only_fetches(instance: RunningInstance, method: str, agent: str
 def test_a_scanner_that_runs_the_script(
     instance: RunningInstance,
     open_reader: Callable[..., Reader],
+    whole_chromium: Browser,
     is_in_front: bool,
     link_class: str,
     reasons: str,
@@ -244,7 +245,7 @@ def test_a_scanner_that_runs_the_script(
     """A whole browser, at once after sending, whose page stands open for longer than the tag waits, and nobody touches
     it. Without the focus it is a click and no more; with it two hints say what it is. Neither ties anybody."""
     mail = Mail(instance, f"scripted-{link_class}")
-    scanner = open_reader()
+    scanner = open_reader(whole_chromium)  # the other one has no windows: its pages always have the focus
     scanner.consent()
     scanner.page.goto(mail.tag("m-550"))
     if not is_in_front:
