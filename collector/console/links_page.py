@@ -325,7 +325,7 @@ async def _read_asked_piece(request: Request) -> tuple[Asked | None, bytes, Resp
     head, _, piece = body.partition(b"\n")
     try:
         return msgspec.json.decode(head, type=Asked), piece, refusal
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None, b"", refusal
 
 

@@ -296,6 +296,8 @@ def _decode(decode: Callable[[bytes], Any], body: bytes) -> Any:
     except msgspec.MsgspecError as error:
         # The decoder names types and places, never a value.
         raise ProfileProblem("argument", str(error)) from None
+    except RecursionError:
+        raise ProfileProblem("argument", "the body is nested too deeply") from None
     except UnicodeDecodeError:
         raise ProfileProblem("argument", MESSAGES[Reason.ENCODING]) from None
 

@@ -210,6 +210,18 @@ def test_a_wrong_lookup_is_refused(desk: Desk, body: bytes) -> None:
     assert desk.ask("/v1/customers/lookup", method="POST", content=body).status_code == 400
 
 
+@pytest.mark.parametrize(
+    "value",
+    [b"[" * 20_000 + b"]" * 20_000, b"NaN", b"1e999", b'"\\ud800"', b'"\xff"', b"null", b'1, "value'],
+    ids=["deep", "nan", "large", "half", "bytes", "null", "open"],
+)
+def test_a_wrong_correction_is_refused(desk: Desk, value: bytes) -> None:
+    """Whatever a program makes of it: no value, half a character, more brackets than a reader has patience for."""
+    path = "/v1/customers/4711/traits/plan"
+    answer = desk.ask(path, desk.officer, method="PUT", content=b'{"value": ' + value + b"}")
+    assert (answer.status_code, answer.json()["error"]) == (400, "argument")
+
+
 def test_who_was_merged_answers_under_the_surviving_id(desk: Desk) -> None:
     """The other customer's key leads to the one person, and the answer says so."""
     other = desk.until("/v1/customers/5002", lambda profile: bool(profile["timeline"]["events"]))
