@@ -108,7 +108,8 @@ class ShownProfile(msgspec.Struct, omit_defaults=True):
     unavailable: dict[str, str] | None = None
 
 
-_EVENT_FIELDS = tuple(get_type_hints(TimelineEvent))
+_WHOSE, *_WHAT = get_type_hints(TimelineEvent)
+_EVENT_FIELDS = (*_WHAT, _WHOSE)
 _ALWAYS = (Span(0),)
 
 

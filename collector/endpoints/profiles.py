@@ -52,6 +52,7 @@ from collector.profiles.definitions import Definitions, TraitRefused
 from collector.profiles.profile import Part, Profile, Unknown, Withheld, read_profile
 from collector.profiles.record_keys import RecordKey
 from collector.profiles.states import State
+from collector.profiles.together import Reads
 from collector.profiles.traits import correct
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
@@ -109,6 +110,7 @@ class Profiles:
         self._define = define
         self._sources = sources
         self._searches = Searches(edge, threads, sources)
+        self._reads = Reads()
         self._pace = Pace(clock=clock)
         self._asked = 0
 
@@ -177,7 +179,9 @@ class Profiles:
                 definitions.check(name, value)
         wanted = asked.question
         kinds = list_key_kinds(self._sources, key.space_id, wanted.records) if Part.RECORDS in wanted.parts else ()
-        found = await self._threads.ask(partial(_read_first, self._edge, definitions, asked, now_ms, kinds))
+        found = await self._threads.ask(
+            partial(_read_first, self._edge, self._reads, definitions, asked, now_ms, kinds)
+        )
         records, _ = await asyncio.gather(
             self._read_records(key, wanted, found), self._log(key, facts, way, asked, found)
         )
@@ -257,7 +261,13 @@ class Profiles:
 
 
 def _read_first(
-    edge: Edge, definitions: Definitions, asked: Asked, now_ms: int, key_kinds: Collection[str], client: StoreClient
+    edge: Edge,
+    reads: Reads,
+    definitions: Definitions,
+    asked: Asked,
+    now_ms: int,
+    key_kinds: Collection[str],
+    client: StoreClient,
 ) -> Profile | Unknown | Withheld:
     """Return the first of the names that somebody has: one value has a name for each personal key in force."""
     found: Profile | Unknown | Withheld = Unknown(asked.keys[0])
@@ -275,6 +285,7 @@ def _read_first(
             is_person_id=asked.is_person_id,
             key_kinds=key_kinds,
             given=(asked.given[0], RecordKey(key, asked.given[1])) if asked.given else None,
+            reads=reads,
         )
         if not isinstance(found, Unknown):
             break

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 _TOKEN = re.compile(
@@ -100,6 +101,14 @@ class Statement:
 
 
 def cut_statement(sql: str) -> Statement:
+    """As `_cut_statement`; those that are asked again and again are cut once."""
+    if len(sql) > MOST_KEPT_CHARS:
+        return _cut_statement(sql)
+    kept = _keep_cut(sql)
+    return Statement(kept.sql, kept.format, dict(kept.settings))
+
+
+def _cut_statement(sql: str) -> Statement:
     """Take `FORMAT x`, a last `SETTINGS a = 1, …` and semicolons off the end of a statement.
 
     The SETTINGS of a CREATE are its table's and stay, unless they follow its SELECT.
@@ -126,6 +135,10 @@ def cut_statement(sql: str) -> Statement:
         del found[at:]
     end = found[-1].end if found else 0
     return Statement(sql[:end], format_name, settings)
+
+
+_keep_cut = lru_cache(maxsize=256)(_cut_statement)
+MOST_KEPT_CHARS = 8_192
 
 
 def _has_select(found: list[Token]) -> bool:

@@ -51,13 +51,15 @@ class Order:
     on_format: Callable[[str], None] = lambda _: None
     on_progress: Progress | None = None
     _handle: Handle | None = None
+    _handle_lock: threading.Lock = field(default_factory=threading.Lock)
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
         """Make every further step of this order fail; what runs already is stopped by `Chdb.kill`."""
         self._cancelled.set()
-        if self._handle is not None:
-            self._handle.cancelled.set()
+        with self._handle_lock:
+            if self._handle is not None:
+                self._handle.cancelled.set()
 
     def run(self, engine: Chdb, rules: admission.Admission) -> Outcome:
         """Do it. Raises `QueryFailed`, also for a mistake of ours, which is logged without any of the statement."""
@@ -84,23 +86,47 @@ class Order:
 
     def _run_as_writer(self, engine: Chdb) -> Outcome:
         session = self.session
-        handle = (session.handle if session else None) or engine.open()
-        if session:
-            session.handle = handle
+        if session is None:
+            return self._run_alone(engine)
+        handle = session.handle = session.handle or engine.open()
+        self._take(handle)
+        insert, statement, format_name, settings = self._read()
+        given = {**self.role_settings, **self.settings, **settings, "log_comment": self._mark()}
+        if self.database:
+            handle.use(self.database)
+        handle.set(given)
+        try:
+            return self._execute(handle, insert, statement, format_name)
+        finally:
+            self._restore(handle, session, given, statement)
+
+    def _run_alone(self, engine: Chdb) -> Outcome:
+        """Run a writer's statement without a session. A handle that has answered a question goes to the next one that
+        comes with the same settings: making it ready costs as much as many a question."""
+        insert, statement, format_name, settings = self._read()
+        given = {**self.role_settings, **self.settings, **settings}
+        prepared = (self.database or "", frozenset(given.items()))
+        is_question = insert is None and _is_question(statement)
+        handle = engine.lend(prepared) if is_question else None
+        is_ready = handle is not None
+        handle = handle or engine.open()
         self._take(handle)
         try:
-            insert, statement, format_name, settings = self._read()
-            given = {**self.role_settings, **self.settings, **settings, "log_comment": self._mark()}
-            if self.database:
-                handle.use(self.database)
-            handle.set(given)
-            try:
-                return self._execute(handle, insert, statement, format_name)
-            finally:
-                if session:
-                    self._restore(handle, session, given, statement)
+            if is_ready:
+                handle.set({"log_comment": self._mark()})
+            else:
+                if self.database:
+                    handle.use(self.database)
+                handle.set({**given, "log_comment": self._mark()})
+            outcome = self._execute(handle, insert, statement, format_name)
+            with self._handle_lock:
+                self._handle = None  # from here on it may be another's
+            if is_question and not handle.cancelled.is_set():
+                engine.give_back(prepared, handle)
+                handle = None
+            return outcome
         finally:
-            if session is None:
+            if handle is not None:
                 handle.close()
 
     def _restore(self, handle: Handle, session: Session, given: Mapping[str, str], statement: str) -> None:
@@ -193,7 +219,7 @@ class Order:
             version, time_zone = handle.rows("SELECT version(), timezone()")[0]
             _write_all(self.pipe, greeting(version, time_zone))
             return Outcome(result_rows=1)
-        if first.text.upper() in _STREAMED:
+        if _is_question(statement):
             return handle.run_into(self.pipe, statement, format_name, self.parameters)
         outcome = handle.run(statement, format_name, self.parameters)
         _write_all(self.pipe, outcome.body)
@@ -211,6 +237,11 @@ class Order:
         if rest:
             yield rest
         yield from self.body.chunks()
+
+
+def _is_question(statement: str) -> bool:
+    first = next(tokens(statement), None)
+    return first is not None and first.text.upper() in _STREAMED
 
 
 def _text(latin: str) -> str:

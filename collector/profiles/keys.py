@@ -154,6 +154,25 @@ def find_candidates(client: StoreClient, space_id: str, key: str, person_id: str
     return found, list({row["key"] for row in rows} | {found, key})
 
 
+def find_many_candidates(client: StoreClient, space_id: str, asked: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """As `find_candidates` for each of several identifiers, in their order. Raises StoreError."""
+    known = f"dictGetOrDefault('{client.database}.identity', 'person_id', cityHash64(one), one)"
+    sql = (
+        "SELECT DISTINCT toString(held.person_id) AS person, toString(held.key) AS key,"  # noqa: S608  our own names
+        f" toString({known.replace('one', 'held.key')}) AS now FROM person_keys AS held"
+        f" WHERE space_id = {{space:String}} AND person_id IN (SELECT arrayJoin(arrayMap(one -> {known},"
+        f" {{asked:Array(UUID)}}))) LIMIT {MAX_KEYS} BY person"
+    )
+    with client.stream(sql, {"space": space_id, "asked": sorted(set(asked))}, settings=SETTINGS) as answer:
+        rows = _decode_lines(b"".join(answer))
+    people = {row["key"]: row["now"] for row in rows}
+    held: dict[str, set[str]] = {}
+    for row in rows:
+        held.setdefault(row["person"], set()).add(row["key"])
+    found = [(people.get(key, key), key) for key in asked]
+    return [(person, list(held.get(person, set()) | {person, key})) for person, key in found]
+
+
 def read_intervals(client: StoreClient, space_id: str, keys: Sequence[str]) -> dict[str, list[Interval]]:
     """Return the intervals of identifiers that had several people, by identifier, in order. Raises StoreError."""
     found: dict[str, list[Interval]] = {key: [] for key in keys}

@@ -30,6 +30,7 @@ from collector.profiles.record_keys import Keys, RecordKey, choose_keys
 from collector.profiles.states import State
 from collector.profiles.survivorship import Survivor, survive
 from collector.profiles.timeline import Cursor, Page
+from collector.profiles.together import Lines, Reads
 from collector.profiles.vaulted import Vault
 from collector.store.client import StoreClient
 
@@ -126,17 +127,14 @@ class Profile(msgspec.Struct, frozen=True):
 class _Rows:
     """What a statement gave, by part."""
 
-    def __init__(self, lines: Iterable[dict[str, str]]) -> None:
+    def __init__(self, lines: Iterable[Lines]) -> None:
         self.texts: defaultdict[str, list[str]] = defaultdict(list)
         for line in lines:
-            self.texts[line["part"]].append(line["row"])
+            self.texts[line.part].append(line.row)
 
     def read(self, part: str, decode: Callable[[str], Any]) -> list[Any]:
         """Return the rows of a part."""
         return [decode(text) for text in self.texts[part]]
-
-
-_decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
 def read_profile(
@@ -154,19 +152,22 @@ def read_profile(
     exactly: bool = False,
     key_kinds: Collection[str] = (),
     given: tuple[str, RecordKey] | None = None,
+    reads: Reads | None = None,
 ) -> Profile | Unknown | Withheld:
     """Read the person whose an identifier is now. `key`: its own person id.
 
     `cursor`, `limit`: of the page of the timeline, at most timeline.MAX_PAGE events. `shows_personal`: personal values
     in clear. `is_person_id`: the key was given as a person's id, so another id than it means merged. `exactly`: the
     person of this very id, as v_events has it, even where nothing but an anonymous past is left of it. `key_kinds`,
-    `given`: kinds of `record_keys`, and the one that was asked with. Raises StoreError.
+    `given`: kinds of `record_keys`, and the one that was asked with. `reads`: with which other threads of the process
+    it is read together; none: alone. Raises StoreError.
     """
     limit = max(1, min(limit, timeline.MAX_PAGE))
     space_id = definitions.space_id
     wanted = _list_statements(parts, is_vault=bool(key_kinds))
     page_of = (cursor, limit) if Part.TIMELINE in parts else None
-    rows, person_id, held, map_rows = _find(client, space_id, key, key if exactly else "", now_ms, wanted, page_of)
+    place = (reads or Reads(), space_id, key if exactly else "")
+    rows, person_id, held, map_rows = _find(client, place, key, now_ms, wanted, page_of)
     said_states = states.keep_states(rows.read("state", states.decode_state))
     if state := settle_state(said_states, {key, person_id}, held, now_ms):
         return Withheld(key, person_id, state)
@@ -211,18 +212,18 @@ def read_profile(
 
 def _find(
     client: StoreClient,
-    space_id: str,
+    place: tuple[Reads, str, str],
     key: str,
-    given: str,
     now_ms: int,
     wanted: list[str],
     page_of: tuple[Cursor | None, int] | None,
 ) -> tuple[_Rows, str, dict[str, Held], dict[str, MapRow]]:
-    """Return the rows, the person, their identifiers, and the map's rows. `given`: the person, where it is known.
-    `page_of`: which page of the timeline."""
+    """Return the rows, the person, their identifiers, and the map's rows. `place`: how it is read, the space, and the
+    person, where that is known. `page_of`: which page of the timeline."""
+    reads, space_id, given = place
     for _ in range(MAX_TRIES):
-        assumed, candidates = keys.find_candidates(client, space_id, key, given)
-        rows = _ask(client, space_id, candidates, wanted, page_of)
+        assumed, candidates = reads.find_candidates(client, space_id, key, given)
+        rows = _Rows(reads.ask(client, space_id, candidates, wanted, page_of))
         map_rows = keys.keep_latest(rows.read("map", keys.decode_map))
         several = [row.key for row in map_rows.values() if row.several]
         intervals = keys.read_intervals(client, space_id, several)
@@ -248,19 +249,6 @@ def _list_statements(parts: Collection[Part], *, is_vault: bool) -> list[str]:
     if Part.VALUES in parts or is_vault:
         wanted.append(vaulted.VAULT)
     return wanted
-
-
-def _ask(
-    client: StoreClient,
-    space_id: str,
-    candidates: list[str],
-    wanted: list[str],
-    page_of: tuple[Cursor | None, int] | None,
-) -> _Rows:
-    params: dict[str, Any] = {"space": space_id, "keys": candidates}
-    statements = [*wanted, *([timeline.make_events_sql(*page_of, params)] if page_of else [])]
-    with client.stream(" UNION ALL ".join(statements), params, settings=keys.SETTINGS) as answer:
-        return _Rows(_decode_lines(b"".join(answer)))
 
 
 def settle_state(

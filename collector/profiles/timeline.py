@@ -50,6 +50,7 @@ def decode_cursor(text: str) -> Cursor:
 class TimelineEvent(msgspec.Struct, frozen=True, array_like=True):
     """An event as the timeline shows it. Time in milliseconds since 1970; "" and 0: none."""
 
+    own_person_id: str
     time_ms: int
     event_id: str
     site_id: str
@@ -69,7 +70,6 @@ class TimelineEvent(msgspec.Struct, frozen=True, array_like=True):
     assurance: int
     consent: str
     is_bot: int
-    own_person_id: str
     visitor_proof: str
 
 
@@ -80,9 +80,10 @@ class Page(msgspec.Struct, frozen=True):
     next: Cursor | None = None
 
 
-_SHOWN = """toJSONString((toUnixTimestamp64Milli(time), event_id, site_id, event_name, touchpoint, channel, host, path,
-    title, campaign, device, browser, order_id, value, currency, category, assurance, consent, is_bot, own_person_id,
-    visitor_proof)) AS row"""
+PART = "event"
+_SHOWN = """toJSONString((own_person_id, toUnixTimestamp64Milli(time), event_id, site_id, event_name, touchpoint,
+    channel, host, path, title, campaign, device, browser, order_id, value, currency, category, assurance, consent,
+    is_bot, visitor_proof)) AS row"""
 # What was received first comes first of an event that came twice and is not merged yet.
 _ORDER = "ORDER BY time DESC, event_id DESC, precedence DESC LIMIT {most:UInt32}"
 _ONCE = "LIMIT 1 BY own_person_id, time, event_id"
@@ -92,12 +93,14 @@ _BEHIND = """(time < fromUnixTimestamp64Milli({at:Int64}, 'UTC')
 decode_event = msgspec.json.Decoder(TimelineEvent).decode
 
 
-def make_events_sql(cursor: Cursor | None, limit: int, params: dict[str, Any]) -> str:
+def make_events_sql(cursor: Cursor | None, limit: int, params: dict[str, Any], *, is_by_key: bool = False) -> str:
     """Return the statement for events of identifiers that may be the person's, in the order of a page; fills in its
-    parameters. One event more than the page holds tells whether there is another page."""
+    parameters. One event more than the page holds tells whether there is another page. `is_by_key`: so many of each
+    identifier, because they are several people's."""
     params["most"] = limit + 1
     place = _find_place("{keys:Array(UUID)}", cursor, params)
-    return f"SELECT part, row FROM (SELECT 'event' AS part, {_SHOWN} {place} {_ORDER})"  # noqa: S608  our own words
+    order = f"{_ORDER} BY own_person_id" if is_by_key else _ORDER
+    return f"SELECT part, row FROM (SELECT '{PART}' AS part, {_SHOWN} {place} {order})"  # noqa: S608  our own words
 
 
 def settle_page(

@@ -16,7 +16,7 @@ from collector.errors import StoreUnavailable
 from collector.store.client import StoreClient
 
 Result = TypeVar("Result")
-DEFAULT_THREADS = 4
+DEFAULT_THREADS = 8
 
 
 class StoreThreads:
