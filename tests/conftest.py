@@ -6,7 +6,9 @@ stands in `browser/` needs a browser, what stands in `chaos/` kills processes.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from hypothesis import settings
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# Stores make and remove small files by the thousand: that costs a disk's file system more than what stands in them.
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 * 2**30
+"""A whole run leaves one of them."""
+if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 HERE = Path(__file__).parent
 NEEDS_ENGINE = (

@@ -7,6 +7,7 @@ with running_store(tmp_path) as store:
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import itertools
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from collector.config import Config
+from collector.errors import StoreError
 from collector.event import ConsentRow, EventRow, EvidenceRow, LandingRow, ReadRow, RejectedRow, VaultRow
 from collector.keyring import Credential, Keyring, make_keyring
 from collector.store.client import StoreClient, open_client
@@ -64,21 +66,71 @@ class RunningStore:
         """Empty every table that holds data."""
         for row in self.query(
             "SELECT name FROM system.tables WHERE database = {database:String} AND engine LIKE '%MergeTree'"
-            " AND name != 'schema_migrations'",
+            " AND name != 'schema_migrations' AND active_parts > 0",
             database=self.config.database,
         ):
             self.writer.command(f"TRUNCATE TABLE {row['name']}")
         reload_dictionaries(self.writer)
 
 
+@dataclass
+class _Kept:
+    """An engine that waits for the next who needs one, as it was found. `tables`: how each was made."""
+
+    engine: RunningEngine
+    stop: contextlib.ExitStack
+    tables: list[dict[str, Any]]
+
+
+_kept: list[_Kept] = []
+MOST_KEPT = 2
+
+
 @contextlib.contextmanager
 def running_store(folder: Path) -> Iterator[RunningStore]:
-    """Run an engine in `folder` with our schema, and stop it at the end."""
+    """Give an engine with our schema and empty tables: one that somebody has left, or one of its own in `folder`.
+
+    It is kept for the next, unless it was stopped, or something was made or altered in it.
+    """
+    kept = _kept.pop() if _kept else _start(folder)
+    config, keyring = configure(kept.engine)
+    with open_client(config, keyring, "writer") as writer:
+        store = RunningStore(kept.engine, config, keyring, writer)
+        is_new, is_good = not kept.tables, False
+        try:
+            if is_new:
+                kept.tables = _describe(store)
+            else:
+                store.clear()
+            yield store
+            with contextlib.suppress(StoreError):
+                writer.command("SYSTEM START MERGES")
+                is_good = kept.engine.process.poll() is None and _describe(store) == kept.tables
+        finally:
+            if is_good and len(_kept) < MOST_KEPT:
+                _kept.append(kept)
+            else:
+                kept.stop.close()
+
+
+def _start(folder: Path) -> _Kept:
     lay_migrated_store(folder)
-    with running_engine(folder) as engine:
-        config, keyring = configure(engine)
-        with open_client(config, keyring, "writer") as writer:
-            yield RunningStore(engine, config, keyring, writer)
+    stop = contextlib.ExitStack()
+    return _Kept(stop.enter_context(running_engine(folder)), stop, [])
+
+
+def _describe(store: RunningStore) -> list[dict[str, Any]]:
+    """Return every table and dictionary, and how it was made."""
+    return store.query(
+        "SELECT database, name, create_table_query FROM system.tables"
+        " WHERE lower(database) NOT IN ('system', 'information_schema') ORDER BY database, name"
+    )
+
+
+@atexit.register
+def _stop_kept() -> None:
+    while _kept:
+        _kept.pop().stop.close()
 
 
 def configure(engine: RunningEngine, **settings: Any) -> tuple[Config, Keyring]:

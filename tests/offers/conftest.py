@@ -1,4 +1,4 @@
-"""One engine for all tests of this folder; each test finds its tables empty."""
+"""One engine for the tests of a module; each finds its tables empty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.running_store import RunningStore, running_store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     with running_store(tmp_path_factory.mktemp("store")) as store:
         yield store

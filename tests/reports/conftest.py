@@ -9,7 +9,7 @@ import pytest
 from tests.running_store import RunningStore, running_store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     with running_store(tmp_path_factory.mktemp("reports")) as running:
         yield running

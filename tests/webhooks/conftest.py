@@ -1,4 +1,4 @@
-"""One engine for all tests of this folder; each test finds its tables empty."""
+"""One engine for the tests of a module; each finds its tables empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.running_store import RunningStore, running_store
 TABLES = ("audience_changes", "webhook_deliveries", "webhook_progress", "person_states")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStore]:
     with running_store(tmp_path_factory.mktemp("store")) as store:
         yield store
