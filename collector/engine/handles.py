@@ -1,10 +1,10 @@
-"""Handles on the embedded ClickHouse, one per request: settings, results into a pipe, inserts from chunks, cancel.
+"""Handles on the embedded ClickHouse, one for each request: settings, results into a pipe, inserts from chunks, cancel.
 
 The only module that touches chdb. Invariants:
 
 - One process, one path: `Chdb` is opened once, and a root handle stays open until `close`.
 - A handle serves one statement at a time and is never shared between requests of different credentials: `SET` and
-  `readonly` stick to it.
+  `readonly` stick to it. What is lent again has answered nothing but the writer's questions, with the same settings.
 - A result is never held in memory: the engine writes it, in the wanted format and complete with its head and foot,
   into a pipe (`INTO OUTFILE '/proc/self/fd/N'`). The pipe's other end is the response. A slow reader slows the
   query, nothing else.
@@ -17,7 +17,6 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,7 +194,7 @@ class Chdb:
             raise EngineUnusable(_why_unusable(path, "".join(said) or str(error))) from None
         native.reset_signal_handlers()
         self._root_lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Prepared, int], Handle] = OrderedDict()
+        self._kept: list[tuple[Prepared, Handle]] = []
         self._kept_lock = threading.Lock()
         self.version, self.time_zone = self._root.rows("SELECT version(), timezone()")[0]
 
@@ -208,17 +207,21 @@ class Chdb:
     def lend(self, prepared: Prepared) -> Handle | None:
         """Return a handle that stands so already, where one was given back: it saves a third of a small question."""
         with self._kept_lock:
-            found = next((key for key in self._kept if key[0] == prepared), None)
-            return self._kept.pop(found) if found else None
+            for place, (known, handle) in enumerate(self._kept):
+                if known == prepared:
+                    del self._kept[place]
+                    return handle
+        return None
 
     def give_back(self, prepared: Prepared, handle: Handle) -> None:
         """Keep a handle for the next one that wants it so. Nothing but what `prepared` says may have been set."""
         handle.on_progress(None)
         with self._kept_lock:
-            self._kept[prepared, id(handle)] = handle
-            _, gone = self._kept.popitem(last=False) if len(self._kept) > MOST_KEPT else (None, None)
-        if gone is not None:
-            gone.close()
+            self._kept.append((prepared, handle))
+            gone = self._kept[:-MOST_KEPT]
+            del self._kept[:-MOST_KEPT]
+        for _, oldest in gone:
+            oldest.close()
 
     def kill(self, mark: str) -> None:
         """Stop what runs with `mark` at the start of its `log_comment`; does not wait for it."""
@@ -228,7 +231,7 @@ class Chdb:
     def close(self) -> None:
         """Flush and close the engine. No handle may be in use."""
         with self._kept_lock:
-            for handle in self._kept.values():
+            for _, handle in self._kept:
                 handle.close()
             self._kept.clear()
         with self._root_lock:

@@ -101,7 +101,11 @@ class Statement:
 
 
 def cut_statement(sql: str) -> Statement:
-    """As `_cut_statement`; those that are asked again and again are cut once."""
+    """Take `FORMAT x`, a last `SETTINGS a = 1, …` and semicolons off the end of a statement.
+
+    The SETTINGS of a CREATE are its table's and stay, unless they follow its SELECT. A short one that comes again is
+    cut once: programs ask the same few questions all day.
+    """
     if len(sql) > MOST_KEPT_CHARS:
         return _cut_statement(sql)
     kept = _keep_cut(sql)
@@ -109,10 +113,6 @@ def cut_statement(sql: str) -> Statement:
 
 
 def _cut_statement(sql: str) -> Statement:
-    """Take `FORMAT x`, a last `SETTINGS a = 1, …` and semicolons off the end of a statement.
-
-    The SETTINGS of a CREATE are its table's and stay, unless they follow its SELECT.
-    """
     found = list(tokens(sql))
     while found and found[-1].text == ";":
         found.pop()
@@ -139,6 +139,7 @@ def _cut_statement(sql: str) -> Statement:
 
 _keep_cut = lru_cache(maxsize=256)(_cut_statement)
 MOST_KEPT_CHARS = 8_192
+"""Of a statement that is remembered: all together take some megabytes at most."""
 
 
 def _has_select(found: list[Token]) -> bool:

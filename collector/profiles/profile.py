@@ -30,7 +30,7 @@ from collector.profiles.record_keys import Keys, RecordKey, choose_keys
 from collector.profiles.states import State
 from collector.profiles.survivorship import Survivor, survive
 from collector.profiles.timeline import Cursor, Page
-from collector.profiles.together import Lines, Reads
+from collector.profiles.together import Line, Reads
 from collector.profiles.vaulted import Vault
 from collector.store.client import StoreClient
 
@@ -127,7 +127,7 @@ class Profile(msgspec.Struct, frozen=True):
 class _Rows:
     """What a statement gave, by part."""
 
-    def __init__(self, lines: Iterable[Lines]) -> None:
+    def __init__(self, lines: Iterable[Line]) -> None:
         self.texts: defaultdict[str, list[str]] = defaultdict(list)
         for line in lines:
             self.texts[line.part].append(line.row)

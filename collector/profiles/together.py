@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 _decode_lines = msgspec.json.Decoder(dict[str, str]).decode_lines
 
 
-class Lines(NamedTuple):
+class Line(NamedTuple):
     """A row of an answer: its part, and what stands in it."""
 
     part: str
@@ -121,7 +121,7 @@ class Reads:
         candidates: list[str],
         wanted: list[str],
         page_of: tuple[Cursor | None, int] | None,
-    ) -> list[Lines]:
+    ) -> list[Line]:
         """Return the rows of some identifiers: of the parts that are wanted, and of that page of the timeline."""
         limit = page_of[1] if page_of else 0
         form = None
@@ -157,18 +157,18 @@ class _RowsForm:
         self._wanted = wanted
         self._limit = limit
 
-    def ask(self, client: StoreClient, asked: list[list[str]]) -> list[list[Lines]]:
+    def ask(self, client: StoreClient, asked: list[list[str]]) -> list[list[Line]]:
         page_of = (None, self._limit) if self._limit else None
         if len(asked) == 1:
             return [read_rows(client, self._space_id, asked[0], self._wanted, page_of)]
         whole = sorted({key for candidates in asked for key in candidates})
         rows = read_rows(client, self._space_id, whole, self._wanted, page_of, is_by_key=True)
-        by_key: dict[str, list[tuple[int, Lines]]] = {}
+        by_key: dict[str, list[tuple[int, Line]]] = {}
         for place, line in enumerate(rows):
             by_key.setdefault(line.row[_ROWS_AT.get(line.part, _ID_AT)], []).append((place, line))
         return [self._sort_out(by_key, candidates) for candidates in asked]
 
-    def _sort_out(self, by_key: dict[str, list[tuple[int, Lines]]], candidates: Iterable[str]) -> list[Lines]:
+    def _sort_out(self, by_key: dict[str, list[tuple[int, Line]]], candidates: Iterable[str]) -> list[Line]:
         """Return what a statement about these identifiers alone would have given."""
         mine = [line for _, line in sorted(pair for key in set(candidates) for pair in by_key.get(key, ()))]
         events = [line for line in mine if line.part == timeline.PART][: self._limit + 1]
@@ -183,10 +183,10 @@ def read_rows(
     page_of: tuple[Cursor | None, int] | None,
     *,
     is_by_key: bool = False,
-) -> list[Lines]:
+) -> list[Line]:
     """Return the rows of identifiers in one statement. `is_by_key`: of each as many events as a page has. Raises
     StoreError."""
     params: dict[str, Any] = {"space": space_id, "keys": candidates}
     page = [timeline.make_events_sql(*page_of, params, is_by_key=is_by_key)] if page_of else []
     with client.stream(" UNION ALL ".join([*wanted, *page]), params, settings=keys.SETTINGS) as answer:
-        return [Lines(line["part"], line["row"]) for line in _decode_lines(b"".join(answer))]
+        return [Line(line["part"], line["row"]) for line in _decode_lines(b"".join(answer))]

@@ -20,7 +20,7 @@ import msgspec
 
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
-from collector.webhooks.following import ChangeRow, Entering
+from collector.webhooks.following import KEYS, ChangeRow, Entering
 
 NAMESPACE = UUID("0d2f6d5e-4b0a-5f0e-9a53-6f1f1d0c7a44")
 KINDS = {"enter": "audience.entered", "leave": "audience.left"}
@@ -29,7 +29,6 @@ MOST_AGE_MS = 3 * 86_400_000
 """After that it is given up, also where it was hardly tried because the receiver was away."""
 GONE_REASON = "status 410"
 """Why it was dropped where the receiver wants nothing any more."""
-KEYS = 1_000
 SETTINGS = {"max_threads": 2, "max_execution_time": 60}
 _COLUMNS = """webhook, toString(sent.delivery_id) AS delivery_id, space_id, toString(sent.person_id) AS person_id,
     customer_id, audience, change, change_reason, toString(sent.change_id) AS change_id, sequence, state, attempts,

@@ -28,7 +28,6 @@ from collector.profiles.states import read_states
 from collector.store.client import StoreClient
 from collector.webhooks.configuration import WebhookConfig
 from collector.webhooks.deliveries import (
-    KEYS,
     MOST_AGE_MS,
     Delivery,
     State,
@@ -37,7 +36,7 @@ from collector.webhooks.deliveries import (
     read_waiting,
     write_deliveries,
 )
-from collector.webhooks.following import find_withdrawn
+from collector.webhooks.following import KEYS, find_withdrawn
 from collector.webhooks.pace import Breath, find_delay_s
 from collector.webhooks.posting import Outcome
 
