@@ -37,6 +37,7 @@ COMMANDS = {
     "offer": (STORE, "offers"),
     "identity": (STORE, "identity"),
     "profile": (STORE, "profiles"),
+    "privacy": (STORE, "privacy"),
     "pseudonym": (STORE, "pseudonyms"),
     "tail": (SEE, "watch"),
     "status": (SEE, "status"),

@@ -186,6 +186,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "folder, if there."
         ),
     ] = ""
+    privacy_approval: Annotated[
+        bool, Meta(description="Whether somebody else has to approve an erasure before it is carried out.")
+    ] = False
     activate_interval_s: Annotated[
         float, Meta(description="How often activate looks for people to judge anew.", gt=0)
     ] = 0.2

@@ -15,6 +15,7 @@
     ├── WorkersFailed        a process that shares a command's work has died
     ├── KeyringError         secrets are missing or unreadable
     ├── RepairError          a change to who is who cannot be made as it was asked for; `reason`
+    ├── PrivacyError         what was asked about somebody's data cannot be carried out, or not yet; `reason`
     ├── IssuerUnavailable    an issuer of ID tokens does not give its keys; `issuer`
     ├── AdapterError         a data adapter has no answer; `reason`
     └── RoleFailed           a role keeps dying; `role`, `reason`
@@ -133,6 +134,26 @@ class RepairError(TagstitchError):
     """A question about who is who, or a change to it, that cannot be carried out."""
 
     def __init__(self, reason: RepairReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PrivacyReason(StrEnum):
+    """Why a request about somebody's data is not carried out. Closed: the API uses these words."""
+
+    ARGUMENT = "argument"  # it cannot be understood
+    UNKNOWN = "unknown"  # nobody of that name is known, or no such request
+    CONFLICT = "conflict"  # it was carried out already, or waits for somebody else
+    PENDING = "pending"  # something has to be finished first: run it again
+    BUSY = "busy"  # another request is being carried out on this host
+    STORE = "store"  # the store cannot do what is asked of it
+    LEFT = "left"  # something is left: run it again
+
+
+class PrivacyError(TagstitchError):
+    """A request about somebody's data that cannot be carried out, or not yet."""
+
+    def __init__(self, reason: PrivacyReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -2,7 +2,7 @@
 
 To migrate an empty store takes a second of the processor, and some hundred tests begin with one. What a migration does
 is tested with stores of its own (`store/test_migrate.py`, `integration/test_run.py`, `integration/test_upgrade.py`);
-all others may begin where it ended. The folder's name holds the digest of the migrations and of the engine: whoever
+all others may begin where it ended. The folder's name holds the digest of the statements and of the engine: whoever
 changes either gets a new one.
 """
 
@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from collector.store.migrate import migrate
-from collector.store.rendering import read_migrations
+from collector.store.rendering import Target, read_migrations, render
 from tests.engine_process import running_engine
 
 
@@ -30,7 +30,10 @@ def lay_migrated_store(folder: Path) -> None:
 
 def _find_original() -> Path:
     """Return the store to copy; make it where this is the first process that wants it."""
-    sources = [version("chdb"), *(migration.checksum for migration in read_migrations())]
+    sources = [
+        version("chdb"),
+        *(text for each in read_migrations() for text in render(each.source, Target("embedded"))),
+    ]
     digest = hashlib.sha256(" ".join(sources).encode()).hexdigest()[:16]
     original = Path(tempfile.gettempdir()) / f"tagstitch-tests-{os.getuid()}" / f"store-{digest}"
     if original.exists():

@@ -30,7 +30,7 @@ LAYERS = (
         "collector.role_board",
         "collector.shared_totals",
     ),
-    ("collector.links.revocations", "collector.links.rules"),
+    ("collector.links.revocations", "collector.links.rules", "collector.privacy.tombstones"),
     ("collector.reasons", "collector.sites.book", "collector.event"),
     (
         "fingerprint",
@@ -64,7 +64,7 @@ LAYERS = (
         "collector.webhooks",
     ),
     ("collector.copying", "collector.exporting", "collector.importing", "collector.syncing"),
-    ("collector.condition", "collector.replaying"),
+    ("collector.condition", "collector.replaying", "collector.privacy"),
     ("collector.console", "collector.endpoints"),
     ("collector.app", "collector.http", "collector.supervisor"),
     ("collector.web", "collector.role_process"),

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from collector.store.client import StoreClient
 
 CUSTOMERS, INTERVALS, IDENTITY = "identity_customers", "identity_intervals_dict", "identity"
+ERASED = "erased"
+"""What was erased: loaded anew by an erasure alone."""
 DICTIONARIES = (CUSTOMERS, INTERVALS, IDENTITY)
 """In the order in which they are loaded: who is found in the last one has a customer id and intervals already."""
 
@@ -22,5 +24,5 @@ def reload_dictionaries(client: StoreClient, names: Collection[str] = DICTIONARI
     Raises StoreError where one cannot be read.
     """
     on_cluster = f" ON CLUSTER `{client.cluster}`" if client.cluster else ""
-    for name in filter(names.__contains__, DICTIONARIES):
+    for name in filter(names.__contains__, (*DICTIONARIES, ERASED)):
         client.command(f"SYSTEM RELOAD DICTIONARY{on_cluster} {client.database}.{name}")

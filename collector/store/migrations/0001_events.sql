@@ -4,6 +4,8 @@
 -- The columns of `landing` are the fields of collector.event.LandingRow, by name; a test compares them. Integers that
 -- come from a tag are Int64 here and clamped on the way, so that one odd number cannot stop a batch or a reader.
 --
+-- Who was erased stays so: each view asks `erased` and leaves out what came late. Who came anew has another key by then.
+--
 -- Exactly once: every table that a view fills has a deduplication window, and a batch is one block under one token.
 --
 -- `props` keeps 32 names as columns of their own, and of each the first type alone; other types of one name share a
@@ -14,6 +16,40 @@
 --
 -- The sorting key of `events` holds the time in milliseconds instead of `time` itself. With `time` in it ClickHouse
 -- matches a time range to that late column and reads the whole month; so it uses toDate(time), and reads the days.
+
+CREATE TABLE IF NOT EXISTS @name(tombstones) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    request_id UUID COMMENT 'Request that was carried out, see data_requests',
+    mark String COMMENT 'What the edge knows it by: a hash of the identifier, see collector.privacy.tombstones',
+    key_hash UInt64 COMMENT 'What the store knows it by: cityHash64 of the own person id that is no more; 0: none',
+    is_whole UInt8 COMMENT '1: all that was ever said of it; 0: only what lies between the two moments, as on a shared device',
+    from_ms Int64 COMMENT 'Begin of what was erased, milliseconds since 1970',
+    to_ms Int64 COMMENT 'Its end, not included: nothing of that time is taken in any more',
+    events LowCardinality(String) COMMENT 'Which events: all, unproved (visitor_proof is script) or proved (the others)',
+    begins_anew UInt8 COMMENT '1: what comes later belongs to somebody new; 0: others go on with it',
+    changed_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When the row was written; web processes ask what is new'
+)
+ENGINE = @engine_everywhere(tombstones, ReplacingMergeTree, changed_at)
+ORDER BY (space_id, request_id, key_hash, mark, from_ms)
+SETTINGS @no_deduplication
+COMMENT 'What was erased, as hashes that lead back to nobody: so that it does not come in again';
+
+CREATE DICTIONARY IF NOT EXISTS @name(erased) @on_cluster
+(
+    key_hash UInt64,
+    from_ms Int64,
+    last_ms Int64,
+    events String,
+    request_id UUID
+)
+PRIMARY KEY key_hash
+SOURCE(CLICKHOUSE(@dictionary_login QUERY '
+    SELECT key_hash, from_ms, to_ms - 1 AS last_ms, events, request_id FROM @name(tombstones) FINAL WHERE key_hash != 0'))
+LAYOUT(RANGE_HASHED())
+RANGE(MIN from_ms MAX last_ms)
+LIFETIME(MIN 30 MAX 60)
+COMMENT 'tombstones in memory: whether an identifier was erased, for a moment in time; an erasure reloads it';
 
 CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
 (
@@ -285,4 +321,7 @@ SELECT
     batch_host,
     batch_seq
 FROM @local(landing)
-ARRAY JOIN events AS event;
+ARRAY JOIN events AS event
+WHERE dictGetOrDefault('@name(erased)', 'events', cityHash64(own_person_id), event.time_ms, '')
+    NOT IN ('all', if(visitor_proof = 'script', 'unproved', 'proved'))
+    AND NOT dictHas('@name(erased)', cityHash64(event.customer_key), event.time_ms);

@@ -109,7 +109,10 @@ SELECT
     batch_host,
     batch_seq
 FROM @local(landing)
-ARRAY JOIN evidence AS item;
+ARRAY JOIN evidence AS item
+WHERE item.op < 0 OR (dictGetOrDefault('@name(erased)', 'events', cityHash64(item.a_key), item.time_ms, '')
+    NOT IN ('all', if(item.proof = 'script', 'unproved', 'proved'))
+    AND NOT dictHas('@name(erased)', cityHash64(item.b_key), item.time_ms));
 
 CREATE TABLE IF NOT EXISTS @local(identity_pairs) @on_cluster
 (

@@ -37,4 +37,5 @@ SELECT
     batch_host,
     batch_seq
 FROM @local(landing)
-ARRAY JOIN vault AS item;
+ARRAY JOIN vault AS item
+WHERE NOT dictHas('@name(erased)', cityHash64(item.key), received_at_ms);

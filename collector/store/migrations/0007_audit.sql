@@ -133,7 +133,8 @@ SELECT
     batch_host,
     batch_seq
 FROM @local(landing)
-ARRAY JOIN reads AS item;
+ARRAY JOIN reads AS item
+WHERE NOT dictHas('@name(erased)', cityHash64(item.key), received_at_ms);
 
 CREATE OR REPLACE VIEW @name(v_profile_reads) @on_cluster
 (

@@ -93,7 +93,8 @@ SELECT
     batch_host,
     batch_seq
 FROM @local(landing)
-ARRAY JOIN consents AS item;
+ARRAY JOIN consents AS item
+WHERE NOT dictHas('@name(erased)', cityHash64(item.key), item.time_ms);
 
 CREATE OR REPLACE VIEW @name(v_link_clicks) @on_cluster
 (

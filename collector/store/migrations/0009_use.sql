@@ -240,6 +240,7 @@ FROM
 )
 ARRAY JOIN said_traits AS trait
 WHERE match(plain_name, '^[a-z][a-z0-9_]{0,62}$') AND trait.2 != '"[removed]"'
+    AND NOT dictHas('@name(erased)', cityHash64(own_person_id), time_ms) AND NOT dictHas('@name(erased)', cityHash64(customer_key), time_ms)
     AND key != toUUID('00000000-0000-0000-0000-000000000000');
 
 CREATE TABLE IF NOT EXISTS @name(trait_definitions) @on_cluster

@@ -1,0 +1,1 @@
+"""Everyone's own rights: finding, taking along, correcting, restricting and erasing what is held about somebody."""

@@ -1,0 +1,260 @@
+"""The desk of a privacy officer: who is meant, what is held about them, and carrying out what they ask for.
+
+Whoever asks is named by any identifier. A request is written down before anything is changed; only one is carried out
+at a time on a host, under a lock. Commands, the API and the page all come here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import msgspec
+
+from collector import disk
+from collector.config import Config
+from collector.errors import PrivacyError, PrivacyReason, TagstitchError
+from collector.identity.identifiers import VISITOR_KIND
+from collector.identity.names import PERSON_KIND, find_identifier, read_kinds
+from collector.identity.normal_forms import normalise
+from collector.keyring import Keyring
+from collector.privacy import requests
+from collector.privacy.certificate import Certificate
+from collector.privacy.erasing import Erasing, Order, Watcher, hash_keys
+from collector.privacy.inventory import PLACES, render_for
+from collector.privacy.requests import Asked, DataRequest
+from collector.privacy.subjects import FOR_EVER_MS, Subject, find_subjects
+from collector.store.client import StoreClient
+
+LOCK_NAME = "privacy.lock"
+MOST_PEOPLE = 10_000
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What one table holds about somebody. `rows`: that would go; `named`: of others, that name them."""
+
+    place: str
+    holds: str
+    rows: int
+    named: int = 0
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Who is meant, and what is held. `identifiers`: kind, value as it is stored, whether it is shared with others."""
+
+    people: tuple[str, ...]
+    identifiers: tuple[tuple[str, str, bool], ...]
+    held: tuple[Holding, ...]
+
+    @property
+    def rows(self) -> int:
+        """All rows together."""
+        return sum(place.rows for place in self.held)
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def begin(self, step: str) -> None:
+        """Say nothing."""
+
+    def advance(self, done: int, total: int) -> None:
+        """Say nothing."""
+
+
+@dataclass(slots=True)
+class PrivacyDesk:
+    """What one officer may do in one space. For one thread, as its client. `actor`, `via`: as in the audit log."""
+
+    client: StoreClient
+    config: Config
+    keyring: Keyring
+    space_id: str
+    actor: str
+    via: str = "command"
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+
+    def find(self, names: Sequence[str]) -> Finding:
+        """Say who is meant, and what is held about them. Raises PrivacyError, RepairError, StoreError."""
+        subjects = self._find_subjects(names)
+        hashes = hash_keys(self.client, {item.key for subject in subjects for item in subject.held})
+        shared = {key for subject in subjects for key in subject.shared}
+        params = {
+            "whole": [value for key, value in hashes.items() if key not in shared],
+            "part": [hashes[key] for key in shared],
+            "spans": [
+                (hashes[item.key], span.from_ms, FOR_EVER_MS if span.to_ms is None else span.to_ms, str(span.events))
+                for subject in subjects
+                for item in subject.held
+                if item.key in shared
+                for span in item.spans
+            ],
+        }
+        held = []
+        for place in PLACES:
+            blank = place.blank[1]
+            of_others = f"countIf(NOT ({place.erase}) AND {blank})" if blank else "0"
+            sql = f"SELECT countIf({place.erase}) AS rows, {of_others} AS named FROM {place.table}"  # noqa: S608
+            row = self.client.query_rows(render_for(sql), params)[0]
+            held.append(Holding(place.table, place.holds, int(row["rows"]), int(row["named"])))
+        identifiers = sorted(
+            {
+                (item.kind or VISITOR_KIND, item.value, item.key in subject.shared)
+                for subject in subjects
+                for item in subject.held
+            }
+        )
+        return Finding(tuple(subject.person_id for subject in subjects), tuple(identifiers), tuple(held))
+
+    def ask(self, kind: str, asked: Asked) -> DataRequest:
+        """Write a request down. With a second pair of eyes it waits for `approve`. Raises as `find`."""
+        subjects = self._find_subjects(asked.names)
+        now_ms = self.now_ms()
+        waits = kind in (requests.ERASE, requests.ANONYMISE) and self.config.privacy_approval
+        request = DataRequest(
+            request_id=str(uuid4()),
+            kind=kind,
+            state=requests.WAITING if waits else requests.OPEN,
+            requested_at_ms=now_ms,
+            due_at_ms=now_ms + requests.DUE_DAYS * requests.DAY_MS,
+            actor=self.actor,
+            via=self.via,
+            people=len(subjects),
+            subjects=msgspec.json.encode(asked).decode(),
+            changed_at_ms=now_ms,
+        )
+        requests.write_request(self.client, self.space_id, request)
+        return request
+
+    def approve(self, request_id: str) -> DataRequest:
+        """Approve a request that waits for it, as somebody else than who wrote it down. Raises as `read`."""
+        request = self.read(request_id)
+        if request.state != requests.WAITING:
+            raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it does not wait")
+        if request.actor == self.actor:
+            raise PrivacyError(PrivacyReason.CONFLICT, f"{self.actor} wrote it down: somebody else has to approve it")
+        return self._change(request, state=requests.OPEN, approved_by=self.actor)
+
+    def refuse(self, request_id: str) -> DataRequest:
+        """Refuse a request that has not begun; it then names nobody any more. Raises PrivacyError, StoreError."""
+        request = self.read(request_id)
+        if request.state not in (requests.WAITING, requests.OPEN):
+            raise PrivacyError(
+                PrivacyReason.CONFLICT, f"this request is {request.state}: it cannot be refused any more"
+            )
+        return self._close(request, state=requests.REFUSED, reason=f"by {self.actor}")
+
+    def read(self, request_id: str) -> DataRequest:
+        """Return a request. Raises PrivacyError where there is none, StoreError."""
+        return requests.read_request(self.client, self.space_id, _read_id(request_id))
+
+    def list_requests(self, states: tuple[str, ...] = (), most: int = 100) -> list[DataRequest]:
+        """Return requests, what is due first first. Raises StoreError."""
+        return requests.list_requests(self.client, self.space_id, states=states, most=most)
+
+    def erase(self, request: DataRequest, watcher: Watcher | None = None) -> tuple[DataRequest, Certificate]:
+        """Carry out an erasure, and return the request and the certificate. May be called again until it succeeds.
+
+        Raises PrivacyError, InstanceError, StoreError; the request then stays open and says why.
+        """
+        if request.state not in (requests.OPEN, requests.RUNNING, requests.FAILED):
+            raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it cannot be carried out")
+        told = _Told(self, request, watcher or Silent())
+        with self._lock():
+            try:
+                asked = request.asked
+                order = Order(
+                    request_id=request.request_id,
+                    space_id=self.space_id,
+                    subjects=self._find_subjects(asked.names),
+                    asked_at_ms=request.requested_at_ms,
+                    values=self._read_values(asked.names),
+                    kind=request.kind,
+                )
+                certificate = Erasing(self.client, self.config, self.keyring, order, told, self.now_ms).run()
+            except TagstitchError as error:
+                self._change(told.request, state=requests.OPEN, reason=str(error))
+                raise
+            text = msgspec.json.encode(certificate).decode()
+            return self._close(told.request, state=requests.DONE, certificate=text, step="done", reason=""), certificate
+
+    # --- inside
+
+    def change(self, request: DataRequest, **fields: object) -> DataRequest:
+        """Write the next version of a request. Raises StoreError."""
+        return self._change(request, **fields)
+
+    def _change(self, request: DataRequest, **fields: object) -> DataRequest:
+        return requests.change_request(self.client, self.space_id, request, self.now_ms(), **fields)
+
+    def _close(self, request: DataRequest, **fields: object) -> DataRequest:
+        closed = self._change(request, **fields, subjects="")
+        requests.forget_subjects(self.client, self.space_id, closed)
+        return closed
+
+    def _find_subjects(self, names: Sequence[str]) -> list[Subject]:
+        if not names:
+            raise PrivacyError(PrivacyReason.ARGUMENT, "say who: KIND=VALUE, such as customer=4711 or visitor=ID")
+        keys = [find_identifier(self.client, self.keyring, self.space_id, name).key for name in names]
+        subjects = find_subjects(self.client, self.space_id, keys, self.now_ms())
+        if len(subjects) > MOST_PEOPLE:
+            raise PrivacyError(PrivacyReason.ARGUMENT, f"at most {MOST_PEOPLE:,} people at once: split the list")
+        return subjects
+
+    def _read_values(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        """Return kind and normal form of what was named by its value."""
+        kinds = read_kinds(self.client, self.space_id)
+        found = []
+        for name in names:
+            kind, sign, value = name.strip().partition("=")
+            if sign and kind not in (VISITOR_KIND, PERSON_KIND):
+                found += [
+                    (kind, normal) for form in kinds.get(kind, ()) if (normal := normalise(form, value)) is not None
+                ]
+        return found
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the host's lock. A command on a host without an instance needs none."""
+        folder = self.config.data_path / "run"
+        if not folder.parent.is_dir():
+            yield
+            return
+        disk.make_folder(folder)
+        lock = disk.take_lock(folder / LOCK_NAME)
+        if lock is None:
+            raise PrivacyError(
+                PrivacyReason.BUSY, "another request is being carried out here: try again when it is done"
+            )
+        try:
+            yield
+        finally:
+            disk.close(lock)
+
+
+def _read_id(text: str) -> str:
+    try:
+        return str(UUID(text.strip()))
+    except ValueError:
+        raise PrivacyError(PrivacyReason.ARGUMENT, "this is no id of a request: `tagstitch privacy requests`") from None
+
+
+class _Told:
+    """Writes the step into the request, and tells who watches."""
+
+    def __init__(self, desk: PrivacyDesk, request: DataRequest, watcher: Watcher) -> None:
+        self.request = request
+        self._desk = desk
+        self._watcher = watcher
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self.request = self._desk.change(self.request, state=requests.RUNNING, step=step)
+        self._watcher.begin(step)
+
+    def advance(self, done: int, total: int) -> None:
+        """So much of the step is done."""
+        self._watcher.advance(done, total)

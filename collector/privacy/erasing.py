@@ -1,0 +1,312 @@
+"""Erasing: everything that is held about people, in the store and on this host's disk, until nothing is found of it.
+
+    find ─► close ─► drain ─► part ─► delete ─► files ─► verify
+
+    find     whom it is about, and the times in which shared browsers are theirs
+    close    tombstones: the store takes nothing of them in any more, web processes begin anew with who comes back
+    drain    what lies in this host's spool is loaded, so that it is found
+    part     evidence that ties others to them is taken back, and stitch has seen it: the others stay as they are
+    delete   rows go, files of the store are written anew without them, and the files before leave the disk
+    files    refused bodies, lines and damaged pieces of the spool on this host
+    verify   the same conditions find nothing; if they do, from `delete` on again
+
+Every step may be repeated, so whoever is killed begins again: tombstones say what a request erases, and find what is
+left. While the store is away nothing is erased, and the request says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from collector.config import Config
+from collector.errors import PrivacyError, PrivacyReason
+from collector.identity.arrival import make_lines, spool_lines, wait_for_map
+from collector.identity.rekey import REKEY
+from collector.identity.selection import Statement, read_around, take_back
+from collector.instance import MARKER
+from collector.keyring import Keyring
+from collector.load.drain import wait_for_spool
+from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_certificate
+from collector.privacy.inventory import PLACES, SHARED, Place, render
+from collector.privacy.store_files import name_local, wait_for_files, wait_for_mutations
+from collector.privacy.subjects import FOR_EVER_MS, Subject
+from collector.privacy.tombstones import mark_key, mark_value
+from collector.privacy.traces import Names, remove_traces
+from collector.profiles.keys import Span
+from collector.store.client import StoreClient
+from collector.store.dictionaries import ERASED, reload_dictionaries
+from collector.store.writer import insert_rows
+
+ROUNDS = 3
+STITCH_S = 120.0
+MOST_PIECES = 5_000_000
+MUTATION: Mapping[str, object] = {"mutations_sync": 0, "allow_nondeterministic_mutations": 1}
+KEYS_PER_QUESTION = 3_000
+
+
+class Watcher(Protocol):
+    """Who is told how far an erasure is."""
+
+    def begin(self, step: str) -> None:
+        """A step begins."""
+
+    def advance(self, done: int, total: int) -> None:
+        """So much of the step is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be erased. `values`: kind and value in normal form of personal identifiers that are known in clear.
+    Times in milliseconds since 1970."""
+
+    request_id: str
+    space_id: str
+    subjects: Sequence[Subject]
+    asked_at_ms: int
+    values: Collection[tuple[str, str]] = ()
+    kind: str = "erase"
+
+
+@dataclass(slots=True)
+class Erasing:
+    """Carries out one order. For one thread, as its client."""
+
+    client: StoreClient
+    config: Config
+    keyring: Keyring
+    order: Order
+    watcher: Watcher
+    now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+
+    def run(self) -> Certificate:
+        """Erase, and return the certificate. Raises PrivacyError where something is left, InstanceError where this
+        host's spool cannot be drained, StoreError."""
+        begun_ms = self.now_ms()
+        names = self._close(begun_ms)
+        self.watcher.begin("drain")
+        self._drain()
+        self.watcher.begin("part")
+        self._part()
+        before = self._count()
+        found: dict[str, int] = {}
+        for round_number in range(ROUNDS):
+            self.watcher.begin("delete")
+            self._delete(self._count() if round_number else before)
+            self.watcher.begin("files")
+            removed = remove_traces(self.config, self.keyring, names)
+            for name, count in removed.items():
+                found[name] = found.get(name, 0) + count
+            self.watcher.begin("verify")
+            left = {name: counts for name, counts in self._count().items() if sum(counts)}
+            if not left:
+                break
+        else:
+            where = ", ".join(sorted(left))
+            raise PrivacyError(PrivacyReason.LEFT, f"after {ROUNDS} rounds rows are left in {where}: run it again")
+        return self._certify(begun_ms, before, found)
+
+    # --- the steps
+
+    def _close(self, now_ms: int) -> Names:
+        self.watcher.begin("close")
+        erased_ms = now_ms + int(2_000 * self.config.settings_interval_s) + 2_000
+        names = read_names(self.client, self.order)
+        rows: list[dict[str, object]] = []
+        hashes = hash_keys(self.client, {item.key for subject in self.order.subjects for item in subject.held})
+        for subject in self.order.subjects:
+            for item in subject.held:
+                is_whole = item.key not in subject.shared
+                spans = (Span(0, erased_ms),) if is_whole else item.spans
+                rows += [
+                    {
+                        "mark": mark_key(item.key),
+                        "key_hash": hashes[item.key],
+                        "is_whole": int(is_whole),
+                        "from_ms": span.from_ms,
+                        "to_ms": erased_ms if span.to_ms is None else min(span.to_ms, FOR_EVER_MS),
+                        "events": str(span.events),
+                        "begins_anew": int(is_whole or span.to_ms is None),
+                    }
+                    for span in spans
+                ]
+        secret, space_id = self.keyring.pseudonym_key, self.order.space_id
+        for kind, value in sorted(set(self.order.values)):
+            mark = mark_value(secret, space_id, kind, value)
+            whole = {"key_hash": 0, "is_whole": 1, "from_ms": 0, "to_ms": erased_ms, "events": "all", "begins_anew": 1}
+            rows.append({"mark": mark, **whole})
+        request = {"space_id": space_id, "request_id": self.order.request_id}
+        insert_rows(self.client, "tombstones", [{**request, **row} for row in rows])
+        reload_dictionaries(self.client, (ERASED,))
+        return names
+
+    def _drain(self) -> None:
+        """Wait for this host's spool. A command on a host without an instance has none."""
+        if (self.config.data_path / MARKER).is_file():
+            wait_for_spool(self.config.data_path, lambda waiting: self.watcher.advance(0, waiting))
+
+    def _part(self) -> None:
+        """Take back what ties others to them, so that stitch leaves the others as they are without them."""
+        whole = {key for subject in self.order.subjects for key in subject.whole}
+        rows = read_around(self.client, self.order.space_id, sorted(whole), MOST_PIECES)
+        gone = {statement.row.evidence_id for statement in rows if statement.row.op < 0}
+        shared = [
+            statement
+            for statement in rows
+            if statement.row.op > 0
+            and statement.row.evidence_id not in gone
+            and statement.row.kind != REKEY
+            and not {statement.row.a_key, statement.row.b_key} <= whole
+        ]
+        if not shared:
+            return
+        back: list[Statement] = take_back(shared, self.order.request_id)
+        asyncio.run(spool_lines(self.config, make_lines(back, self.now_ms())))
+        if not wait_for_map(self.client, back, (), STITCH_S):
+            raise PrivacyError(
+                PrivacyReason.PENDING,
+                f"evidence that ties others to them was taken back, and is not in the map after {STITCH_S:g} s: is "
+                "everything running? `tagstitch status` says it. Then run this again",
+            )
+
+    def _delete(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Remove the rows, write shared sums anew, and wait until the old files are gone."""
+        touched = [place for place in PLACES if sum(counts[place.table]) or place.remake]
+        on_cluster = f" ON CLUSTER `{self.client.cluster}`" if self.client.cluster else ""
+        # Of two versions of a row the later one must not go alone: the earlier one would stand again.
+        for table in ("identity_map", "identity_intervals", "customers"):
+            if any(place.table == table for place in touched):
+                self.client.command(f"OPTIMIZE TABLE {table}{on_cluster} FINAL")
+        first = [place for place in touched if not place.remake]
+        self._mutate([(place, place.erase, place.blank) for place in first])
+        remade = [place for place in touched if place.remake]
+        parts = any(subject.shared for subject in self.order.subjects)
+        if parts:
+            self._mutate([(place, f"{place.erase} OR {SHARED}", ("", "")) for place in remade])
+            for place in remade:
+                self._remake(place)
+        else:
+            self._mutate([(place, place.erase, ("", "")) for place in remade if counts[place.table][0]])
+        wait_for_files(self.client, [place.table for place in touched], self.watcher.advance)
+
+    def _mutate(self, wanted: Iterable[tuple[Place, str, tuple[str, str]]]) -> None:
+        """Let the store write files anew without these rows, side by side, and wait for it."""
+        on_cluster = f" ON CLUSTER `{self.client.cluster}`" if self.client.cluster else ""
+        tables = []
+        for place, erase, (assignments, condition) in wanted:
+            local = name_local(self.client, place.table)
+            commands = f"DELETE WHERE {erase}"
+            if assignments:
+                commands += f", UPDATE {assignments} WHERE {condition}"
+            sql = render(f"ALTER TABLE {local}{on_cluster} {commands}", self.client.database)
+            self.client.command(sql, {"request": self.order.request_id}, MUTATION)
+            tables.append(local)
+        wait_for_mutations(self.client, tables, self.watcher.advance)
+
+    def _remake(self, place: Place) -> None:
+        """Make the rows of shared identifiers again from what is left, as the view makes them."""
+        source = self.client.query_rows(
+            "SELECT as_select FROM system.tables WHERE database = {database:String} AND name = {name:String}",
+            {"database": self.client.database, "name": place.remake},
+        )[0]["as_select"]
+        base = "events" if place.remake.startswith("events") else "timeline"
+        table = f"{self.client.database}.{name_local(self.client, base)}"
+        if table not in source:
+            raise PrivacyError(PrivacyReason.STORE, f"view {place.remake} is not as it was made: `tagstitch migrate`")
+        rows = f"(SELECT * FROM {table} FINAL WHERE {SHARED})"  # noqa: S608  our own words, as all of this
+        sql = f"INSERT INTO {name_local(self.client, place.table)} {source.replace(table, rows)}"
+        settings = {"insert_deduplicate": 0}
+        self.client.command(render(sql, self.client.database), {"request": self.order.request_id}, settings)
+
+    # --- counting
+
+    def _count(self) -> dict[str, tuple[int, int]]:
+        return _count(self.client, self.order.request_id)
+
+    def _certify(self, begun_ms: int, before: Mapping[str, tuple[int, int]], files: Mapping[str, int]) -> Certificate:
+        places = [Erased(place.table, place.holds, *before[place.table]) for place in PLACES]
+        places += [Erased(name, "files of this host", count) for name, count in sorted(files.items())]
+        identifiers = {item.key for subject in self.order.subjects for item in subject.held}
+        certificate = Certificate(
+            format=FORMAT,
+            instance_id=self.keyring.instance_id,
+            request_id=self.order.request_id,
+            space_id=self.order.space_id,
+            kind=self.order.kind,
+            people=len(self.order.subjects),
+            identifiers=len(identifiers),
+            asked_at=_write_time(self.order.asked_at_ms),
+            begun_at=_write_time(begun_ms),
+            done_at=_write_time(self.now_ms()),
+            places=tuple(places),
+            verified=VERIFIED,
+        )
+        return sign_certificate(self.keyring, certificate)
+
+
+VERIFIED = (
+    "each table was asked with the condition by which it was erased, rows that no reader sees included: none is left",
+    "no file of the store that was replaced by the erasing is on disk any more",
+    "what lay in the spool of this host when it began was loaded first, and what comes later is refused by tombstones",
+)
+
+
+def count_left(client: StoreClient, request_id: str) -> dict[str, int]:
+    """Return how many rows the tombstones of a request find, by table: none when it has been carried out."""
+    return {table: sum(counts) for table, counts in _count(client, request_id).items()}
+
+
+def _count(client: StoreClient, request_id: str) -> dict[str, tuple[int, int]]:
+    """Return rows that go and rows that are blanked, by table; rows that a reader does not see are counted too."""
+    found = {}
+    for place in PLACES:
+        blank = place.blank[1]
+        of_others = f"countIf(NOT ({place.erase}) AND {blank})" if blank else "0"
+        sql = f"SELECT countIf({place.erase}) AS rows, {of_others} AS blanked FROM {place.table}"  # noqa: S608  our own
+        row = client.query_rows(render(sql, client.database), {"request": request_id})[0]
+        found[place.table] = (int(row["rows"]), int(row["blanked"]))
+    return found
+
+
+def read_names(client: StoreClient, order: Order) -> Names:
+    """Return what else than a key may name these people on a disk. Before anything is deleted. Raises StoreError."""
+    keys = sorted({key for subject in order.subjects for key in subject.whole})
+    visitors: set[str] = set()
+    for start in range(0, len(keys), KEYS_PER_QUESTION):
+        part = keys[start : start + KEYS_PER_QUESTION]
+        rows = client.query_rows(
+            "SELECT DISTINCT toString(events.visitor_id) AS visitor FROM events"
+            " WHERE space_id = {space:String} AND own_person_id IN {keys:Array(UUID)}"
+            " AND visitor_proof IN ('cookie', 'script', 'server')",
+            {"space": order.space_id, "keys": part},
+        )
+        visitors |= {row["visitor"] for row in rows}
+        rows = client.query_rows(
+            "SELECT DISTINCT a_value AS value FROM identity_evidence AS evidence WHERE space_id = {space:String}"
+            " AND evidence.a_key IN {keys:Array(UUID)} AND a_kind = 'visitor'",
+            {"space": order.space_id, "keys": part},
+        )
+        visitors |= {row["value"] for row in rows}
+    values = {item.value for subject in order.subjects for item in subject.held if item.value}
+    return Names(order.space_id, frozenset(keys), frozenset(visitors), frozenset(values))
+
+
+def hash_keys(client: StoreClient, keys: Collection[str]) -> dict[str, int]:
+    """Return what the store makes of own person ids."""
+    found: dict[str, int] = {}
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), KEYS_PER_QUESTION):
+        rows = client.query_rows(
+            "SELECT toString(one) AS key, cityHash64(one) AS hash FROM (SELECT arrayJoin({keys:Array(UUID)}) AS one)",
+            {"keys": ordered[start : start + KEYS_PER_QUESTION]},
+        )
+        found |= {row["key"]: int(row["hash"]) for row in rows}
+    return found
+
+
+def _write_time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,131 @@
+"""Requests of people about their data: what was asked for, until when it must be answered, and what became of it.
+
+    waiting ─► open ─► running ─► done
+       └─► refused        └─► open (begins again)   └─► failed
+
+A request is a row with versions. Whom it is about stands in it until it has been carried out, in the words in which it
+was asked; then those words are removed from the disk, earlier versions included.
+
+Deadline: one month, see Article 12(3) GDPR; 45 days where the law is California's, see Cal. Civ. Code 1798.130(a)(2).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from collector.errors import PrivacyError, PrivacyReason
+from collector.privacy.store_files import wait_for_files
+from collector.store.client import StoreClient
+from collector.store.writer import insert_rows
+
+WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED = "waiting", "open", "running", "done", "refused", "failed"
+STATES = (WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED)
+ERASE, ANONYMISE, EXPORT, CORRECT = "erase", "anonymise", "export", "correct"
+RESTRICT, UNRESTRICT, OBJECT = "restrict", "unrestrict", "object"
+KINDS = (ERASE, ANONYMISE, EXPORT, CORRECT, RESTRICT, UNRESTRICT, OBJECT)
+DAY_MS = 86_400_000
+DUE_DAYS = 30
+"""Never more than the shortest month, so that it is kept in each."""
+MAX_LISTED = 1_000
+
+_COLUMNS = """
+SELECT toString(asked.request_id) AS request_id, kind, state, toUnixTimestamp64Milli(requested_at) AS requested_at_ms,
+    toUnixTimestamp64Milli(due_at) AS due_at_ms, people, subjects, actor, approved_by, via, step, reason,
+    toUnixTimestamp64Milli(changed_at) AS changed_at_ms, certificate, version
+FROM data_requests AS asked FINAL
+WHERE space_id = {space:String}
+"""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Whom and what: names as `find_identifier` takes them, and what else the kind needs."""
+
+    names: tuple[str, ...] = ()
+    values: dict[str, Any] = {}  # of a correction: traits; of an objection: purposes
+
+
+class DataRequest(msgspec.Struct, frozen=True):
+    """One request. Times in milliseconds since 1970. `subjects`: an Asked as JSON, "" when it has been carried out."""
+
+    request_id: str
+    kind: str
+    state: str
+    requested_at_ms: int
+    due_at_ms: int
+    actor: str
+    via: str
+    people: int = 0
+    subjects: str = ""
+    approved_by: str = ""
+    step: str = ""
+    reason: str = ""
+    changed_at_ms: int = 0
+    certificate: str = ""
+    version: int = 1
+
+    @property
+    def asked(self) -> Asked:
+        """Whom it is about. Raises PrivacyError where that was removed."""
+        if not self.subjects:
+            raise PrivacyError(PrivacyReason.CONFLICT, "this request has been carried out: it names nobody any more")
+        return msgspec.json.decode(self.subjects, type=Asked)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in (DONE, REFUSED)
+
+    def count_days_left(self, now_ms: int) -> int:
+        """Return in how many days it must be answered; negative: it is late."""
+        return (self.due_at_ms - now_ms) // DAY_MS
+
+
+def write_request(client: StoreClient, space_id: str, request: DataRequest) -> None:
+    """Write a version of a request. Raises StoreError."""
+    fields = msgspec.structs.asdict(request)
+    times = {name.removesuffix("_ms"): fields.pop(name) / 1000 for name in list(fields) if name.endswith("_ms")}
+    insert_rows(client, "data_requests", [{**fields, **times, "space_id": space_id}])
+
+
+def change_request(client: StoreClient, space_id: str, request: DataRequest, now_ms: int, **fields: Any) -> DataRequest:
+    """Write the next version of a request with these fields, and return it. Raises StoreError."""
+    changed = msgspec.structs.replace(request, **fields, changed_at_ms=now_ms, version=request.version + 1)
+    write_request(client, space_id, changed)
+    return changed
+
+
+def read_request(client: StoreClient, space_id: str, request_id: str) -> DataRequest:
+    """Return a request. Raises PrivacyError where there is none, StoreError."""
+    rows = client.query_rows(_COLUMNS + " AND request_id = {request:UUID}", {"space": space_id, "request": request_id})
+    if not rows:
+        raise PrivacyError(PrivacyReason.UNKNOWN, "there is no such request: `tagstitch privacy requests` lists them")
+    return msgspec.convert(rows[0], DataRequest)
+
+
+def list_requests(
+    client: StoreClient, space_id: str, *, states: tuple[str, ...] = (), most: int = 100
+) -> list[DataRequest]:
+    """Return requests, those first that are due first. Raises StoreError."""
+    sql = (
+        _COLUMNS
+        + " AND ({any:UInt8} OR state IN {states:Array(String)}) ORDER BY due_at, request_id LIMIT {most:UInt32}"
+    )
+    params = {"space": space_id, "any": int(not states), "states": list(states), "most": min(most, MAX_LISTED)}
+    return [msgspec.convert(row, DataRequest) for row in client.query_rows(sql, params)]
+
+
+def forget_subjects(client: StoreClient, space_id: str, request: DataRequest) -> None:
+    """Remove from the disk in which words a request named whom it is about: all versions but the last.
+
+    The caller has written the last one, without them. Raises StoreError.
+    """
+    on_cluster = f" ON CLUSTER `{client.cluster}`" if client.cluster else ""
+    client.command(
+        f"ALTER TABLE data_requests{on_cluster} DELETE WHERE space_id = {{space:String}}"
+        " AND request_id = {request:UUID} AND version < {version:UInt64}",
+        {"space": space_id, "request": request.request_id, "version": request.version},
+        {"mutations_sync": 2},
+    )
+    wait_for_files(client, ["data_requests"])
