@@ -32,6 +32,7 @@ class Reason(StrEnum):
     EXCLUDED = "excluded"  # a network that the site excludes
     RATE = "rate"  # too many at once
     LINK = "link"  # a tagged link that is forged, or leads where no site lets links lead
+    ERASED = "erased"  # it happened before whom it is about was erased
     SCOPE = "scope"  # the key of a server may not do this
 
 

@@ -105,6 +105,10 @@ ADVICE: dict[Reason, Advice] = {
         "The request comes from a network that the site excludes.",
         "Test from another network, or take this one off the site's list.",
     ),
+    Reason.ERASED: Advice(
+        "It happened before whom it is about was erased.",
+        "Nothing to mend: what comes later is taken in again, and belongs to somebody new.",
+    ),
     Reason.SCOPE: Advice(
         "The key may not do this.", "Make a key with the scope that this needs: tagstitch key create --scope …."
     ),

@@ -100,7 +100,7 @@ def add_group(
     first = name_visitor(beacon, context, row.visitor_id) if row.visitor_id != NIL_ID else next(iter(known), None)
     if value is None or first is None:
         return
-    named = name_identifier(context.keyring, beacon.site.space_id, _GROUP, value)
+    named = name_identifier(context.keyring, beacon.site.space_id, _GROUP, value, context.sites.tombstones)
     group = Known(_GROUP, named.value, named.key, CLAIMED, actor=actor)
     evidence = add_evidence(beacon, event, group, kind=GROUP, source=source)
     evidence.a_kind, evidence.a_value, evidence.a_key = first.kind.name, first.value, first.key

@@ -50,6 +50,7 @@ class Known(msgspec.Struct, frozen=True):
     verification: str = ""
     mfa: bool = False
     token_id: str = ""
+    erased_ms: int = 0  # when it was last erased, so that it is somebody new since; 0: never
 
 
 def read_identifiers(beacon: Beacon, context: Context, event: WireEvent, index: int) -> list[Known]:
@@ -114,7 +115,7 @@ def _name(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known 
     value = normalise(kind, text)
     if value is None:
         return Reason.SHAPE
-    named = name_identifier(context.keyring, site.space_id, kind, value)
+    named = name_identifier(context.keyring, site.space_id, kind, value, context.sites.tombstones)
     vaulted = None
     if site.vault and not named.is_clear:
         vaulted = seal_value(context.keyring, site.space_id, kind.name, named, value)
@@ -123,6 +124,7 @@ def _name(beacon: Beacon, context: Context, kind_name: str, text: str) -> Known 
         earlier=named.earlier,
         renamed_at_ms=named.renamed_at_ms,
         vaulted=vaulted,
+        erased_ms=named.erased_ms,
     )
 
 

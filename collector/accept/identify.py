@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from collector.accept.anew import begin_anew, drop_erased
 from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
@@ -53,6 +54,11 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
     cookie = settle_visitor(beacon, sent)
     if row.visitor_id != NIL_ID:
         row.own_person_id = own_person_id(key, site.space_id, VISITOR_KIND, row.visitor_id)
+    if context.sites.tombstones.has_any(site.space_id):
+        answer = begin_anew(beacon, context, cookie)
+        if isinstance(answer, Rejected):
+            return answer
+        cookie = answer
     _make_fingerprint(beacon)
     has_identity = Purpose.IDENTITY in beacon.purposes
     assurance = Assurance(cookie if has_identity else None, int(context.assurance_hours * 3600))
@@ -134,12 +140,14 @@ def _go_through(
     said: dict[str, int] = {}
     for index, event in enumerate(beacon.envelope.events):
         known = read_identifiers(beacon, context, event, index) if event.identifiers else []
+        known = drop_erased(beacon, event, known)
         if event.name in (IDENTIFY, ALIAS) and not known:
             if not event.identifiers:
                 beacon.rejected.append(Rejected(Reason.SHAPE, field=f"e[{index}].k", event_id=event.id))
             continue
         if event.name == PAGE_VIEW and not has_captured:
-            known, has_captured = known + read_captured_cookies(beacon, context), True
+            captured = drop_erased(beacon, event, read_captured_cookies(beacon, context))
+            known, has_captured = known + captured, True
         kept.append(event)
         if event.name == RESET and not context.pixel:
             assurance.clear()

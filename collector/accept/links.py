@@ -119,7 +119,10 @@ def name_token(token: LinkToken, received_at_ms: int) -> str:
 def judge_text(context: Context, text: str) -> Judged:
     """Judge what stands where a token should, at the time of the request and by what is revoked."""
     now_s = context.received_at_ms // 1000
-    return judge_link(context.keyring, text, context.sites.links.revocations, now_s, parameter=context.link_parameter)
+    book = context.sites
+    return judge_link(
+        context.keyring, text, book.links.revocations, now_s, context.link_parameter, tombstones=book.tombstones
+    )
 
 
 def mark_link(row: LandingRow, judged: Judged, addresses: list[str]) -> None:

@@ -27,7 +27,7 @@ from collector.accept.server_events_reader import read_statement
 from collector.accept.server_events_statement import Caller, Statement
 from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, EventRow, LandingRow, Rejected, RejectedRow
 from collector.identity.evidence import SERVER
-from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.identity.identifiers import find_visitor
 from collector.metrics import count_accepted, count_rejected, count_removed, count_step
 from collector.reasons import Reason
 
@@ -204,7 +204,8 @@ def _identify(
     """
     row, key = beacon.row, context.keyring.pseudonym_key
     if row.visitor_id != NIL_ID:
-        row.own_person_id = own_person_id(key, beacon.site.space_id, VISITOR_KIND, row.visitor_id)
+        tombstones = context.sites.tombstones
+        row.visitor_id, row.own_person_id = find_visitor(key, beacon.site.space_id, row.visitor_id, tombstones)
     said: list[tuple[str, int]] = []
     lone: list[tuple[str, int]] = []
     for statement in statements:

@@ -87,7 +87,8 @@ def _name_customers(statement: Statement, said: Said, caller: Caller) -> None:
     for path, identifier in said:
         answer = name_known(beacon, context, identifier.kind, identifier.value)
         if isinstance(answer, Known):
-            answer = _judge_right(answer, known, level, statement, caller)
+            is_late = answer.erased_ms > statement.event.time_ms
+            answer = Reason.ERASED if is_late else _judge_right(answer, known, level, statement, caller)
         if isinstance(answer, Known):
             known.append(answer)
         else:

@@ -24,6 +24,7 @@ REMEDIES: dict[str, str] = {
     Reason.UNSIGNED: "the site takes signed identifies only: docs/sign-identify.md",
     Reason.BLOCKED: "the page identifies with a word such as guest or null: call identify for known customers only",
     Reason.OPTED_OUT: "visitors who objected: nothing to do",
+    Reason.ERASED: "what happened before somebody was erased, and came late: nothing to do",
     Reason.OFF: "the site's tag is switched off, or the visitor is not in its sample: `tagstitch site show` says which",
     Reason.HANDOVER: "a link between your domains was opened late, in another browser or network: nothing to do",
     Reason.EXCLUDED: "a network on the site's list of excluded ones, such as your office: nothing to do",
@@ -38,7 +39,7 @@ REMEDIES: dict[str, str] = {
     Reason.SCOPE: "give the server a key with scope track, and identify-server where it names customers",
 }
 
-EXPECTED = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.CLOCK, Reason.OPTED_OUT, Reason.OFF))
+EXPECTED = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.CLOCK, Reason.OPTED_OUT, Reason.OFF, Reason.ERASED))
 """Refusals that a healthy instance has every day."""
 
 

@@ -42,7 +42,7 @@ STATUS_BY_REASON = {
 }
 """All others are 400, but for those in QUIET."""
 
-QUIET = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.OFF, Reason.OPTED_OUT))
+QUIET = frozenset((Reason.CONSENT, Reason.EXCLUDED, Reason.OFF, Reason.OPTED_OUT, Reason.ERASED))
 """Refusals that the page can do nothing about: answered 204 with the reason in a header."""
 
 STOP_S = {Reason.OFF: b"3600", Reason.OPTED_OUT: b"86400"}

@@ -29,6 +29,7 @@ from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.logs import get_logger
 from collector.offers.choice import Visit
 from collector.offers.page import PageOffers, find_granted
+from collector.privacy.tombstones import mark_key
 from collector.profiles.definitions import Definitions
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, list_cookie_forms
@@ -119,6 +120,9 @@ class Pages:
         if cookie.level < LINKED or cookie.until_s <= now_s or cookie.customer_key == NIL_ID:
             return Me()
         visitor_key = own_person_id(self._edge.keyring.pseudonym_key, site.space_id, VISITOR_KIND, cookie.visitor_id)
+        tombstones = context.sites.tombstones
+        if any(tombstones.find_erased_ms(site.space_id, mark_key(key)) for key in (visitor_key, cookie.customer_key)):
+            return Me()
         keys = {visitor_key, cookie.customer_key}
         found = await self._glances.read(site.space_id, keys, context.received_at_ms)
         customer = found[cookie.customer_key]

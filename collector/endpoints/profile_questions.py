@@ -14,10 +14,10 @@ from collector.errors import TagstitchError
 from collector.identity.identifiers import (
     MAX_VALUE_CHARS,
     PSEUDONYM,
-    VISITOR_KIND,
+    find_own_person_id,
+    find_visitor,
     is_kept_clear,
     name_identifier,
-    own_person_id,
 )
 from collector.identity.normal_forms import normalise
 from collector.keyring import Keyring
@@ -55,12 +55,13 @@ class Question(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     """Of whom what is wanted. `keys`: own person ids that the name may have, the likeliest first; one value has a name
     for each personal key in force. `is_person_id`: it was given as a person's id. `given`: kind and value in clear,
-    where that is what was asked with."""
+    where that is what was asked with. `was_erased`: who once had the name was erased; somebody new may have it."""
 
     keys: list[str]
     question: Question
     is_person_id: bool = False
     given: tuple[str, str] | None = None
+    was_erased: bool = False
 
 
 class Lookup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,18 +116,29 @@ def name_customer(
     """
     kind = _find_kind(book, space_id, kind_name)
     if PSEUDONYM.fullmatch(text):
-        return Asked([own_person_id(keyring.pseudonym_key, space_id, kind.name, text)], question)
+        return _ask_by_stored(book, keyring, space_id, kind, text, question)
     normal = normalise(kind, text)
     if kind.personal or (normal is not None and not is_kept_clear(kind, normal)):
         raise ProfileProblem("personal", "a personal value does not stand in an address: POST /v1/customers/lookup")
     if normal is None:
         raise ProfileProblem("argument", f"this is no value of kind {kind.name}")
-    return Asked([name_identifier(keyring, space_id, kind, normal).key], question, given=(kind.name, normal))
+    named = name_identifier(keyring, space_id, kind, normal, book.tombstones)
+    return Asked([named.key], question, given=(kind.name, normal), was_erased=bool(named.erased_ms))
 
 
-def name_visitor(keyring: Keyring, space_id: str, text: str) -> list[str]:
-    """Return the own person id of a visitor id. Raises ProfileProblem."""
-    return [own_person_id(keyring.pseudonym_key, space_id, VISITOR_KIND, _read_uuid(text, "a visitor's id"))]
+def _ask_by_stored(
+    book: SiteBook, keyring: Keyring, space_id: str, kind: IdentifierKind, stored: str, question: Question
+) -> Asked:
+    """Return what is asked by a value as it is stored."""
+    key, erased_ms = find_own_person_id(keyring.pseudonym_key, space_id, kind.name, stored, book.tombstones)
+    return Asked([key], question, was_erased=bool(erased_ms))
+
+
+def name_visitor(book: SiteBook, keyring: Keyring, space_id: str, text: str, question: Question) -> Asked:
+    """Return what is asked by a visitor id. Raises ProfileProblem."""
+    asked = _read_uuid(text, "a visitor's id")
+    visitor_id, key = find_visitor(keyring.pseudonym_key, space_id, asked, book.tombstones)
+    return Asked([key], question, was_erased=visitor_id != asked)
 
 
 def read_lookup(
@@ -142,12 +154,13 @@ def read_lookup(
         raise ProfileProblem("argument", "give kind and value, or person_id")
     kind = _find_kind(book, space_id, lookup.kind)
     if PSEUDONYM.fullmatch(lookup.value):
-        return Asked([own_person_id(keyring.pseudonym_key, space_id, kind.name, lookup.value)], question)
+        return _ask_by_stored(book, keyring, space_id, kind, lookup.value, question)
     normal = normalise(kind, lookup.value) if len(lookup.value) <= MAX_VALUE_CHARS else None
     if normal is None:
         raise ProfileProblem("argument", f"this is no value of kind {kind.name}")
-    named = name_identifier(keyring, space_id, kind, normal)
-    return Asked([named.key, *(key for _, key in named.earlier)], question, given=(kind.name, normal))
+    named = name_identifier(keyring, space_id, kind, normal, book.tombstones)
+    keys = [named.key, *(key for _, key in named.earlier)]
+    return Asked(keys, question, given=(kind.name, normal), was_erased=bool(named.erased_ms))
 
 
 def _find_kind(book: SiteBook, space_id: str, name: str) -> IdentifierKind:

@@ -224,7 +224,7 @@ class Profiles:
             question = msgspec.structs.replace(question, parts=frozenset((Part.TIMELINE,) if way == "timeline" else ()))
         text = scope["path_params"]["id"]
         if scope["path"].startswith(VISITORS):
-            return Asked(name_visitor(keyring, space_id, text), question)
+            return name_visitor(book, keyring, space_id, text, question)
         return name_customer(book, keyring, space_id, dict(parameters).get("kind", ""), text, question)
 
     async def _log(
@@ -288,8 +288,8 @@ def _read_first(
             reads=reads,
         )
         if not isinstance(found, Unknown):
-            break
-    return found
+            return found
+    return Withheld(asked.keys[0], "", State.ERASED) if asked.was_erased else found
 
 
 def _read_value(scope: Scope, body: bytes) -> Any:

@@ -133,7 +133,7 @@ class Searches:
                 continue
             value = normalise(kind, candidate.key) if len(candidate.key) <= MAX_VALUE_CHARS else None
             if value is not None:  # else it is a word such as `unknown`, which names nobody
-                name = name_identifier(self._edge.keyring, key.space_id, kind, value)
+                name = name_identifier(self._edge.keyring, key.space_id, kind, value, facts.context.sites.tombstones)
                 named.append(_Named(candidate, value, name))
         return named
 

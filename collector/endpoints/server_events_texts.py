@@ -49,6 +49,7 @@ MESSAGES: dict[tuple[str, str], str] = {
     (Reason.OFF, ""): "The visitor is not in the site's sample: nothing to mend.",
     (Reason.EXCLUDED, ""): "The address lies in a network that the site excludes: nothing to mend.",
     (Reason.RATE, ""): "Too much at once; send the same body again later.",
+    (Reason.ERASED, ""): "It happened before whom it is about was erased: it is not taken in again.",
     (Reason.SCOPE, ""): "The key may not do this: it needs scope track, for identify identify-server, for alias merge.",
     (Reason.SCOPE, "previousId"): "To say that two customers are one the key needs scope merge.",
     (Reason.SCOPE, "userId"): "Without scope identify-server a userId is a claim and needs an anonymousId beside it.",

@@ -19,6 +19,7 @@ from hashlib import blake2b, sha256
 from typing import NamedTuple
 
 from collector.keyring import Key, Keyring
+from collector.privacy.tombstones import NONE, Tombstones, mark_key, mark_value, succeed_visitor
 from collector.sites.book import IdentifierKind
 
 VISITOR_KIND = "visitor"
@@ -48,7 +49,7 @@ class Named(NamedTuple):
     """How an identifier is stored. `value`: in clear, or a pseudonym. `key`: its own person id.
 
     `earlier`: the same under the keys that are still in force beside the newest, value and key each; `renamed_at_ms`:
-    when the newest came into force.
+    when the newest came into force. `erased_ms`: when it was last erased, so that it is somebody new since; 0: never.
     """
 
     value: str
@@ -56,6 +57,7 @@ class Named(NamedTuple):
     earlier: tuple[tuple[str, str], ...] = ()
     is_clear: bool = True
     renamed_at_ms: int = 0
+    erased_ms: int = 0
 
 
 def is_blocked(value: str) -> bool:
@@ -67,17 +69,39 @@ def is_blocked(value: str) -> bool:
     return bare in BLOCKED_VALUES or not bare.strip("0") or (len(bare) >= 32 and not bare.strip("f"))
 
 
-def name_identifier(keyring: Keyring, space_id: str, kind: IdentifierKind, value: str) -> Named:
-    """Return how a value in normal form is stored, and its own person id."""
+def name_identifier(
+    keyring: Keyring, space_id: str, kind: IdentifierKind, value: str, tombstones: Tombstones = NONE
+) -> Named:
+    """Return how a value in normal form is stored, and its own person id. `tombstones`: what was erased."""
     secret = keyring.pseudonym_key
     if is_kept_clear(kind, value):
-        return Named(value, own_person_id(secret, space_id, kind.name, value))
-    names = []
-    for key in keyring.personal_keys:
-        stored = make_pseudonym(key, space_id, kind.name, value)
-        names.append((stored, own_person_id(secret, space_id, kind.name, stored)))
+        key, erased_ms = find_own_person_id(secret, space_id, kind.name, value, tombstones)
+        return Named(value, key, erased_ms=erased_ms)
+    names, erased_ms = [], 0
+    for personal in keyring.personal_keys:
+        stored = make_pseudonym(personal, space_id, kind.name, value)
+        key, own_erased_ms = find_own_person_id(secret, space_id, kind.name, stored, tombstones)
+        names.append((stored, key))
+        erased_ms = max(erased_ms, own_erased_ms)
+    if tombstones.has_any(space_id):
+        mark = mark_value(secret, space_id, kind.name, value)
+        erased_ms = max(erased_ms, tombstones.find_erased_ms(space_id, mark))
     newest, *earlier = names
-    return Named(*newest, tuple(earlier), is_clear=False, renamed_at_ms=keyring.personal_keys[0].made_at_ms)
+    renamed_at_ms = keyring.personal_keys[0].made_at_ms
+    return Named(*newest, tuple(earlier), is_clear=False, renamed_at_ms=renamed_at_ms, erased_ms=erased_ms)
+
+
+def find_own_person_id(
+    pseudonym_key: str, space_id: str, kind: str, value: str, tombstones: Tombstones
+) -> tuple[str, int]:
+    """Return the own person id that an identifier has now, and when it was last erased (milliseconds; 0: never)."""
+    epoch, erased_ms = 0, 0
+    key = own_person_id(pseudonym_key, space_id, kind, value)
+    if tombstones.has_any(space_id):
+        while at_ms := tombstones.find_erased_ms(space_id, mark_key(key)):
+            epoch, erased_ms = epoch + 1, at_ms
+            key = own_person_id(pseudonym_key, space_id, kind, value, epoch)
+    return key, erased_ms
 
 
 def is_kept_clear(kind: IdentifierKind, value: str) -> bool:
@@ -100,6 +124,15 @@ def make_pseudonym(key: Key, space_id: str, kind: str, value: str) -> str:
 def derive_space_secret(secret: str, space_id: str) -> str:
     """Return a personal key's secret for one identity space: 64 hexadecimal digits."""
     return hmac.new(secret.encode(), f"space|{space_id}".encode(), sha256).hexdigest()
+
+
+def find_visitor(pseudonym_key: str, space_id: str, visitor_id: str, tombstones: Tombstones) -> tuple[str, str]:
+    """Return a visitor and its own person id, or those of the one that began where it was erased."""
+    key = own_person_id(pseudonym_key, space_id, VISITOR_KIND, visitor_id)
+    while erased_ms := tombstones.find_erased_ms(space_id, mark_key(key)):
+        visitor_id = succeed_visitor(pseudonym_key, visitor_id, erased_ms)
+        key = own_person_id(pseudonym_key, space_id, VISITOR_KIND, visitor_id)
+    return visitor_id, key
 
 
 def own_person_id(pseudonym_key: str, space_id: str, kind: str, value: str, epoch: int = 0) -> str:

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from collector.errors import RepairError, RepairReason
 from collector.event import NIL_ID
-from collector.identity.identifiers import VISITOR_KIND, name_identifier, own_person_id
+from collector.identity.erased import read_tombstones
+from collector.identity.identifiers import VISITOR_KIND, find_visitor, name_identifier
 from collector.identity.normal_forms import normalise
 from collector.identity.rekey import REKEY
 from collector.keyring import Keyring
@@ -90,7 +91,7 @@ def find_identifier(client: StoreClient, keyring: Keyring, space_id: str, name: 
     if not sign:
         return _find_by_id(client, keyring, space_id, _read_uuid(text))
     if kind == VISITOR_KIND:
-        return _look_up(client, space_id, _name_visitor(keyring, space_id, _read_uuid(value)))
+        return _look_up(client, space_id, _name_visitor(client, keyring, space_id, _read_uuid(value)))
     if kind == PERSON_KIND:
         return _must_know(_look_up(client, space_id, Identifier("", "", _read_uuid(value), False)))
     return _find_by_value(client, keyring, space_id, kind, value)
@@ -123,11 +124,12 @@ def _find_by_value(client: StoreClient, keyring: Keyring, space_id: str, kind_na
     if kind_name not in kinds:
         names = ", ".join([*sorted(kinds), VISITOR_KIND, PERSON_KIND])
         raise RepairError(RepairReason.ARGUMENT, f"space {space_id} knows no kind of this name: it has {names}")
+    tombstones = read_tombstones(client, space_id)
     found = {}
     for kind in kinds[kind_name]:
         normal = normalise(kind, value)
         if normal is not None:
-            named = name_identifier(keyring, space_id, kind, normal)
+            named = name_identifier(keyring, space_id, kind, normal, tombstones)
             for stored, key in ((named.value, named.key), *named.earlier):
                 found[key] = Identifier(kind_name, stored, key, False)
     if not found:
@@ -146,7 +148,7 @@ def _find_by_value(client: StoreClient, keyring: Keyring, space_id: str, kind_na
 
 
 def _find_by_id(client: StoreClient, keyring: Keyring, space_id: str, text: str) -> Identifier:
-    visitor = _look_up(client, space_id, _name_visitor(keyring, space_id, text))
+    visitor = _look_up(client, space_id, _name_visitor(client, keyring, space_id, text))
     direct = _look_up(client, space_id, Identifier("", "", text, False))
     if visitor.is_known and direct.is_known:
         raise RepairError(
@@ -156,8 +158,9 @@ def _find_by_id(client: StoreClient, keyring: Keyring, space_id: str, text: str)
     return _must_know(visitor if visitor.is_known else direct)
 
 
-def _name_visitor(keyring: Keyring, space_id: str, visitor_id: str) -> Identifier:
-    key = own_person_id(keyring.pseudonym_key, space_id, VISITOR_KIND, visitor_id)
+def _name_visitor(client: StoreClient, keyring: Keyring, space_id: str, visitor_id: str) -> Identifier:
+    tombstones = read_tombstones(client, space_id)
+    visitor_id, key = find_visitor(keyring.pseudonym_key, space_id, visitor_id, tombstones)
     return Identifier(VISITOR_KIND, visitor_id, key, False)
 
 

@@ -22,9 +22,10 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote
 
-from collector.identity.identifiers import own_person_id
+from collector.identity.identifiers import find_own_person_id
 from collector.keyring import Keyring
 from collector.links.token import LASTING, LinkProblem, LinkToken, read_link
+from collector.privacy.tombstones import NONE, Tombstones
 
 MAX_UNFILLED_CHARS = 256
 
@@ -67,13 +68,27 @@ class Judged(NamedTuple):
     customer_key: str = ""
 
 
-def judge_link(keyring: Keyring, text: str, revocations: Revocations, now_s: int, parameter: str = "lt") -> Judged:
-    """Judge what stands where a token should. `parameter`: the name of the address's parameter. Never raises."""
+def judge_link(
+    keyring: Keyring,
+    text: str,
+    revocations: Revocations,
+    now_s: int,
+    parameter: str = "lt",
+    tombstones: Tombstones = NONE,
+) -> Judged:
+    """Judge what stands where a token should. `parameter`: the name of the address's parameter. Never raises.
+
+    A link that was made before its recipient was erased counts as revoked: it ties nobody to who they are since.
+    """
     answer = read_link(keyring, text, now_s)
     token = answer.token if isinstance(answer, LinkProblem) else answer
     if token is None:
         return Judged(LinkStatus.UNFILLED if is_unfilled(text, parameter) else LinkStatus.FORGED)
-    key = own_person_id(keyring.pseudonym_key, token.space_id, token.identifier_kind, token.reference)
+    key, erased_ms = find_own_person_id(
+        keyring.pseudonym_key, token.space_id, token.identifier_kind, token.reference, tombstones
+    )
+    if token.kind not in LASTING and token.issued_s * 1000 < erased_ms:
+        return Judged(LinkStatus.REVOKED, token, key)
     return Judged(_find_status(answer, token, revocations, key), token, key)
 
 

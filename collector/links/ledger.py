@@ -16,7 +16,8 @@ from typing import Any
 
 from collector.errors import LinkError, LinkRefusal
 from collector.event import PURPOSE_BY_LETTER, Purpose
-from collector.identity.identifiers import own_person_id
+from collector.identity.erased import read_tombstones
+from collector.identity.identifiers import find_own_person_id
 from collector.keyring import Keyring
 from collector.sites.book import IdentifierKind
 from collector.store.client import StoreClient, encode_rows
@@ -111,8 +112,9 @@ class LedgerWriter:
 
     def _write(self, said: list[tuple[str, str]]) -> None:
         """Write entries. The same list under the same minting writes the same ones, which the table keeps once."""
+        tombstones = read_tombstones(self._client, self._space_id)
         entries = {
-            (own_person_id(self._secret, self._space_id, self._kind.name, stored), letters): None
+            (find_own_person_id(self._secret, self._space_id, self._kind.name, stored, tombstones)[0], letters): None
             for stored, letters in said
         }
         withdrawn = self._find_withdrawn(sorted({key for key, _ in entries}))

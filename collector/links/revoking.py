@@ -19,6 +19,7 @@ import msgspec
 
 from collector.errors import RepairError, RepairReason
 from collector.identity import audit
+from collector.identity.erased import read_tombstones
 from collector.identity.identifiers import name_identifier
 from collector.identity.names import expand_names, read_kinds
 from collector.identity.normal_forms import normalise
@@ -202,7 +203,7 @@ def _name_customer(client: StoreClient, keyring: Keyring, space_id: str, wanted:
     for kind in kinds[wanted.kind]:
         normal = normalise(kind, wanted.customer)
         if normal is not None:
-            named = name_identifier(keyring, space_id, kind, normal)
+            named = name_identifier(keyring, space_id, kind, normal, read_tombstones(client, space_id))
             keys |= {named.key, *(key for _, key in named.earlier)}
     if not keys:
         raise RepairError(RepairReason.ARGUMENT, f"this is no value of kind {wanted.kind}: write it as its owner does")

@@ -7,12 +7,18 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from collector.profiles.keys import Held
+from collector.store.client import StoreClient
 
 CONSENTS = """
 SELECT 'consent' AS part, toJSONString((entry.key, purpose, state, toUnixTimestamp64Milli(time), source, policy_version,
     toUnixTimestamp64Milli(received_at), consent_id)) AS row
 FROM consent_ledger AS entry
 WHERE space_id = {space:String} AND entry.key IN {keys:Array(UUID)}
+"""
+
+_GRANTED = """
+SELECT count() AS found FROM consent_ledger AS entry
+WHERE space_id = {space:String} AND entry.key = {key:UUID} AND state = 'granted'
 """
 
 
@@ -40,6 +46,12 @@ class Consent(msgspec.Struct, frozen=True):
 
 
 decode_consent = msgspec.json.Decoder(ConsentRow).decode
+
+
+def has_granted(client: StoreClient, space_id: str, key: str) -> bool:
+    """Whether anything was ever granted under this own person id. Raises StoreError."""
+    rows = client.query_rows(_GRANTED, {"space": space_id, "key": key})
+    return int(rows[0]["found"]) > 0
 
 
 def settle_consents(held: Mapping[str, Held], rows: Iterable[ConsentRow]) -> tuple[Consent, ...]:

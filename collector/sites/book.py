@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from collector.links.rules import LinkRules
+from collector.privacy.tombstones import Tombstones
 
 DEFAULT_SPACE = "main"
 
@@ -127,13 +128,14 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class SiteBook(msgspec.Struct, frozen=True):
-    """A snapshot of all sites and keys, and of what tagged links are to be judged by. `read_at_ms`: when the store was
-    last asked."""
+    """A snapshot of all sites and keys, of what tagged links are to be judged by, and of what was erased. `read_at_ms`:
+    when the store was last asked."""
 
     sites: dict[str, Site] = msgspec.field(default_factory=dict)
     keys: dict[str, ApiKey] = msgspec.field(default_factory=dict)
     read_at_ms: int = 0
     links: LinkRules = LinkRules()
+    tombstones: Tombstones = Tombstones()
 
     def find_site(self, site_id: str) -> Site | None:
         """Return the site, or None where there is none or it is switched off."""

@@ -2,8 +2,9 @@
 
 A thread of its own asks the store every `settings_interval_s`. Where the store is away, the last snapshot stays in
 force, and a process that starts then begins with the copy on disk (`web/sites.json`, and `web/links.msgpack` for what
-tagged links are judged by, which may be long and seldom changes; shared by the web processes of a host). How old the
-snapshot is, is a metric and stands in /health; nothing is refused for its age.
+tagged links are judged by, which may be long and seldom changes, and `web/tombstones.msgpack` for what was
+erased; shared by the web processes of a host). How old the snapshot is, is a metric and stands in /health; nothing is
+refused for its age.
 
 Invariants: a snapshot is replaced whole, by one assignment, so that a request sees one state. A copy that is damaged
 or of another version is left aside: an empty book knows no site and lets nothing pass.
@@ -22,23 +23,25 @@ import msgspec
 from collector import disk
 from collector.config import Config
 from collector.errors import StoreError, StoreUnavailable
+from collector.identity.erased import TombstoneReader
 from collector.keyring import Keyring
 from collector.links.rows import RuleReader
 from collector.links.rules import LinkRules
 from collector.logs import get_logger
+from collector.privacy.tombstones import Tombstones
 from collector.sites.book import SiteBook
 from collector.sites.day_salt import DaySalts
 from collector.sites.keys import KeyUses
 from collector.sites.rows import read_book, write_uses
 from collector.store.client import open_client
 
-FILE_NAME, RULES_NAME = "sites.json", "links.msgpack"
+FILE_NAME, RULES_NAME, TOMBSTONES_NAME = "sites.json", "links.msgpack", "tombstones.msgpack"
 COPY_INTERVAL_MS = 60_000
 FIRST_INTERVAL_S = 0.2
 """Until the store has answered once, nothing can be accepted: ask often."""
 
 
-_Copy = TypeVar("_Copy", SiteBook, LinkRules)
+_Copy = TypeVar("_Copy", SiteBook, LinkRules, Tombstones)
 _Decoded = TypeVar("_Decoded", covariant=True)
 
 
@@ -55,13 +58,14 @@ def read_copy(data: Path) -> SiteBook:
     folder = data / "web"
     book = _read_file(folder / FILE_NAME, msgspec.json.Decoder(SiteBook)) or SiteBook()
     rules = _read_file(folder / RULES_NAME, msgspec.msgpack.Decoder(LinkRules)) or book.links
-    return msgspec.structs.replace(book, links=rules)
+    tombstones = _read_file(folder / TOMBSTONES_NAME, msgspec.msgpack.Decoder(Tombstones)) or book.tombstones
+    return msgspec.structs.replace(book, links=rules, tombstones=tombstones)
 
 
 def write_copy(data: Path, book: SiteBook, *, with_rules: bool = True) -> bool:
     """Write the copy. False: another process of this host is writing the same. Raises OSError.
 
-    `with_rules`: also what links are judged by.
+    `with_rules`: also what links are judged by, and what was erased.
     """
     path = data / "web" / FILE_NAME
     disk.make_folder(path.parent)
@@ -71,7 +75,9 @@ def write_copy(data: Path, book: SiteBook, *, with_rules: bool = True) -> bool:
     try:
         if with_rules:
             disk.write_file(path.with_name(RULES_NAME), msgspec.msgpack.encode(book.links))
-        disk.write_file(path, msgspec.json.encode(msgspec.structs.replace(book, links=LinkRules())))
+            disk.write_file(path.with_name(TOMBSTONES_NAME), msgspec.msgpack.encode(book.tombstones))
+        plain = msgspec.structs.replace(book, links=LinkRules(), tombstones=Tombstones())
+        disk.write_file(path, msgspec.json.encode(plain))
     finally:
         disk.close(lock)
     return True
@@ -109,6 +115,7 @@ class SitePoller:
         self._is_away = False
         self._book = self._copied = read_copy(config.data_path)
         self._rules = RuleReader(self._client, self._book.links)
+        self._tombstones = TombstoneReader(self._client, self._book.tombstones)
         self._is_refused = False
 
     def read_book(self) -> SiteBook:
@@ -139,7 +146,9 @@ class SitePoller:
     def poll(self) -> bool:
         """Ask the store once. Returns whether it answered; the snapshot is then as it says."""
         try:
-            book = msgspec.structs.replace(read_book(self._client, self._now_ms()), links=self._read_rules())
+            book = read_book(self._client, self._now_ms())
+            links, tombstones = self._read_rules()
+            book = msgspec.structs.replace(book, links=links, tombstones=tombstones)
             self._write_uses()
         except StoreError as error:
             self._note_away(str(error))
@@ -165,9 +174,12 @@ class SitePoller:
         except OSError as error:
             get_logger().warning("the salt of an earlier day cannot be deleted", reason=error.strerror or "unknown")
 
-    def _read_rules(self) -> LinkRules:
-        """Return what links are judged by. A store that is not migrated yet has none: sites and keys go on."""
+    def _read_rules(self) -> tuple[LinkRules, Tombstones]:
+        """Return what links are judged by, and what was erased. A store that is not migrated yet has none: sites and
+        keys go on."""
         try:
+            if self._tombstones.read():  # who was erased is gone from the rules as well
+                self._rules = RuleReader(self._client, self._rules.rules)
             rules = self._rules.read()
         except StoreUnavailable:
             raise
@@ -175,9 +187,9 @@ class SitePoller:
             if not self._is_refused:
                 self._is_refused = True
                 get_logger().warning("what tagged links are judged by cannot be read, it stays", reason=str(error))
-            return self._rules.rules
+            return self._rules.rules, self._tombstones.tombstones
         self._is_refused = False
-        return rules
+        return rules, self._tombstones.tombstones
 
     def _write_uses(self) -> None:
         self._unwritten |= self.uses.take()
@@ -194,12 +206,13 @@ class SitePoller:
         """Write the copy where something has changed, and once a minute, so that its age can be told."""
         book, copied = self._book, self._copied
         is_same = (book.sites, book.keys) == (copied.sites, copied.keys) and book.links.rows is copied.links.rows
+        is_same &= book.tombstones is copied.tombstones
         # A clock that was set back makes the copy look as if it came from the future: write it then too.
         # Who wants no marketing may change at any time and be long: once a minute is often enough.
         if is_same and abs(book.read_at_ms - copied.read_at_ms) < COPY_INTERVAL_MS:
             return
         try:
-            if write_copy(self._data, book, with_rules=book.links is not copied.links):
+            if write_copy(self._data, book, with_rules=book.links is not copied.links or not is_same):
                 self._copied = book
         except OSError as error:
             get_logger().warning("the copy of sites and keys cannot be written", reason=error.strerror or "unknown")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from hashlib import blake2b, sha256
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from collector.errors import ConfigError
 from collector.identity.identifiers import Named, is_blocked, name_identifier
 from collector.identity.normal_forms import normalise
 from collector.keyring import Keyring
+from collector.privacy.tombstones import NONE, Tombstones
 from collector.profiles.definitions import MAX_TEXT_CHARS, NAME, Definitions, TraitType
 from collector.sites.book import IdentifierKind
 
@@ -69,13 +70,19 @@ class Former:
         keyring: Keyring,
         kinds: Mapping[str, IdentifierKind],
         definitions: Definitions,
+        tombstones: Tombstones = NONE,
+        is_fresh: Callable[[str], bool] = lambda key: False,
     ) -> None:
-        """`kinds`: of the space, by name. Raises ConfigError for fields that cannot become what they say."""
+        """`kinds`: of the space, by name. `tombstones`: what was erased: it is not copied again, unless `is_fresh` says
+        that whoever has come back has consented since. Raises ConfigError for fields that cannot become what they say.
+        """
         self.unfit: Counter[str] = Counter()
         self._config = config
         self._keyring = keyring
         self._kinds = kinds
         self._space_id = config.space
+        self._tombstones = tombstones
+        self._is_fresh = is_fresh
         self._key_kind = self._find_kind("key_kind", described.key_kind)
         self.traits = {field.name: field.trait or field.name for field in described.fields}
         self._identifiers = {
@@ -146,7 +153,10 @@ class Former:
             return Refused.KEY
         if is_blocked(normal):
             return Refused.BLOCKED
-        return Tied(kind, name_identifier(self._keyring, self._space_id, kind, normal), normal)
+        named = name_identifier(self._keyring, self._space_id, kind, normal, self._tombstones)
+        if named.erased_ms and not self._is_fresh(named.key):
+            return Refused.ERASED
+        return Tied(kind, named, normal)
 
     def _find_kind(self, setting: str, name: str) -> IdentifierKind:
         if name not in self._kinds:

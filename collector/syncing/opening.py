@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from collector.adapters.configuration import AdapterConfig
 from collector.adapters.contract import Described
 from collector.config import Config
+from collector.identity.erased import read_tombstones
 from collector.identity.names import read_kinds
 from collector.keyring import Keyring
+from collector.profiles.consents import has_granted
 from collector.profiles.definitions import Definitions, TraitConfig
 from collector.sites.rows import read_sites
 from collector.store.client import StoreClient
@@ -37,7 +40,10 @@ def open_sync(
         client,
         keyring,
         adapter,
-        Former(adapter, described, keyring, kinds, definitions),
+        Former(
+            *(adapter, described, keyring, kinds, definitions, read_tombstones(client, adapter.space)),
+            partial(has_granted, client, adapter.space),
+        ),
         kinds=kinds,
         definitions=definitions,
         vault=any(site.vault and not site.deleted for site in sites if site.space_id == adapter.space),

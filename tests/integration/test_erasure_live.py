@@ -1,10 +1,12 @@
-"""Erasing through the whole instance: what is left on the disk, what stays of others, who comes back."""
+"""Erasing through the whole instance: what is left on the disk, what stays of others, and who comes back."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from uuid import UUID
 
 import pytest
 
+from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.store.client import open_client
-from tests.identity_drive import Browser, Space, World, running_world
+from tests.identity_drive import Browser, Space, World, name_origin, running_world
 
 pytestmark = pytest.mark.engine
 CANARY = "Xk7canary"
@@ -46,10 +49,16 @@ def write_plain(world: World) -> None:
                 writer.command(f"ALTER TABLE {table['name']} MODIFY COLUMN {column} CODEC(NONE)")
 
 
+def command(space: Space, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `tagstitch privacy …` in a space."""
+    pace = ("--set", "settings_interval_s=0.3")  # as the instance has it
+    return space.world.instance.command("privacy", *words, *pace, "--space", space.name, check=check)
+
+
 def erase(space: Space, *names: str) -> dict[str, Any]:
-    """Erase people of a space as an officer does, and return the certificate."""
-    done = space.world.instance.command("privacy", "erase", *names, "--space", space.name, "--yes", "--json")
-    found: dict[str, Any] = json.loads(done.stdout)
+    """Erase people of a space as an officer does, wait until the edge knows, and return the certificate."""
+    found: dict[str, Any] = json.loads(command(space, "erase", *names, "--yes", "--json").stdout)
+    time.sleep(1.0)  # settings are asked for every 0.3 s
     return found
 
 
@@ -71,23 +80,132 @@ def spell_id(text: str) -> list[bytes]:
     return [text.encode(), value.hex.encode(), value.bytes, swapped]
 
 
+def name_key(space: Space, kind: str, value: str) -> str:
+    """Return the own person id that an identifier had before it was erased."""
+    return own_person_id(space.world.instance.keyring.pseudonym_key, space.name, kind, value)
+
+
+def count(space: Space, table: str, where: str = "1", **values: Any) -> int:
+    """Count rows of a table of the space, all versions."""
+    instance = space.world.instance
+    with contextlib.closing(open_client(instance.config, instance.keyring, "writer")) as writer:
+        sql = f"SELECT count() AS found FROM {table} WHERE space_id = {{space:String}} AND ({where})"
+        return int(writer.query_rows(sql, {"space": space.name, **values})[0]["found"])
+
+
 def test_nothing_is_left_of_a_person(space: Space) -> None:
-    """After an erasure no file holds a mark that was planted wherever a person can leave one."""
-    anna, ben = Browser(space), space.browser()
-    anna.view(
-        ago_h=3,
-        p={"note": f"{CANARY}-prop", f"{CANARY}-name": 1},
-        u=f"https://x.example/{CANARY}-path",
-        h=f"{CANARY}-title",
-    )
+    """After an erasure no file holds a mark that was planted wherever a page can leave one, and no id of the person."""
+    anna, ben, site = Browser(space), space.browser(), name_origin(space.site_id)
+    page = {"u": f"{site}/{CANARY}-path?utm_campaign={CANARY}-utm&q={CANARY}-query", "r": f"https://{CANARY}.example/"}
+    anna.view(ago_h=3, p={"note": f"{CANARY}-prop", f"{CANARY}-name": 1}, h=f"{CANARY}-title", **page)
     anna.sign_in(customer=f"{CANARY}-customer", email=f"{CANARY}@shop.example", ago_h=2)
+    traits = {"name": f"{CANARY}-trait", "street": f"{CANARY}-street"}
+    space.call("identify", userId=f"{CANARY}-customer", traits=traits, ago_h=1)
+    space.call("track", userId=f"{CANARY}-customer", event="order", properties={"order_id": f"{CANARY}-order"})
     ben.sign_in(customer="ben", ago_h=2)
     space.settle()
     folder = Path(space.world.instance.config.data)
-    assert find_bytes(folder, CANARY.encode())
+    keys = [name_key(space, VISITOR_KIND, anna.visitor), name_key(space, "customer", f"{CANARY}-customer")]
+    marks = [
+        CANARY.encode(),
+        CANARY.lower().encode(),
+        *(form for key in [*keys, anna.visitor] for form in spell_id(key)),
+    ]
+    planted = " ".join(find_bytes(folder, *marks))
+    assert all(str(mark) in planted for mark in (marks[0], marks[1], spell_id(keys[0])[3], spell_id(keys[1])[3]))
     certificate = erase(space, f"customer={CANARY}-customer")
-    marks = [CANARY.encode(), CANARY.lower().encode(), *spell_id(anna.visitor)]
     assert find_bytes(folder, *marks) == []
+    assert CANARY not in space.world.instance.log
     assert certificate["people"] == 1
-    assert {place["place"]: place["rows"] for place in certificate["places"]}["events"] == 2
+    rows = {place["place"]: place["rows"] for place in certificate["places"]}
+    assert rows["events"] == 4
+    assert rows["traits"] == 2
     assert space.who(ben) == ["ben"]
+
+
+def test_who_comes_back_is_somebody_new(space: Space) -> None:
+    """What was seen before is refused, from page and server; what comes later is a new visitor and a new person."""
+    anna = space.browser(age_h=48)
+    anna.sign_in(customer="anna", ago_h=2)
+    space.settle()
+    before, person, cookie = anna.visitor, space.customers()["anna"], anna.cookies[space.site_id]
+    erase(space, "customer=anna")
+    assert "anna" not in space.customers()
+    late = anna.view(ago_h=1)
+    assert (late.status, late.rejected) == (204, "erased")
+    (refused,) = space.call("track", userId="anna", event="late", ago_h=1).said["rejected"]
+    assert refused["reason"] == "erased"
+    # What is seen until every web process knows is erased as well: those seconds are over.
+    space.world.now_ms = time.time_ns() // 1_000_000
+    back = anna.view()
+    assert back.status == 200
+    assert anna.visitor != before
+    assert anna.cookies[space.site_id] != cookie
+    again = anna.view()
+    assert (again.status, anna.visitor) == (204, anna.visitor)
+    anna.sign_in(customer="anna")
+    space.settle()
+    assert space.customers()["anna"] != person
+    assert count(space, "events", "visitor_id = {visitor:UUID}", visitor=before) == 0
+    assert set(space.who(anna)) == {"anna"}
+
+
+def test_a_shared_tablet_keeps_what_the_others_did(space: Space) -> None:
+    """Of a tablet that two have used in turn, one is erased: the other's events, visits and person stay as they are."""
+    tablet = space.browser(age_h=60)
+    tablet.start_session()
+    tablet.sign_in(customer="anna", ago_h=40)
+    tablet.view(ago_h=39.9)
+    tablet.start_session()
+    tablet.sign_in(customer="ben", ago_h=20)
+    tablet.view(ago_h=19.9)
+    tablet.start_session()
+    tablet.sign_in(customer="anna", ago_h=10)
+    space.settle()
+    ben = space.customers()["ben"]
+    visits = (
+        "SELECT customer_id, events FROM v_sessions WHERE space_id = {space:String} AND visitor_id = {visitor:UUID}"
+    )
+    assert {row["customer_id"] for row in space.query(visits, visitor=tablet.visitor)} >= {"anna", "ben"}
+    certificate = erase(space, "customer=anna")
+    rows = {place["place"]: place["rows"] for place in certificate["places"]}
+    assert rows["events"] >= 3
+    assert space.who(tablet) == ["ben", "ben"]
+    assert space.customers()["ben"] == ben
+    assert "anna" not in space.customers()
+    found = [row for row in space.query(visits, visitor=tablet.visitor) if row["customer_id"] == "ben"]
+    assert [row["events"] for row in found] == [2]
+    assert count(space, "identity_evidence", "b_key = {key:UUID}", key=name_key(space, "customer", "anna")) == 0
+
+
+def test_whoever_was_merged_into_them_goes_as_well(space: Space) -> None:
+    """A person whom a server merged into another is erased with it, by whichever of the two names."""
+    anna, annie = space.browser(), space.browser()
+    anna.sign_in(customer="anna", ago_h=3)
+    annie.sign_in(customer="annie", ago_h=3)
+    space.call("alias", userId="anna", previousId="annie")
+    space.settle()
+    erase(space, "customer=annie")
+    assert not {"anna", "annie"} & space.customers().keys()
+    assert space.who(anna) == space.who(annie) == []
+    keys = [name_key(space, "customer", name) for name in ("anna", "annie")]
+    for table, column in (("merge_log", "from_person_id"), ("identity_map", "key"), ("person_keys", "key")):
+        assert count(space, table, f"{column} IN {{keys:Array(UUID)}}", keys=keys) == 0, table
+
+
+def test_a_certificate_is_verified_again(space: Space, tmp_path: Path) -> None:
+    """A certificate is signed, names nobody, and is checked against the store; a changed one is refused."""
+    anna = space.browser()
+    anna.sign_in(customer="anna", ago_h=1)
+    space.settle()
+    path = tmp_path / "anna.json"
+    command(space, "erase", "customer=anna", "--yes", "--certificate", str(path))
+    instance = space.world.instance
+    assert b"anna" not in path.read_bytes()
+    assert "genuine" in instance.command("privacy", "verify", str(path)).stdout
+    forged = json.loads(path.read_text()) | {"people": 2}
+    path.write_text(json.dumps(forged))
+    answer = instance.command("privacy", "verify", str(path), check=False)
+    assert (answer.returncode, "changed" in answer.stderr) == (1, True)
+    requests = json.loads(command(space, "requests", "--all", "--json").stdout)
+    assert (requests["state"], requests["subjects"], requests["kind"]) == ("done", "", "erase")
