@@ -64,6 +64,13 @@ class Plan:
         return tuple(each.row.evidence_id for each in self.statements if each.row.op > 0)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Own person ids of all whom it is about."""
+        ends = {key for each in self.statements for key in (each.row.a_key, each.row.b_key)}
+        moved = {item.key for item in self.difference.moved}
+        return tuple(sorted(ends | moved | {block.key for block in self.blocks}))
+
+    @property
     def last_row(self) -> str:
         """The row that is spooled last, as the audit log names it."""
         row = self.statements[-1].row if self.statements else None
@@ -207,6 +214,8 @@ class Repairs:
             raise RepairError(RepairReason.UNKNOWN, "the audit log of this space has no such entry")
         if entry.action == audit.FAILED:
             raise RepairError(RepairReason.CONFLICT, "this entry says that another one failed: it changed nothing")
+        if entry.is_erased:
+            raise RepairError(RepairReason.CONFLICT, "somebody whom this entry named was erased: it cannot be undone")
         if entry.action in audit.SETTINGS:
             raise RepairError(RepairReason.CONFLICT, f"this cannot be undone: {audit.SETTINGS[entry.action]}")
         undoing = audit.find_undoing(self.client, self.space_id, audit_id)
@@ -252,6 +261,7 @@ class Repairs:
             events_moved=difference.events,
             undoes=plan.undoes,
             last_row=plan.last_row,
+            keys=plan.keys,
         )
         audit.write_entry(self.client, self.space_id, entry)
         blocks.write_blocks(self.client, self.space_id, list(plan.blocks))

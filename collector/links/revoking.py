@@ -91,9 +91,8 @@ def write_revocations(client: StoreClient, revocations: Sequence[Revocation], vi
     known = {row.revocation_id: row for row in read_revocations(client)}
     first = revocations[0]
     arguments = {"revocations": [each.revocation_id for each in revocations], **describe(first)}
-    audit.write_setting(
-        client, first.space_id, audit.REVOKE_LINKS, first.actor, arguments, first.revoked_at_ms, via=via
-    )
+    at_ms, keys = first.revoked_at_ms, [each.customer_key for each in revocations if each.customer_key]
+    audit.write_setting(client, first.space_id, audit.REVOKE_LINKS, first.actor, arguments, at_ms, via=via, keys=keys)
     written = []
     for each in revocations:
         earlier = known.get(each.revocation_id)
@@ -116,7 +115,8 @@ def lift_revocation(
     if row.lifted:
         raise RepairError(RepairReason.NOTHING, "this revocation was lifted already")
     arguments = {"revocations": [row.revocation_id], **describe(row)}
-    audit.write_setting(client, row.space_id, audit.LIFT_REVOCATION, actor, arguments, now_ms, via=via)
+    keys = [row.customer_key] if row.customer_key else []
+    audit.write_setting(client, row.space_id, audit.LIFT_REVOCATION, actor, arguments, now_ms, via=via, keys=keys)
     return write_revocation(client, msgspec.structs.replace(row, lifted=True, actor=actor))
 
 

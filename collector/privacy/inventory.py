@@ -80,6 +80,11 @@ PLACES: tuple[Place, ...] = (
     Place("identifier_vault", "clear values, sealed", _whole("key")),
     Place("traits", "values about somebody", f"{_whole('key')} OR {_part('key')}"),
     Place("consent_ledger", "what was consented to", f"{_whole('key')} OR {_part('key')}"),
+    Place(
+        "audit_details",
+        "whom an operator's change was about",
+        f"arrayExists(one -> {_whole('one')}, keys)",
+    ),
     Place("profile_reads", "who looked at a profile", _whole("key", "person_id")),
     Place("person_states", "who was restricted", _whole("key")),
     Place("touched_people", "who had events in a batch", _whole("own_person_id")),
@@ -105,6 +110,8 @@ PLACES: tuple[Place, ...] = (
 
 NOT_PERSONAL: Mapping[str, str] = {
     "api_keys": "keys of programs",
+    "audit_chain": "digests of rows that hold a random id",
+    "audit_log": "what was done by whom, never to whom: that is in audit_details",
     "audience_definitions": "settings",
     "audience_progress": "how far a role is",
     "batches": "what was loaded, by number",

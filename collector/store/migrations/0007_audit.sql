@@ -1,16 +1,35 @@
--- What operators have done to identities, and which identifiers they have blocked.
+-- What operators have done, who was looked at, and which identifiers were blocked.
 --
--- Both only grow: who was merged, split or taken back by whom stays known, and undoing is an entry of its own. A clear
--- value of a person stands in neither: an identifier is named by its own person id.
+-- The log only grows: who was merged, split or taken back by whom stays known, and undoing is an entry of its own. Each
+-- entry has two rows. One says what was done by whom, and names nobody: it stays. The other says to whom: by own person
+-- ids, never by a clear value; it goes when one of them is erased. The chain holds digests of both and of all looks, so
+-- that an entry that was changed, put in or taken out shows, and one that was erased is counted.
 
 CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
 (
     space_id LowCardinality(String) COMMENT 'Identity space',
     at DateTime64(3, 'UTC') COMMENT 'When it was asked for; written before anything is changed',
-    audit_id UUID COMMENT 'Id of the entry; tagstitch identity undo takes it',
-    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; rotate-personal, finish-rotation, vault, revoke-links, lift-revocation, rotate-links, drop-link-key; or failed (what it undoes did not happen)',
+    audit_id UUID COMMENT 'Id of the entry, random; tagstitch identity undo takes it',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; erase and other requests of people; rotate-personal, finish-rotation, vault, revoke-links, lift-revocation, rotate-links, drop-link-key, sync, export, site, key; or failed (what it undoes did not happen)',
     actor String COMMENT 'Who did it: operator:NAME for a command, key:ID for the API',
-    via LowCardinality(String) COMMENT 'How: command or api',
+    via LowCardinality(String) COMMENT 'How: command, api or page',
+    arguments String COMMENT 'What was asked for, as JSON, where it names nobody; else see audit_details',
+    people UInt32 COMMENT 'How many identifiers and people audit_details names',
+    identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
+    events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted, there were too many visitors',
+    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none'
+)
+ENGINE = @engine_everywhere(audit_log, ReplacingMergeTree)
+ORDER BY (space_id, at, audit_id)
+SETTINGS @no_deduplication
+COMMENT 'Every change that an operator made, append-only and chained (audit_chain); names nobody';
+
+CREATE TABLE IF NOT EXISTS @name(audit_details) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    at DateTime64(3, 'UTC') COMMENT 'As in audit_log',
+    audit_id UUID COMMENT 'The entry that it belongs to',
+    keys Array(UUID) COMMENT 'Own person ids of all whom it names: whoever of them is erased takes it along',
     arguments String COMMENT 'What was asked for, as JSON; identifiers by their own person id, no clear value of a person',
     note String COMMENT 'Why, in the words of whoever did it',
     appended Array(String) COMMENT 'Evidence that it added, by id',
@@ -19,15 +38,25 @@ CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
     unblocked Array(UUID) COMMENT 'Identifiers that it let go, by own person id',
     people_before Array(UUID) COMMENT 'People whom it was to change, as they were',
     people_after Array(UUID) COMMENT 'And as they were to be',
-    identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
-    events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted, there were too many visitors',
-    undoes UUID COMMENT 'Entry that this one undoes; all zeros: none',
     last_row String COMMENT 'Row of evidence that was spooled last: own person id, op and id; empty: it needed none'
 )
-ENGINE = @engine_everywhere(audit_log, ReplacingMergeTree)
+ENGINE = @engine_everywhere(audit_details, ReplacingMergeTree)
 ORDER BY (space_id, at, audit_id)
 SETTINGS @no_deduplication
-COMMENT 'Every change that an operator made to who is who; append-only';
+COMMENT 'Whom an entry of audit_log is about, and all that undoing it needs; gone when one of them is erased';
+
+CREATE TABLE IF NOT EXISTS @name(audit_chain) @on_cluster
+(
+    seq UInt64 COMMENT 'Number of the link, counting up from 1',
+    at DateTime64(3, 'UTC') COMMENT 'When it was added',
+    source LowCardinality(String) COMMENT 'log (audit_log), details (audit_details), read (profile_reads) or seal: the signed end of a piece',
+    digest String COMMENT 'SHA-256 of the row, hexadecimal; the row holds a random id, so nobody is found by it. Of a seal: its signature, base64',
+    chain String COMMENT 'SHA-256 of the link before, of number, source and digest, hexadecimal'
+)
+ENGINE = @engine_everywhere(audit_chain, MergeTree)
+ORDER BY seq
+SETTINGS @no_deduplication
+COMMENT 'Digests of all entries, each bound to the one before: what is changed, added or taken out later shows';
 
 CREATE TABLE IF NOT EXISTS @name(identity_blocks) @on_cluster
 (
@@ -51,11 +80,11 @@ CREATE OR REPLACE VIEW @name(v_audit_log) @on_cluster
     audit_id UUID COMMENT 'Id of the entry',
     space_id LowCardinality(String) COMMENT 'Identity space',
     at DateTime64(3, 'UTC') COMMENT 'When it was asked for',
-    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; rotate-personal, finish-rotation, vault, revoke-links, lift-revocation, rotate-links, drop-link-key; or failed (what it undoes did not happen)',
-    via LowCardinality(String) COMMENT 'How: command or api',
+    action LowCardinality(String) COMMENT 'merge, split, retract, restore, block, unblock, undo; erase and other requests of people; rotate-personal, finish-rotation, vault, revoke-links, lift-revocation, rotate-links, drop-link-key, sync, export, site, key; or failed (what it undoes did not happen)',
+    via LowCardinality(String) COMMENT 'How: command, api or page',
     evidence_added UInt64 COMMENT 'Pieces of evidence that it added',
     evidence_taken_back UInt64 COMMENT 'Pieces of evidence that it took back',
-    people_before Array(UUID) COMMENT 'People whom it was to change, as they were',
+    people_before Array(UUID) COMMENT 'People whom it was to change, as they were; empty where one of them was erased',
     people_after Array(UUID) COMMENT 'And as they were to be',
     identifiers_moved UInt32 COMMENT 'Identifiers that were to change hands, visitors included',
     events_moved Int64 COMMENT 'Events that were to change hands; -1: not counted',
@@ -65,22 +94,23 @@ CREATE OR REPLACE VIEW @name(v_audit_log) @on_cluster
 )
 @security AS
 SELECT
-    audit_id, space_id, at, action, via,
+    log.audit_id AS audit_id, log.space_id AS space_id, log.at AS at, action, via,
     length(appended) AS evidence_added, length(taken_back) AS evidence_taken_back,
     people_before, people_after, identifiers_moved, events_moved, undoes,
     multiIf(
         last_row = '' OR (space_id, last_row) GLOBAL IN (
             SELECT space_id, concat(toString(a_key), ' ', toString(op), ' ', evidence_id) FROM @name(identity_evidence)
             WHERE (space_id, a_key) GLOBAL IN (
-                SELECT space_id, toUUIDOrZero(splitByChar(' ', last_row)[1]) FROM @name(audit_log) WHERE last_row != '')),
+                SELECT space_id, toUUIDOrZero(splitByChar(' ', last_row)[1]) FROM @name(audit_details) WHERE last_row != '')),
         'done',
         audit_id GLOBAL IN (SELECT undoes FROM @name(audit_log) WHERE action = 'failed'), 'failed',
         'open') AS state,
     audit_id GLOBAL IN (
         SELECT undoes FROM @name(audit_log) WHERE action != 'failed' AND audit_id GLOBAL NOT IN (
             SELECT undoes FROM @name(audit_log) WHERE action = 'failed')) AS is_undone
-FROM @name(audit_log) FINAL
-COMMENT 'What operators changed in who is who, without their names and words: those are for tagstitch identity log';
+FROM (SELECT * FROM @name(audit_log) FINAL) AS log
+LEFT JOIN (SELECT * FROM @name(audit_details) FINAL) AS details ON details.audit_id = log.audit_id
+COMMENT 'What operators changed, without their names and words: those are for tagstitch identity log';
 
 CREATE OR REPLACE VIEW @name(v_identity_blocks) @on_cluster
 (
