@@ -38,6 +38,7 @@ COMMANDS = {
     "identity": (STORE, "identity"),
     "profile": (STORE, "profiles"),
     "privacy": (STORE, "privacy"),
+    "audit": (STORE, "audit"),
     "pseudonym": (STORE, "pseudonyms"),
     "tail": (SEE, "watch"),
     "status": (SEE, "status"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -18,14 +19,17 @@ from collector.commands.options import (
     DataOption,
     JsonOption,
     SetOption,
+    find_operator,
     open_secrets,
     open_writer,
     read_running,
 )
 from collector.commands.personal_keys import finish_rotation, rotate_personal, show_rotation
+from collector.identity import audit
 from collector.sites import keys as api_keys
 from collector.sites import rows as site_rows
 from collector.sites.book import DEFAULT_SPACE
+from collector.store.client import StoreClient
 
 key_app = typer.Typer(no_args_is_help=True, help="Keys: for the API, for identifies and links, and behind pseudonyms.")
 
@@ -61,7 +65,8 @@ def create_key(
         if scope == [IDENTIFY_SCOPE]:
             if not site:
                 raise typer.BadParameter("a signing secret belongs to one site", param_hint="--site")
-            _, version, secret = site_rows.add_identify_secret(client, keyring, site)
+            with _note(client, site_rows.find_site(client, site).space_id, "created", f"{site}:identify"):
+                _, version, secret = site_rows.add_identify_secret(client, keyring, site)
             _print_secret(f"signing secret {site}:{version}", secret)
             return
         now_ms = _now_ms()
@@ -75,6 +80,8 @@ def create_key(
             name=name,
             expires_at_ms=now_ms + int(expires * 86_400_000) if expires else 0,
         )
+        with _note(client, key.space_id, "created", key.key_id, scopes=list(key.scopes), site=key.site_id):
+            pass
     _print_secret(f"key {key.key_id}", text)
 
 
@@ -134,9 +141,11 @@ def revoke_key(
     """Take a key out of force, or a signing secret (SITE:VERSION). Web processes know it a few seconds later."""
     with open_writer(read_running(data, config, settings)) as client:
         if versioned := VERSIONED_ID.fullmatch(key):
-            site_rows.drop_identify_secrets(client, versioned["site"], {int(versioned["version"])})
+            with _note(client, site_rows.find_site(client, versioned["site"]).space_id, "revoked", key):
+                site_rows.drop_identify_secrets(client, versioned["site"], {int(versioned["version"])})
         else:
-            api_keys.revoke_key(client, key, now_ms=_now_ms())
+            with _note(client, api_keys.find_key(client, key).space_id, "revoked", key):
+                api_keys.revoke_key(client, key, now_ms=_now_ms())
     typer.echo(f"revoked {key}")
 
 
@@ -156,10 +165,12 @@ def rotate_key(
     keyring = open_secrets(read)
     with open_writer(read) as client:
         if versioned := VERSIONED_ID.fullmatch(key):
-            _, version, text = site_rows.add_identify_secret(client, keyring, versioned["site"])
+            with _note(client, site_rows.find_site(client, versioned["site"]).space_id, "rotated", key):
+                _, version, text = site_rows.add_identify_secret(client, keyring, versioned["site"])
             _print_secret(f"signing secret {versioned['site']}:{version}", text)
             return
-        rotated, text = api_keys.rotate_key(client, keyring, key, now_ms=_now_ms(), grace_ms=int(grace * 3_600_000))
+        with _note(client, api_keys.find_key(client, key).space_id, "rotated", key, grace_hours=grace):
+            rotated, text = api_keys.rotate_key(client, keyring, key, now_ms=_now_ms(), grace_ms=int(grace * 3_600_000))
     _print_secret(f"key {rotated.key_id}", text)
 
 
@@ -169,6 +180,13 @@ key_app.command("finish-rotation")(finish_rotation)
 key_app.command("rotate-links")(rotate_links)
 key_app.command("links")(show_link_keys)
 key_app.command("drop-links")(drop_links)
+
+
+def _note(
+    client: StoreClient, space_id: str, what: str, key: str, **more: object
+) -> AbstractContextManager[audit.AuditEntry]:
+    """Say in the audit log what becomes of a key; never its secret."""
+    return audit.noting(client, space_id, audit.KEY, find_operator(), {"key": key, "what": what, **more}, _now_ms())
 
 
 def _print_secret(what: str, secret: str) -> None:

@@ -22,7 +22,6 @@ from collector.commands.options import (
     open_writer,
     read_running,
 )
-from collector.errors import TagstitchError
 from collector.identity import audit
 from collector.sites import rows as site_rows
 from collector.sites.book import Site
@@ -277,7 +276,7 @@ def add_site(
     }
     with open_writer(read := read_running(data, config, settings)) as client:
         earlier = site_rows.find_site(client, site) if replace else default
-        with _note_vault(client, earlier, wanted := msgspec.structs.replace(earlier, **named)):
+        with _note_change(client, earlier, wanted := msgspec.structs.replace(earlier, **named)):
             made = site_rows.add_site(client, wanted, replace=replace)
         typer.echo(f"site {made.site_id}, version {made.version}")
         _print_findings(client, made.site_id, read.config.public_url)
@@ -285,19 +284,20 @@ def add_site(
 
 
 @contextlib.contextmanager
-def _note_vault(client: StoreClient, earlier: Site, wanted: Site) -> Iterator[None]:
-    """Say in the audit log, before it is done, that a site begins or ends to keep clear values sealed."""
-    if earlier.vault == wanted.vault:
+def _note_change(client: StoreClient, earlier: Site, wanted: Site) -> Iterator[None]:
+    """Say in the audit log, before it is done, which settings of a site change; apart from them, whether it begins or
+    ends to keep clear values sealed."""
+    space, actor, now_ms = wanted.space_id, find_operator(), time.time_ns() // 1_000_000
+    names = {name for name in Site.__struct_fields__ if getattr(earlier, name) != getattr(wanted, name)}
+    site = {"site": wanted.site_id}
+    with contextlib.ExitStack() as stack:
+        if "vault" in names:
+            stack.enter_context(
+                audit.noting(client, space, audit.VAULT, actor, {**site, "vault": wanted.vault}, now_ms)
+            )
+        if changed := {name: msgspec.to_builtins(getattr(wanted, name)) for name in sorted(names - {"vault"})}:
+            stack.enter_context(audit.noting(client, space, audit.SITE, actor, {**site, "changed": changed}, now_ms))
         yield
-        return
-    said = {"site": wanted.site_id, "vault": wanted.vault}
-    space, now_ms = wanted.space_id, time.time_ns() // 1_000_000
-    entry = audit.write_setting(client, space, audit.VAULT, find_operator(), said, now_ms)
-    try:
-        yield
-    except TagstitchError:
-        audit.write_failure(client, space, entry, "the setting was refused")
-        raise
 
 
 @site_app.command("list")

@@ -13,12 +13,14 @@ bound into the chain (see `privacy.chain`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 
+from collector.errors import TagstitchError
 from collector.event import NIL_ID
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
@@ -31,6 +33,8 @@ REVOKE_LINKS, LIFT_REVOCATION = "revoke-links", "lift-revocation"
 ROTATE_LINKS, DROP_LINK_KEY = "rotate-links", "drop-link-key"
 SYNC = "sync"
 EXPORT = "export"
+SITE, KEY = "site", "key"
+REQUEST = "request"
 SETTINGS = {
     ROTATE: "the key before is in force until the rotation is finished, and nothing is undone by that",
     FINISH_ROTATION: "the old key is destroyed",
@@ -40,6 +44,9 @@ SETTINGS = {
     ROTATE_LINKS: "the key before verifies as long as it was given; to have another one sign, rotate once more",
     DROP_LINK_KEY: "the key is destroyed",
     SYNC: "put the source right, and sync it again: what it no longer says is taken back",
+    SITE: "change it again: `tagstitch site add SITE --replace …`",
+    KEY: "a key that was revoked stays so: make another one",
+    REQUEST: "what a person asked for is undone by nobody but them",
     EXPORT: "what was given away is out of reach: tell whoever has it",
 }
 """Changes that are no evidence, and why `undo` does not undo them."""
@@ -153,6 +160,19 @@ def write_setting(
     entry = AuditEntry(audit_id or str(uuid4()), at_ms, action, actor, via, said, keys=tuple(keys))
     write_entry(client, space_id, entry)
     return entry
+
+
+@contextmanager
+def noting(
+    client: StoreClient, space_id: str, action: str, actor: str, arguments: dict[str, Any], at_ms: int
+) -> Iterator[AuditEntry]:
+    """Append that something is about to be changed, and, where that is refused, that it was not. Raises StoreError."""
+    entry = write_setting(client, space_id, action, actor, arguments, at_ms)
+    try:
+        yield entry
+    except TagstitchError:
+        write_failure(client, space_id, entry, "it was refused")
+        raise
 
 
 def write_failure(

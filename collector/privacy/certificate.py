@@ -59,7 +59,7 @@ class Certificate(msgspec.Struct, frozen=True, omit_defaults=False):
 
 def sign_certificate(keyring: Keyring, certificate: Certificate) -> Certificate:
     """Return it with the public key and the signature."""
-    key = _make_key(keyring)
+    key = make_signing_key(keyring)
     named = msgspec.structs.replace(certificate, public_key=_write_public(key), signature="")
     signature = b64encode(key.sign(_encode(named))).decode()
     return msgspec.structs.replace(named, signature=signature)
@@ -82,14 +82,15 @@ def is_genuine(certificate: Certificate) -> bool:
 
 def is_ours(keyring: Keyring, certificate: Certificate) -> bool:
     """Whether this instance has signed it, and nothing was changed since."""
-    return certificate.public_key == _write_public(_make_key(keyring)) and is_genuine(certificate)
+    return certificate.public_key == _write_public(make_signing_key(keyring)) and is_genuine(certificate)
 
 
 def _encode(certificate: Certificate) -> bytes:
     return msgspec.json.encode(msgspec.to_builtins(certificate), order="sorted")
 
 
-def _make_key(keyring: Keyring) -> Ed25519PrivateKey:
+def make_signing_key(keyring: Keyring) -> Ed25519PrivateKey:
+    """Return the key that signs certificates and the chain of the audit log: it follows from the secrets."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     seed = hmac.new(keyring.pseudonym_key.encode(), b"tagstitch.certificate", hashlib.sha256).digest()
