@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from collector.commands.identity_change import open_console, print_json, read_name
-from collector.commands.options import (
-    ConfigOption,
-    DataOption,
-    JsonOption,
-    SetOption,
-    find_operator,
-    open_secrets,
-    read_running,
+from collector.commands.identity_change import print_json
+from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, read_running
+from collector.commands.privacy_desk import (
+    NAME_HELP,
+    ActorOption,
+    NamesArgument,
+    SpaceOption,
+    open_officer,
+    read_names,
+    show_finding,
 )
+from collector.commands.privacy_requests import approve, erase, list_requests, refuse, run, verify
 from collector.errors import PrivacyError, PrivacyReason
 from collector.sites.book import DEFAULT_SPACE
-from collector.store.client import open_client
-
-if TYPE_CHECKING:
-    from collector.config import Settings
-    from collector.privacy.certificate import Certificate
-    from collector.privacy.desk import Finding, PrivacyDesk
-    from collector.privacy.requests import DataRequest
 
 privacy_app = typer.Typer(
     no_args_is_help=True,
     help="What is held about somebody, and what they may ask for. Everything is written down with its deadline.",
 )
-
-NAME_HELP = "KIND=VALUE, or the id of a person or a visitor; -: read one name a line from standard input."
-NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME…", help=NAME_HELP)]
-SpaceOption = Annotated[str, typer.Option("--space", metavar="NAME", help="Identity space.")]
-ActorOption = Annotated[
-    str, typer.Option("--actor", metavar="NAME", help="Who does it. [default: the name you are logged in with]")
-]
-RequestArgument = Annotated[str, typer.Argument(metavar="REQUEST", help="Id of the request.")]
-STEPS = {
-    "close": "tombstones: nothing of them comes in any more",
-    "drain": "loading what lies in the spool",
-    "part": "taking others apart from them",
-    "delete": "writing files anew without them",
-    "files": "looking through this host's files",
-    "verify": "looking whether anything is left",
-}
 
 
 @privacy_app.command("find")
@@ -68,283 +44,152 @@ def find(
         echo email=anna@shop.example | tagstitch privacy find -      in no list of processes, in no history
     """
     with open_officer(read_running(data, config, settings), space, "") as desk:
-        found = desk.find(_read_names(names))
+        found = desk.find(read_names(names))
     if as_json:
         print_json(found)
     else:
-        _show_finding(found)
+        show_finding(found)
 
 
-@privacy_app.command("erase")
-def erase(
+@privacy_app.command("export")
+def export(
+    names: NamesArgument,
+    to: Annotated[Path, typer.Option("--to", metavar="FILE", help="The zip to write.")],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    space: SpaceOption = DEFAULT_SPACE,
+    language: Annotated[str, typer.Option("--language", metavar="CODE", help="Of the readable page: en or de.")] = "en",
+    actor: ActorOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Write everything that is held about somebody as one zip, for them: a page to read, JSON, CSV and a dictionary.
+
+    In clear, as far as this instance can open it: give it to nobody else. The file is readable for you alone.
+
+    \b
+        tagstitch privacy export customer=4711 --to 4711.zip --language de
+    """
+    import os
+
+    from collector.privacy.words import LANGUAGES
+
+    if language not in LANGUAGES:
+        raise typer.BadParameter(f"there are {', '.join(LANGUAGES)}", param_hint="--language")
+    with open_officer(read_running(data, config, settings), space, actor) as desk:
+        asked = read_names(names)
+        try:
+            handle = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            raise PrivacyError(PrivacyReason.ARGUMENT, f"{to}: {error.strerror or error}") from error
+        try:
+            with os.fdopen(handle, "wb") as out:
+                counts = desk.export(asked, out, LANGUAGES[language])
+        except BaseException:
+            to.unlink(missing_ok=True)
+            raise
+    if as_json:
+        print_json(counts)
+        return
+    for name, count in counts.items():
+        if count:
+            typer.echo(f"{count:>12,}  {name}")
+    typer.echo(f"written: {to}")
+
+
+@privacy_app.command("correct")
+def correct(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=NAME_HELP)],
+    values: Annotated[
+        list[str], typer.Argument(metavar="TRAIT=VALUE…", help="The value as JSON or as text; empty: take it back.")
+    ],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    space: SpaceOption = DEFAULT_SPACE,
+    actor: ActorOption = "",
+) -> None:
+    """Put values about somebody right. A correction beats every source, and stays when a source is read again.
+
+    \b
+        tagstitch privacy correct customer=4711 city=Bremen birth_date=1990-02-28
+        tagstitch privacy correct customer=4711 city=                              what the sources say counts again
+    """
+    from collector.profiles.definitions import Definitions
+    from collector.use.config import read_use
+
+    read = read_running(data, config, settings)
+    said = {}
+    for pair in values:
+        trait, sign, text = pair.partition("=")
+        if not sign:
+            raise typer.BadParameter(f"{pair}: write TRAIT=VALUE", param_hint="TRAIT=VALUE…")
+        said[trait] = _read_value(text)
+    definitions = Definitions(read_use(read.config).traits, space)
+    with open_officer(read, space, actor) as desk:
+        desk.correct(read_names([name]), said, definitions)
+    typer.echo(f"corrected: {', '.join(said)}")
+
+
+@privacy_app.command("restrict")
+def restrict(
     names: NamesArgument,
     data: DataOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     space: SpaceOption = DEFAULT_SPACE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
-    certificate: Annotated[
-        Path | None, typer.Option("--certificate", metavar="FILE", help="Write the signed certificate there.")
+    lift: Annotated[bool, typer.Option("--lift", help="Let it be used again.")] = False,
+    actor: ActorOption = "",
+) -> None:
+    """Keep what is held about somebody, and let nobody use it: no profile, no page, no audience, no export.
+
+    \b
+        tagstitch privacy restrict customer=4711
+        tagstitch privacy restrict customer=4711 --lift
+    """
+    with open_officer(read_running(data, config, settings), space, actor) as desk:
+        done = desk.restrict(read_names(names), restricted=not lift)
+    typer.echo(f"{'lifted' if lift else 'restricted'}: {done.people:,} {'person' if done.people == 1 else 'people'}")
+
+
+@privacy_app.command("object")
+def object_to(
+    names: NamesArgument,
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    space: SpaceOption = DEFAULT_SPACE,
+    purpose: Annotated[
+        list[str] | None, typer.Option("--purpose", metavar="PURPOSE", help="What is objected to. [default: marketing]")
     ] = None,
     actor: ActorOption = "",
-    as_json: JsonOption = False,
 ) -> None:
-    """Erase everything that is held about somebody: in every table, in the spool, in what was refused.
-
-    What comes late is refused from then on; who comes back is somebody new. Of a browser that several have used what
-    the others did stays. It may be begun again whenever it was broken off. Erasing cannot be undone.
+    """Take back what somebody consented to, under all their identifiers.
 
     \b
-        tagstitch privacy erase customer=4711 --dry-run
-        tagstitch privacy erase customer=4711 --certificate 4711.json
-        tagstitch privacy erase - --yes < leavers.txt                 many at once: files are written anew once
-    """
-    from collector.privacy.requests import ERASE, WAITING, Asked
-
-    with open_officer(read_running(data, config, settings), space, actor) as desk:
-        asked = _read_names(names)
-        found = desk.find(asked)
-        if dry_run:
-            _print_finding(found, as_json)
-            return
-        if not yes:
-            _show_finding(found)
-            typer.confirm("Erase all of this? It cannot be undone.", abort=True)
-        request = desk.ask(ERASE, Asked(tuple(asked)))
-        if request.state == WAITING:
-            typer.echo(f"it waits for approval by somebody else: tagstitch privacy approve {request.request_id}")
-            return
-        _erase(desk, request, certificate, as_json)
-
-
-@privacy_app.command("run")
-def run(
-    request: RequestArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    space: SpaceOption = DEFAULT_SPACE,
-    certificate: Annotated[
-        Path | None, typer.Option("--certificate", metavar="FILE", help="Write the signed certificate there.")
-    ] = None,
-    actor: ActorOption = "",
-    as_json: JsonOption = False,
-) -> None:
-    """Carry out a request that is open: one that was approved, or that was broken off.
-
-    \b
-        tagstitch privacy requests
-        tagstitch privacy run 5f0c9a52-…
+        tagstitch privacy object customer=4711
+        tagstitch privacy object customer=4711 --purpose marketing --purpose fingerprint
     """
     with open_officer(read_running(data, config, settings), space, actor) as desk:
-        _erase(desk, desk.read(request), certificate, as_json)
+        desk.object_to(read_names(names), purpose or ["marketing"])
+    typer.echo(f"objected to: {', '.join(purpose or ['marketing'])}")
 
 
-@privacy_app.command("requests")
-def list_requests(
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    space: SpaceOption = DEFAULT_SPACE,
-    every: Annotated[bool, typer.Option("--all", help="Also those that are done or were refused.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """List requests, what is due first first, with the days that are left.
+def _read_value(text: str) -> object:
+    """Return a value: nothing, JSON, or else the text itself."""
+    import json
 
-    \b
-        tagstitch privacy requests
-    """
-    from collector.privacy.requests import FAILED, OPEN, RUNNING, WAITING
-
-    with open_officer(read_running(data, config, settings), space, "") as desk:
-        found = desk.list_requests(() if every else (WAITING, OPEN, RUNNING, FAILED))
-        now_ms = desk.now_ms()
-    if as_json:
-        for request in found:
-            print_json(request)
-        return
-    for request in found:
-        due = "" if request.is_over else f"  {request.count_days_left(now_ms)} days left"
-        what = f"{request.kind}  {request.state}{'/' + request.step if request.step and not request.is_over else ''}"
-        typer.echo(f"{request.request_id}  {_write_day(request.requested_at_ms)}  {what}{due}  by {request.actor}")
-        if request.reason:
-            typer.echo(f"    {request.reason}")
-    if not found:
-        typer.echo("no request is open")
-
-
-@privacy_app.command("approve")
-def approve(
-    request: RequestArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    space: SpaceOption = DEFAULT_SPACE,
-    actor: ActorOption = "",
-) -> None:
-    """Approve an erasure that somebody else wrote down; then `tagstitch privacy run` carries it out.
-
-    \b
-        tagstitch privacy approve 5f0c9a52-…
-    """
-    with open_officer(read_running(data, config, settings), space, actor) as desk:
-        approved = desk.approve(request)
-    typer.echo(f"approved by {approved.approved_by}: tagstitch privacy run {approved.request_id}")
-
-
-@privacy_app.command("refuse")
-def refuse(
-    request: RequestArgument,
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    space: SpaceOption = DEFAULT_SPACE,
-    actor: ActorOption = "",
-) -> None:
-    """Refuse a request that has not begun. It names nobody any more from then on.
-
-    \b
-        tagstitch privacy refuse 5f0c9a52-…
-    """
-    with open_officer(read_running(data, config, settings), space, actor) as desk:
-        desk.refuse(request)
-    typer.echo("refused")
-
-
-@privacy_app.command("verify")
-def verify(
-    certificate: Annotated[Path, typer.Argument(metavar="FILE", help="A certificate that an erasure gave.")],
-    data: DataOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a certificate: that nothing of it was changed, and that still nothing is held of whom it is about.
-
-    Ends with status 1 where anything is found, or where the certificate is not what this instance has signed.
-
-    \b
-        tagstitch privacy verify 4711.json
-    """
-    import msgspec
-
-    from collector.privacy.certificate import Certificate, is_genuine, is_ours
-    from collector.privacy.erasing import count_left
-
-    read = read_running(data, config, settings)
+    if not text:
+        return None
     try:
-        said = msgspec.json.decode(certificate.read_bytes(), type=Certificate)
-    except OSError as error:
-        raise PrivacyError(PrivacyReason.ARGUMENT, f"{certificate}: {error.strerror or error}") from error
-    except msgspec.MsgspecError as error:
-        raise PrivacyError(PrivacyReason.ARGUMENT, f"{certificate} is no certificate of an erasure") from error
-    keyring = open_secrets(read)
-    if not is_ours(keyring, said):
-        why = "another instance has signed it" if is_genuine(said) else "it was changed since it was signed"
-        raise PrivacyError(PrivacyReason.CONFLICT, f"{certificate}: {why}")
-    with open_client(read.config, keyring, "writer") as client:
-        left = {place: rows for place, rows in count_left(client, said.request_id).items() if rows}
-    if as_json:
-        print_json({"request_id": said.request_id, "genuine": True, "left": left})
-    elif left:
-        for place, rows in left.items():
-            typer.echo(f"{place}: {rows:,} rows")
-    else:
-        typer.echo(f"genuine, and nothing is held of whom it is about ({len(said.places)} places looked at)")
-    raise typer.Exit(1 if left else 0)
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
-@contextmanager
-def open_officer(read: Settings, space: str, actor: str) -> Iterator[PrivacyDesk]:
-    """Open the store for one officer."""
-    from collector.privacy.desk import PrivacyDesk
-
-    keyring = open_secrets(read)
-    with open_client(read.config, keyring, "writer") as client:
-        yield PrivacyDesk(client, read.config, keyring, space, f"operator:{actor}" if actor else find_operator())
-
-
-def _erase(desk: PrivacyDesk, request: DataRequest, target: Path | None, as_json: bool) -> None:
-    from collector.privacy.desk import Silent
-
-    console = open_console()
-    if as_json or not console.is_terminal:
-        request, certificate = desk.erase(request, Silent())
-    else:
-        with console.status("…") as status:
-
-            class Shown(Silent):
-                """Shows the step."""
-
-                step = ""
-
-                def begin(self, step: str) -> None:
-                    """Show it."""
-                    self.step = STEPS[step]
-                    status.update(self.step)
-
-                def advance(self, done: int, total: int) -> None:
-                    """Show how far it is."""
-                    status.update(f"{self.step}  {done:,} of {total:,}")
-
-            request, certificate = desk.erase(request, Shown())
-    if target is not None:
-        import msgspec
-
-        target.write_bytes(msgspec.json.format(msgspec.json.encode(certificate), indent=2) + b"\n")
-    if as_json:
-        print_json(certificate)
-    else:
-        _show_certificate(certificate, target)
-
-
-def _read_names(names: list[str]) -> list[str]:
-    """Return the names; `-` stands for the lines of standard input."""
-    import sys
-
-    found: list[str] = []
-    for name in names:
-        found += [line.strip() for line in sys.stdin if line.strip()] if name == "-" else [read_name(name)]
-    return found
-
-
-def _print_finding(found: Finding, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-    else:
-        _show_finding(found)
-
-
-def _show_finding(found: Finding) -> None:
-    people = len(found.people)
-    typer.echo(f"{people:,} {'person' if people == 1 else 'people'}, {len(found.identifiers):,} identifiers")
-    for kind, value, is_shared in found.identifiers[:20]:
-        more = "  used by others as well: only their own times" if is_shared else ""
-        typer.echo(f"    {kind}{'=' + value if value else ''}{more}")
-    if len(found.identifiers) > 20:
-        typer.echo(f"    and {len(found.identifiers) - 20:,} more")
-    for place in found.held:
-        if place.rows or place.named:
-            named = f", and {place.named:,} of others name them" if place.named else ""
-            typer.echo(f"{place.rows:>12,}  {place.place}: {place.holds}{named}")
-    if not found.rows:
-        typer.echo("nothing is held about them")
-
-
-def _show_certificate(certificate: Certificate, target: Path | None) -> None:
-    total = sum(place.rows for place in certificate.places)
-    typer.echo(f"erased: {total:,} rows and files in {sum(1 for place in certificate.places if place.rows)} places")
-    for place in certificate.places:
-        if place.rows or place.blanked:
-            typer.echo(f"{place.rows:>12,}  {place.place}")
-    typer.echo("nothing is left: each place was asked again, and old files of the store are gone")
-    typer.echo(
-        f"certificate: {target}"
-        if target
-        else "keep the certificate: --certificate FILE, or privacy requests --all --json"
-    )
-
-
-def _write_day(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d")
+privacy_app.command("erase")(erase)
+privacy_app.command("requests")(list_requests)
+privacy_app.command("approve")(approve)
+privacy_app.command("refuse")(refuse)
+privacy_app.command("run")(run)
+privacy_app.command("verify")(verify)

@@ -7,9 +7,10 @@ at a time on a host, under a lock. Commands, the API and the page all come here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO, Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -17,16 +18,24 @@ import msgspec
 from collector import disk
 from collector.config import Config
 from collector.errors import PrivacyError, PrivacyReason, TagstitchError
+from collector.event import Purpose
+from collector.identity import audit
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import PERSON_KIND, find_identifier, read_kinds
 from collector.identity.normal_forms import normalise
 from collector.keyring import Keyring
 from collector.privacy import requests
 from collector.privacy.certificate import Certificate
-from collector.privacy.erasing import Erasing, Order, Watcher, hash_keys
+from collector.privacy.erasing import Erasing, Order, Watcher
 from collector.privacy.inventory import PLACES, render_for
 from collector.privacy.requests import Asked, DataRequest
-from collector.privacy.subjects import FOR_EVER_MS, Subject, find_subjects
+from collector.privacy.subjects import Subject, bind_scope, find_main_key, find_subjects
+from collector.privacy.takeaway import write_takeaway
+from collector.privacy.withdrawals import write_withdrawals
+from collector.privacy.words import ENGLISH, Words
+from collector.profiles.definitions import Definitions
+from collector.profiles.states import State, set_state
+from collector.profiles.traits import correct
 from collector.store.client import StoreClient
 
 LOCK_NAME = "privacy.lock"
@@ -80,19 +89,7 @@ class PrivacyDesk:
     def find(self, names: Sequence[str]) -> Finding:
         """Say who is meant, and what is held about them. Raises PrivacyError, RepairError, StoreError."""
         subjects = self._find_subjects(names)
-        hashes = hash_keys(self.client, {item.key for subject in subjects for item in subject.held})
-        shared = {key for subject in subjects for key in subject.shared}
-        params = {
-            "whole": [value for key, value in hashes.items() if key not in shared],
-            "part": [hashes[key] for key in shared],
-            "spans": [
-                (hashes[item.key], span.from_ms, FOR_EVER_MS if span.to_ms is None else span.to_ms, str(span.events))
-                for subject in subjects
-                for item in subject.held
-                if item.key in shared
-                for span in item.spans
-            ],
-        }
+        params = bind_scope(self.client, subjects)
         held = []
         for place in PLACES:
             blank = place.blank[1]
@@ -108,6 +105,55 @@ class PrivacyDesk:
             }
         )
         return Finding(tuple(subject.person_id for subject in subjects), tuple(identifiers), tuple(held))
+
+    def export(self, names: Sequence[str], out: IO[bytes], words: Words = ENGLISH) -> dict[str, int]:
+        """Write everything that is held about somebody as a zip, and return how many rows each part has.
+
+        Raises as `find`, OSError."""
+        request = self.ask(requests.EXPORT, Asked(tuple(names)))
+        subjects = self._find_subjects(names)
+        counts = write_takeaway(
+            self.client, self.keyring, self.space_id, subjects, out, words=words, now_ms=self.now_ms()
+        )
+        self._close(request, state=requests.DONE)
+        return counts
+
+    def restrict(self, names: Sequence[str], *, restricted: bool) -> DataRequest:
+        """Keep what is held about somebody, and let nobody use it; or let it be used again. Raises as `find`."""
+        request = self.ask(requests.RESTRICT if restricted else requests.UNRESTRICT, Asked(tuple(names)))
+        keys = [key for subject in self._find_subjects(names) for key in (*subject.whole, subject.person_id)]
+        set_state(self.client, self.space_id, keys, State.RESTRICTED if restricted else None, now_ms=self.now_ms())
+        return self._close(request, state=requests.DONE)
+
+    def object_to(self, names: Sequence[str], purposes: Collection[str]) -> DataRequest:
+        """Take back what somebody consented to, for these purposes, under all their identifiers. Raises as `find`."""
+        if unknown := set(purposes) - {str(purpose) for purpose in Purpose}:
+            known = ", ".join(str(purpose) for purpose in Purpose)
+            raise PrivacyError(PrivacyReason.ARGUMENT, f"{min(unknown)!r} is no purpose: there are {known}")
+        request = self.ask(requests.OBJECT, Asked(tuple(names), {"purposes": sorted(purposes)}))
+        keys = {key for subject in self._find_subjects(names) for key in subject.whole}
+        write_withdrawals(
+            self.client, self.space_id, keys, purposes, actor=self.actor, proof=request.request_id, now_ms=self.now_ms()
+        )
+        return self._close(request, state=requests.DONE)
+
+    def correct(self, names: Sequence[str], values: Mapping[str, Any], definitions: Definitions) -> DataRequest:
+        """Put values right: what is said here beats all sources. `values`: by trait, None takes a correction back.
+
+        Raises as `find`, TraitRefused where a trait is not declared or a value not of its type."""
+        for name, value in values.items():
+            if value is not None:
+                definitions.check(name, value)
+        request = self.ask(requests.CORRECT, Asked(tuple(names)))
+        for subject in self._find_subjects(names):
+            key = find_main_key(subject)
+            for name, value in values.items():
+                correct(
+                    *(self.client, self.keyring, definitions, key, name, value),
+                    actor=self.actor,
+                    now_ms=self.now_ms(),
+                )
+        return self._close(request, state=requests.DONE)
 
     def ask(self, kind: str, asked: Asked) -> DataRequest:
         """Write a request down. With a second pair of eyes it waits for `approve`. Raises as `find`."""
@@ -126,6 +172,7 @@ class PrivacyDesk:
             subjects=msgspec.json.encode(asked).decode(),
             changed_at_ms=now_ms,
         )
+        self._note("asked for", request)
         requests.write_request(self.client, self.space_id, request)
         return request
 
@@ -136,6 +183,7 @@ class PrivacyDesk:
             raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it does not wait")
         if request.actor == self.actor:
             raise PrivacyError(PrivacyReason.CONFLICT, f"{self.actor} wrote it down: somebody else has to approve it")
+        self._note("approved", request)
         return self._change(request, state=requests.OPEN, approved_by=self.actor)
 
     def refuse(self, request_id: str) -> DataRequest:
@@ -145,6 +193,7 @@ class PrivacyDesk:
             raise PrivacyError(
                 PrivacyReason.CONFLICT, f"this request is {request.state}: it cannot be refused any more"
             )
+        self._note("refused", request)
         return self._close(request, state=requests.REFUSED, reason=f"by {self.actor}")
 
     def read(self, request_id: str) -> DataRequest:
@@ -179,6 +228,7 @@ class PrivacyDesk:
                 self._change(told.request, state=requests.OPEN, reason=str(error))
                 raise
             text = msgspec.json.encode(certificate).decode()
+            self._note("carried out", told.request)
             return self._close(told.request, state=requests.DONE, certificate=text, step="done", reason=""), certificate
 
     # --- inside
@@ -194,6 +244,11 @@ class PrivacyDesk:
         closed = self._change(request, **fields, subjects="")
         requests.forget_subjects(self.client, self.space_id, closed)
         return closed
+
+    def _note(self, what: str, request: DataRequest) -> None:
+        """Write into the audit log what becomes of a request; it names nobody."""
+        said = {"request_id": request.request_id, "kind": request.kind, "what": what, "people": request.people}
+        audit.write_setting(self.client, self.space_id, audit.REQUEST, self.actor, said, self.now_ms(), via=self.via)
 
     def _find_subjects(self, names: Sequence[str]) -> list[Subject]:
         if not names:

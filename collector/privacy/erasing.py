@@ -34,7 +34,7 @@ from collector.load.drain import wait_for_spool
 from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_certificate
 from collector.privacy.inventory import PLACES, SHARED, Place, render
 from collector.privacy.store_files import name_local, wait_for_files, wait_for_mutations
-from collector.privacy.subjects import FOR_EVER_MS, Subject
+from collector.privacy.subjects import FOR_EVER_MS, Subject, hash_keys
 from collector.privacy.tombstones import mark_key, mark_value
 from collector.privacy.traces import Names, remove_traces
 from collector.profiles.keys import Span
@@ -47,6 +47,7 @@ STITCH_S = 120.0
 MOST_PIECES = 5_000_000
 MUTATION: Mapping[str, object] = {"mutations_sync": 0, "allow_nondeterministic_mutations": 1}
 KEYS_PER_QUESTION = 3_000
+ANEW = "props = CAST(toJSONString(props) AS JSON(max_dynamic_types = 1, max_dynamic_paths = 32))"
 
 
 class Watcher(Protocol):
@@ -200,12 +201,45 @@ class Erasing:
         for place, erase, (assignments, condition) in wanted:
             local = name_local(self.client, place.table)
             commands = f"DELETE WHERE {erase}"
+            params: dict[str, object] = {"request": self.order.request_id}
             if assignments:
                 commands += f", UPDATE {assignments} WHERE {condition}"
-            sql = render(f"ALTER TABLE {local}{on_cluster} {commands}", self.client.database)
-            self.client.command(sql, {"request": self.order.request_id}, MUTATION)
+            if place.table == "events" and (months := self._find_months()):
+                commands += f", UPDATE {ANEW} WHERE toYYYYMM(time) IN {{months:Array(UInt32)}}"
+                params["months"] = months
+            self.client.command(
+                render(f"ALTER TABLE {local}{on_cluster} {commands}", self.client.database), params, MUTATION
+            )
             tables.append(local)
         wait_for_mutations(self.client, tables, self.watcher.advance)
+
+    def _find_months(self) -> list[int]:
+        """Return the months of events with properties whose names nobody else has: there objects are made anew.
+
+        ClickHouse keeps the names of an object's properties in the part, also when the last row that had one is gone.
+        """
+        theirs = render(next(place.erase for place in PLACES if place.table == "events"), self.client.database)
+        params: dict[str, object] = {"request": self.order.request_id}
+        names = self.client.query_rows(
+            f"SELECT groupUniqArrayArray(JSONAllPaths(props)) AS names FROM events WHERE {theirs}",  # noqa: S608
+            params,
+        )[0]["names"]
+        if not names:
+            return []
+        own = self.client.query_rows(
+            "SELECT arrayFilter(name -> NOT has(others, name), {names:Array(String)}) AS own FROM (SELECT"  # noqa: S608
+            " groupUniqArrayArray(arrayIntersect(JSONAllPaths(props), {names:Array(String)})) AS others FROM events"
+            f" WHERE NOT ({theirs}))",
+            {**params, "names": names},
+        )[0]["own"]
+        if not own:
+            return []
+        rows = self.client.query_rows(
+            "SELECT DISTINCT toYYYYMM(time) AS month FROM events"  # noqa: S608  our own words
+            f" WHERE hasAny(JSONAllPaths(props), {{own:Array(String)}}) AND ({theirs})",
+            {**params, "own": own},
+        )
+        return sorted(int(row["month"]) for row in rows)
 
     def _remake(self, place: Place) -> None:
         """Make the rows of shared identifiers again from what is left, as the view makes them."""
@@ -293,19 +327,6 @@ def read_names(client: StoreClient, order: Order) -> Names:
         visitors |= {row["value"] for row in rows}
     values = {item.value for subject in order.subjects for item in subject.held if item.value}
     return Names(order.space_id, frozenset(keys), frozenset(visitors), frozenset(values))
-
-
-def hash_keys(client: StoreClient, keys: Collection[str]) -> dict[str, int]:
-    """Return what the store makes of own person ids."""
-    found: dict[str, int] = {}
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), KEYS_PER_QUESTION):
-        rows = client.query_rows(
-            "SELECT toString(one) AS key, cityHash64(one) AS hash FROM (SELECT arrayJoin({keys:Array(UUID)}) AS one)",
-            {"keys": ordered[start : start + KEYS_PER_QUESTION]},
-        )
-        found |= {row["key"]: int(row["hash"]) for row in rows}
-    return found
 
 
 def _write_time(ms: int) -> str:

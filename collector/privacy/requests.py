@@ -98,7 +98,9 @@ def change_request(client: StoreClient, space_id: str, request: DataRequest, now
 
 def read_request(client: StoreClient, space_id: str, request_id: str) -> DataRequest:
     """Return a request. Raises PrivacyError where there is none, StoreError."""
-    rows = client.query_rows(_COLUMNS + " AND request_id = {request:UUID}", {"space": space_id, "request": request_id})
+    rows = client.query_rows(
+        _COLUMNS + " AND asked.request_id = {request:UUID}", {"space": space_id, "request": request_id}
+    )
     if not rows:
         raise PrivacyError(PrivacyReason.UNKNOWN, "there is no such request: `tagstitch privacy requests` lists them")
     return msgspec.convert(rows[0], DataRequest)
@@ -110,7 +112,7 @@ def list_requests(
     """Return requests, those first that are due first. Raises StoreError."""
     sql = (
         _COLUMNS
-        + " AND ({any:UInt8} OR state IN {states:Array(String)}) ORDER BY due_at, request_id LIMIT {most:UInt32}"
+        + " AND ({any:UInt8} OR state IN {states:Array(String)}) ORDER BY due_at, asked.request_id LIMIT {most:UInt32}"
     )
     params = {"space": space_id, "any": int(not states), "states": list(states), "most": min(most, MAX_LISTED)}
     return [msgspec.convert(row, DataRequest) for row in client.query_rows(sql, params)]

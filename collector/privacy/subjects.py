@@ -2,13 +2,15 @@
 
 All that the map and the intervals give a person, persons absorbed by merges included, under all names that a rotation
 gave them. A browser of theirs alone is theirs as a whole, also what it did before anybody was known. Of a browser that
-several have used only the times that are theirs: what others did on it is not theirs to erase.
+several have used only the times that are theirs: what others did on it is not theirs to erase. A browser that a tagged
+link alone ties to them is not theirs: mails are forwarded. Only the tie is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import expand_names
@@ -18,7 +20,6 @@ from collector.profiles.keys import (
     Held,
     Interval,
     MapRow,
-    Span,
     decode_map,
     find_held,
     find_present,
@@ -26,7 +27,6 @@ from collector.profiles.keys import (
     read_intervals,
 )
 from collector.store.client import StoreClient
-from collector.store.writer import insert_rows
 
 KEYS_PER_QUESTION = 3_000
 FOR_EVER_MS = 10_413_792_000_000
@@ -70,24 +70,43 @@ def find_subjects(client: StoreClient, space_id: str, asked: Collection[str], no
     return [_settle(person, held[person], map_rows, intervals) for person in sorted(people)]
 
 
-def write_scope(client: StoreClient, request_id: str, subjects: Iterable[Subject]) -> None:
-    """Write what a request erases. Raises StoreError."""
-    rows: dict[tuple[object, ...], dict[str, object]] = {}
-    for subject in subjects:
-        for item in subject.held:
-            is_whole = item.key not in subject.shared
-            for span in ALWAYS if is_whole else item.spans:
-                to_ms = FOR_EVER_MS if span.to_ms is None else span.to_ms
-                values = (item.key, span.from_ms, to_ms, str(span.events), int(is_whole))
-                names = ("key", "from_ms", "to_ms", "events", "is_whole")
-                rows[values] = {"request_id": request_id, **dict(zip(names, values, strict=True))}
-    insert_rows(client, "erasure_scope", list(rows.values()))
+def find_main_key(subject: Subject) -> str:
+    """Return the own person id that values about somebody are written under: of their customer key, else of themselves,
+    so that it is the one that their person id came from."""
+    known = [item for item in subject.held if not item.is_visitor and item.key not in subject.shared]
+    best = max(known, key=lambda item: (item.key == subject.person_id, item.level), default=None)
+    return subject.person_id if best is None else best.key
 
 
-def drop_scope(client: StoreClient, request_id: str) -> None:
-    """Take it away again. Raises StoreError."""
-    on_cluster = f" ON CLUSTER `{client.cluster}`" if client.cluster else ""
-    client.command(f"ALTER TABLE erasure_scope{on_cluster} DROP PARTITION {{request:UUID}}", {"request": request_id})
+def bind_scope(client: StoreClient, subjects: Iterable[Subject]) -> dict[str, Any]:
+    """Return what `inventory.render_for` wants to be bound for these people. Raises StoreError."""
+    people = list(subjects)
+    hashes = hash_keys(client, {item.key for subject in people for item in subject.held})
+    shared = {key for subject in people for key in subject.shared}
+    return {
+        "whole": [value for key, value in hashes.items() if key not in shared],
+        "part": [hashes[key] for key in shared],
+        "spans": [
+            (hashes[item.key], span.from_ms, FOR_EVER_MS if span.to_ms is None else span.to_ms, str(span.events))
+            for subject in people
+            for item in subject.held
+            if item.key in shared
+            for span in item.spans
+        ],
+    }
+
+
+def hash_keys(client: StoreClient, keys: Collection[str]) -> dict[str, int]:
+    """Return what the store makes of own person ids."""
+    found: dict[str, int] = {}
+    ordered = sorted(keys)
+    for start in range(0, len(ordered), KEYS_PER_QUESTION):
+        rows = client.query_rows(
+            "SELECT toString(one) AS key, cityHash64(one) AS hash FROM (SELECT arrayJoin({keys:Array(UUID)}) AS one)",
+            {"keys": ordered[start : start + KEYS_PER_QUESTION]},
+        )
+        found |= {row["key"]: int(row["hash"]) for row in rows}
+    return found
 
 
 def _settle(person: str, keys: set[str], map_rows: dict[str, MapRow], intervals: dict[str, list[Interval]]) -> Subject:
@@ -96,8 +115,8 @@ def _settle(person: str, keys: set[str], map_rows: dict[str, MapRow], intervals:
     held, shared = [], set()
     for key in sorted(keys | {person}):
         item = found.get(key) or (Held(key, "", "", ALWAYS) if key == person and key not in theirs else None)
-        if item is None:
-            continue
+        if item is None or (item.provisional and item.is_visitor and key != person):
+            continue  # a link alone names them: whose browser it is nobody knows
         turns = intervals.get(key, [])
         if item.is_visitor and any(turn.person_id != person for turn in turns):
             shared.add(key)
@@ -119,6 +138,3 @@ def _read_map(client: StoreClient, space_id: str, keys: Sequence[str]) -> dict[s
 def _cut(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(keys), KEYS_PER_QUESTION):
         yield keys[start : start + KEYS_PER_QUESTION]
-
-
-__all__ = ["Span", "Subject", "drop_scope", "find_subjects", "write_scope"]

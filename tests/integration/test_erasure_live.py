@@ -97,7 +97,8 @@ def test_nothing_is_left_of_a_person(space: Space) -> None:
     """After an erasure no file holds a mark that was planted wherever a page can leave one, and no id of the person."""
     anna, ben, site = Browser(space), space.browser(), name_origin(space.site_id)
     page = {"u": f"{site}/{CANARY}-path?utm_campaign={CANARY}-utm&q={CANARY}-query", "r": f"https://{CANARY}.example/"}
-    anna.view(ago_h=3, p={"note": f"{CANARY}-prop", f"{CANARY}-name": 1}, h=f"{CANARY}-title", **page)
+    props = {"note": f"{CANARY}-prop", f"{CANARY}-name": 1}
+    anna.send(anna.make_event("page_view", 3, p=props, h=f"{CANARY}-title", **page))
     anna.sign_in(customer=f"{CANARY}-customer", email=f"{CANARY}@shop.example", ago_h=2)
     traits = {"name": f"{CANARY}-trait", "street": f"{CANARY}-street"}
     space.call("identify", userId=f"{CANARY}-customer", traits=traits, ago_h=1)
