@@ -22,6 +22,7 @@ COMMANDS = {
     "load": (RUNNING, "roles"),
     "stitch": (RUNNING, "roles"),
     "activate": (RUNNING, "roles"),
+    "govern": (RUNNING, "roles"),
     "engine": (RUNNING, "roles"),
     "replay": (RUNNING, "replay"),
     "maintenance": (RUNNING, "maintenance"),

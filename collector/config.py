@@ -189,6 +189,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     privacy_approval: Annotated[
         bool, Meta(description="Whether somebody else has to approve an erasure before it is carried out.")
     ] = False
+    govern_interval_s: Annotated[
+        float, Meta(description="How often govern looks for entries of the audit log and for requests of people.", gt=0)
+    ] = 2.0
     activate_interval_s: Annotated[
         float, Meta(description="How often activate looks for people to judge anew.", gt=0)
     ] = 0.2

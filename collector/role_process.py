@@ -55,6 +55,13 @@ def play_activate(config: Config) -> None:
     run_activate(config, start_role("activate", config), read_use(config), stop_on_signal())
 
 
+def play_govern(config: Config) -> None:
+    """Chain the audit log and carry out what people have asked for, until a signal."""
+    from collector.privacy.role import run_govern
+
+    run_govern(config, start_role("govern", config), stop_on_signal())
+
+
 def start_role(role: str, config: Config) -> Keyring:
     """Set the logs up, tie the process to its supervisor where it has one, and read the secrets.
 
@@ -86,7 +93,8 @@ def main(arguments: Sequence[str]) -> None:
             play_web(settings.config, int(rest[rest.index("--fd") + 1]))
         else:
             config = follow_running(settings.config, frozenset(settings.sources))
-            {"load": play_load, "stitch": play_stitch, "activate": play_activate}[role](config)
+            roles = {"load": play_load, "stitch": play_stitch, "activate": play_activate, "govern": play_govern}
+            roles[role](config)
     except TagstitchError as error:
         sys.stderr.write(f"tagstitch: {error}\n")
         sys.exit(1)

@@ -42,7 +42,7 @@ from collector.workers import START_LIMIT_S, close_listeners, count_workers, mak
 
 READY_LIMIT_S = 10.0
 ENGINE_DRAIN_S = 1.5  # nobody loads any more when its turn comes: only a reader's statement can still run
-STOP_ORDER = ("web", "load", "stitch", "activate", "engine")
+STOP_ORDER = ("web", "load", "stitch", "activate", "govern", "engine")
 
 
 async def run_all(config: Config) -> None:
@@ -99,6 +99,7 @@ async def _start(
     running = running or [await supervisor.start(web) for web in webs]
     await supervisor.start(Role("load", [*command, "load"], environ, stop_s=4.0))
     await supervisor.start(Role("stitch", [*command, "stitch"], environ, stop_s=2.0))
+    await supervisor.start(Role("govern", [*command, "govern"], environ, stop_s=5.0))
     if activates:
         await supervisor.start(Role("activate", [*command, "activate"], environ, stop_s=5.0))
     for web in running:

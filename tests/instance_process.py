@@ -86,7 +86,7 @@ class RunningInstance:
         for pid in map(int, children):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                for role in ("web", "load", "stitch", "activate", "engine"):
+                for role in ("web", "load", "stitch", "activate", "govern", "engine"):
                     if role in words or f"tagstitch-{role}" in words or any("tagstitch-" + role in w for w in words):
                         found[role] = pid
         return found

@@ -195,7 +195,7 @@ def verify(
     import msgspec
 
     from collector.privacy.certificate import Certificate, is_genuine, is_ours
-    from collector.privacy.erasing import count_left
+    from collector.privacy.deleting import count_left
 
     read = read_running(data, config, settings)
     try:

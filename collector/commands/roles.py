@@ -1,4 +1,4 @@
-"""The roles as commands: `run` (all of them), `web`, `load`, `stitch`, `activate`, `engine`."""
+"""The roles as commands: `run` (all of them), `web`, `load`, `stitch`, `activate`, `govern`, `engine`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from collector.instance import read_state
 from collector.keyring import open_keyring, read_keyring
 from collector.listener import listen
 from collector.logs import configure_logs, get_logger
-from collector.role_process import play_activate, play_load, play_stitch, play_web, start_role
+from collector.role_process import play_activate, play_govern, play_load, play_stitch, play_web, start_role
 
 HostOption = Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address on which web listens.")]
 PortOption = Annotated[int | None, typer.Option("--port", metavar="PORT", help="Port on which web listens.")]
@@ -42,7 +42,7 @@ def run(
     workers: WorkersOption = None,
     demo: DemoOption = None,
 ) -> None:
-    """Start everything: engine, web, load and stitch, under one supervisor; activate too where use.toml has audiences.
+    """Start engine, web, load, stitch and govern under one supervisor; activate where use.toml has audiences.
 
     The data folder is made on first start, with fresh secrets. Ctrl-C stops all of it and loses nothing.
     `tagstitch reload` puts new web processes in the place of the old ones, without a gap.
@@ -145,6 +145,15 @@ def activate(data: DataOption = None, config: ConfigOption = None, settings: Set
     changed. Reads `use.toml` at its start: restart it after a change.
     """
     play_activate(read_running(data, config, settings).config)
+
+
+def govern(data: DataOption = None, config: ConfigOption = None, settings: SetOption = None) -> None:
+    """Chain the audit log, carry out erasures that were asked for, and see that they stay so. One of these is enough.
+
+    Entries of the log enter the chain within seconds, see `tagstitch audit verify`. Erasures that come by the API, that
+    were approved or broken off, are carried out here.
+    """
+    play_govern(read_running(data, config, settings).config)
 
 
 def engine(

@@ -26,11 +26,13 @@ from collector.identity.normal_forms import normalise
 from collector.keyring import Keyring
 from collector.privacy import requests
 from collector.privacy.certificate import Certificate
-from collector.privacy.erasing import Erasing, Order, Watcher
+from collector.privacy.deleting import Counted
+from collector.privacy.erasing import Erasing, Order, Watcher, read_names
 from collector.privacy.inventory import PLACES, render_for
 from collector.privacy.requests import Asked, DataRequest
 from collector.privacy.subjects import Subject, bind_scope, find_main_key, find_subjects
 from collector.privacy.takeaway import write_takeaway
+from collector.privacy.traces import Names
 from collector.privacy.withdrawals import write_withdrawals
 from collector.privacy.words import ENGLISH, Words
 from collector.profiles.definitions import Definitions
@@ -40,6 +42,7 @@ from collector.store.client import StoreClient
 
 LOCK_NAME = "privacy.lock"
 MOST_PEOPLE = 10_000
+LOCK_LOOK_S = 0.2
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -85,10 +88,11 @@ class PrivacyDesk:
     actor: str
     via: str = "command"
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    patience_s: float = 600.0  # how long to wait while another request is carried out on this host
 
     def find(self, names: Sequence[str]) -> Finding:
         """Say who is meant, and what is held about them. Raises PrivacyError, RepairError, StoreError."""
-        subjects = self._find_subjects(names)
+        subjects = self.find_subjects(names)
         params = bind_scope(self.client, subjects)
         held = []
         for place in PLACES:
@@ -111,7 +115,7 @@ class PrivacyDesk:
 
         Raises as `find`, OSError."""
         request = self.ask(requests.EXPORT, Asked(tuple(names)))
-        subjects = self._find_subjects(names)
+        subjects = self.find_subjects(names)
         counts = write_takeaway(
             self.client, self.keyring, self.space_id, subjects, out, words=words, now_ms=self.now_ms()
         )
@@ -121,7 +125,7 @@ class PrivacyDesk:
     def restrict(self, names: Sequence[str], *, restricted: bool) -> DataRequest:
         """Keep what is held about somebody, and let nobody use it; or let it be used again. Raises as `find`."""
         request = self.ask(requests.RESTRICT if restricted else requests.UNRESTRICT, Asked(tuple(names)))
-        keys = [key for subject in self._find_subjects(names) for key in (*subject.whole, subject.person_id)]
+        keys = [key for subject in self.find_subjects(names) for key in (*subject.whole, subject.person_id)]
         set_state(self.client, self.space_id, keys, State.RESTRICTED if restricted else None, now_ms=self.now_ms())
         return self._close(request, state=requests.DONE)
 
@@ -131,7 +135,7 @@ class PrivacyDesk:
             known = ", ".join(str(purpose) for purpose in Purpose)
             raise PrivacyError(PrivacyReason.ARGUMENT, f"{min(unknown)!r} is no purpose: there are {known}")
         request = self.ask(requests.OBJECT, Asked(tuple(names), {"purposes": sorted(purposes)}))
-        keys = {key for subject in self._find_subjects(names) for key in subject.whole}
+        keys = {key for subject in self.find_subjects(names) for key in subject.whole}
         write_withdrawals(
             self.client, self.space_id, keys, purposes, actor=self.actor, proof=request.request_id, now_ms=self.now_ms()
         )
@@ -145,7 +149,7 @@ class PrivacyDesk:
             if value is not None:
                 definitions.check(name, value)
         request = self.ask(requests.CORRECT, Asked(tuple(names)))
-        for subject in self._find_subjects(names):
+        for subject in self.find_subjects(names):
             key = find_main_key(subject)
             for name, value in values.items():
                 correct(
@@ -157,7 +161,7 @@ class PrivacyDesk:
 
     def ask(self, kind: str, asked: Asked) -> DataRequest:
         """Write a request down. With a second pair of eyes it waits for `approve`. Raises as `find`."""
-        subjects = self._find_subjects(asked.names)
+        subjects = self.find_subjects(asked.names)
         now_ms = self.now_ms()
         waits = kind in (requests.ERASE, requests.ANONYMISE) and self.config.privacy_approval
         request = DataRequest(
@@ -209,21 +213,27 @@ class PrivacyDesk:
 
         Raises PrivacyError, InstanceError, StoreError; the request then stays open and says why.
         """
-        if request.state not in (requests.OPEN, requests.RUNNING, requests.FAILED):
-            raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it cannot be carried out")
-        told = _Told(self, request, watcher or Silent())
         with self._lock():
+            request = self.read(request.request_id)
+            if request.state == requests.DONE:  # somebody else was faster
+                return request, msgspec.json.decode(request.certificate, type=Certificate)
+            if request.state not in (requests.OPEN, requests.RUNNING, requests.FAILED):
+                raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it cannot be carried out")
+            told = _Told(self, request, watcher or Silent())
             try:
-                asked = request.asked
+                asked = told.settle()
                 order = Order(
                     request_id=request.request_id,
                     space_id=self.space_id,
-                    subjects=self._find_subjects(asked.names),
+                    subjects=asked.found,
                     asked_at_ms=request.requested_at_ms,
-                    values=self._read_values(asked.names),
+                    names=asked.traces or Names(self.space_id, frozenset()),
+                    values=self.read_values(asked.names),
                     kind=request.kind,
+                    counted=asked.counted,
                 )
-                certificate = Erasing(self.client, self.config, self.keyring, order, told, self.now_ms).run()
+                erasing = Erasing(self.client, self.config, self.keyring, order, told, told.remember, self.now_ms)
+                certificate = erasing.run()
             except TagstitchError as error:
                 self._change(told.request, state=requests.OPEN, reason=str(error))
                 raise
@@ -250,7 +260,8 @@ class PrivacyDesk:
         said = {"request_id": request.request_id, "kind": request.kind, "what": what, "people": request.people}
         audit.write_setting(self.client, self.space_id, audit.REQUEST, self.actor, said, self.now_ms(), via=self.via)
 
-    def _find_subjects(self, names: Sequence[str]) -> list[Subject]:
+    def find_subjects(self, names: Sequence[str]) -> list[Subject]:
+        """Return the people whom these names mean. Raises PrivacyError, RepairError, StoreError."""
         if not names:
             raise PrivacyError(PrivacyReason.ARGUMENT, "say who: KIND=VALUE, such as customer=4711 or visitor=ID")
         keys = [find_identifier(self.client, self.keyring, self.space_id, name).key for name in names]
@@ -259,7 +270,7 @@ class PrivacyDesk:
             raise PrivacyError(PrivacyReason.ARGUMENT, f"at most {MOST_PEOPLE:,} people at once: split the list")
         return subjects
 
-    def _read_values(self, names: Sequence[str]) -> list[tuple[str, str]]:
+    def read_values(self, names: Sequence[str]) -> list[tuple[str, str]]:
         """Return kind and normal form of what was named by its value."""
         kinds = read_kinds(self.client, self.space_id)
         found = []
@@ -279,11 +290,11 @@ class PrivacyDesk:
             yield
             return
         disk.make_folder(folder)
-        lock = disk.take_lock(folder / LOCK_NAME)
-        if lock is None:
-            raise PrivacyError(
-                PrivacyReason.BUSY, "another request is being carried out here: try again when it is done"
-            )
+        deadline = time.monotonic() + self.patience_s
+        while (lock := disk.take_lock(folder / LOCK_NAME)) is None:
+            if time.monotonic() >= deadline:
+                raise PrivacyError(PrivacyReason.BUSY, "another request is being carried out here: try again later")
+            time.sleep(LOCK_LOOK_S)
         try:
             yield
         finally:
@@ -304,6 +315,25 @@ class _Told:
         self.request = request
         self._desk = desk
         self._watcher = watcher
+
+    def settle(self) -> Asked:
+        """Return whom the request is about, found once and written down: later the same names are somebody new's."""
+        asked, desk = self.request.asked, self._desk
+        if not asked.found:
+            found = tuple(desk.find_subjects(asked.names))
+            asked = msgspec.structs.replace(
+                asked, found=found, traces=read_names(desk.client, desk.space_id, found), counted={}
+            )
+            self._keep(asked)
+        return asked
+
+    def remember(self, counts: Mapping[str, Counted]) -> None:
+        """Write down what there was, at the first try."""
+        if not self.request.asked.counted:
+            self._keep(msgspec.structs.replace(self.request.asked, counted=dict(counts)))
+
+    def _keep(self, asked: Asked) -> None:
+        self.request = self._desk.change(self.request, subjects=msgspec.json.encode(asked).decode())
 
     def begin(self, step: str) -> None:
         """A step begins."""

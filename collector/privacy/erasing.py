@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -32,8 +32,8 @@ from collector.instance import MARKER
 from collector.keyring import Keyring
 from collector.load.drain import wait_for_spool
 from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_certificate
-from collector.privacy.inventory import PLACES, SHARED, Place, render
-from collector.privacy.store_files import name_local, wait_for_files, wait_for_mutations
+from collector.privacy.deleting import Counted, Deleting, count_rows
+from collector.privacy.inventory import PLACES
 from collector.privacy.subjects import FOR_EVER_MS, Subject, hash_keys
 from collector.privacy.tombstones import mark_key, mark_value
 from collector.privacy.traces import Names, remove_traces
@@ -45,9 +45,7 @@ from collector.store.writer import insert_rows
 ROUNDS = 3
 STITCH_S = 120.0
 MOST_PIECES = 5_000_000
-MUTATION: Mapping[str, object] = {"mutations_sync": 0, "allow_nondeterministic_mutations": 1}
 KEYS_PER_QUESTION = 3_000
-ANEW = "props = CAST(toJSONString(props) AS JSON(max_dynamic_types = 1, max_dynamic_paths = 32))"
 
 
 class Watcher(Protocol):
@@ -62,15 +60,18 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be erased. `values`: kind and value in normal form of personal identifiers that are known in clear.
-    Times in milliseconds since 1970."""
+    """What is to be erased. `names`: as `read_names` gave them before anything was deleted; `values`: kind and value in
+    normal form of personal identifiers that are known in clear; `counted`: what an earlier try had found. Times in
+    milliseconds since 1970."""
 
     request_id: str
     space_id: str
     subjects: Sequence[Subject]
     asked_at_ms: int
+    names: Names
     values: Collection[tuple[str, str]] = ()
     kind: str = "erase"
+    counted: Mapping[str, Counted] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -82,28 +83,34 @@ class Erasing:
     keyring: Keyring
     order: Order
     watcher: Watcher
+    remember: Callable[[Mapping[str, Counted]], None] = lambda counts: None  # of what there was, for who begins again
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
 
     def run(self) -> Certificate:
         """Erase, and return the certificate. Raises PrivacyError where something is left, InstanceError where this
         host's spool cannot be drained, StoreError."""
         begun_ms = self.now_ms()
-        names = self._close(begun_ms)
+        names = self.order.names
+        self._close(begun_ms)
         self.watcher.begin("drain")
         self._drain()
         self.watcher.begin("part")
         self._part()
-        before = self._count()
+        request_id = self.order.request_id
+        before = count_rows(self.client, request_id)
+        self.remember(before)
+        has_shared = any(subject.shared for subject in self.order.subjects)
+        deleting = Deleting(self.client, request_id, self.watcher.advance)
         found: dict[str, int] = {}
         for round_number in range(ROUNDS):
             self.watcher.begin("delete")
-            self._delete(self._count() if round_number else before)
+            deleting.delete(count_rows(self.client, request_id) if round_number else before, has_shared=has_shared)
             self.watcher.begin("files")
             removed = remove_traces(self.config, self.keyring, names)
             for name, count in removed.items():
                 found[name] = found.get(name, 0) + count
             self.watcher.begin("verify")
-            left = {name: counts for name, counts in self._count().items() if sum(counts)}
+            left = {name: counts for name, counts in count_rows(self.client, request_id).items() if sum(counts)}
             if not left:
                 break
         else:
@@ -113,10 +120,9 @@ class Erasing:
 
     # --- the steps
 
-    def _close(self, now_ms: int) -> Names:
+    def _close(self, now_ms: int) -> None:
         self.watcher.begin("close")
         erased_ms = now_ms + int(2_000 * self.config.settings_interval_s) + 2_000
-        names = read_names(self.client, self.order)
         rows: list[dict[str, object]] = []
         hashes = hash_keys(self.client, {item.key for subject in self.order.subjects for item in subject.held})
         for subject in self.order.subjects:
@@ -143,7 +149,6 @@ class Erasing:
         request = {"space_id": space_id, "request_id": self.order.request_id}
         insert_rows(self.client, "tombstones", [{**request, **row} for row in rows])
         reload_dictionaries(self.client, (ERASED,))
-        return names
 
     def _drain(self) -> None:
         """Wait for this host's spool. A command on a host without an instance has none."""
@@ -174,95 +179,9 @@ class Erasing:
                 "everything running? `tagstitch status` says it. Then run this again",
             )
 
-    def _delete(self, counts: Mapping[str, tuple[int, int]]) -> None:
-        """Remove the rows, write shared sums anew, and wait until the old files are gone."""
-        touched = [place for place in PLACES if sum(counts[place.table]) or place.remake]
-        on_cluster = f" ON CLUSTER `{self.client.cluster}`" if self.client.cluster else ""
-        # Of two versions of a row the later one must not go alone: the earlier one would stand again.
-        for table in ("identity_map", "identity_intervals", "customers"):
-            if any(place.table == table for place in touched):
-                self.client.command(f"OPTIMIZE TABLE {table}{on_cluster} FINAL")
-        first = [place for place in touched if not place.remake]
-        self._mutate([(place, place.erase, place.blank) for place in first])
-        remade = [place for place in touched if place.remake]
-        parts = any(subject.shared for subject in self.order.subjects)
-        if parts:
-            self._mutate([(place, f"{place.erase} OR {SHARED}", ("", "")) for place in remade])
-            for place in remade:
-                self._remake(place)
-        else:
-            self._mutate([(place, place.erase, ("", "")) for place in remade if counts[place.table][0]])
-        wait_for_files(self.client, [place.table for place in touched], self.watcher.advance)
-
-    def _mutate(self, wanted: Iterable[tuple[Place, str, tuple[str, str]]]) -> None:
-        """Let the store write files anew without these rows, side by side, and wait for it."""
-        on_cluster = f" ON CLUSTER `{self.client.cluster}`" if self.client.cluster else ""
-        tables = []
-        for place, erase, (assignments, condition) in wanted:
-            local = name_local(self.client, place.table)
-            commands = f"DELETE WHERE {erase}"
-            params: dict[str, object] = {"request": self.order.request_id}
-            if assignments:
-                commands += f", UPDATE {assignments} WHERE {condition}"
-            if place.table == "events" and (months := self._find_months()):
-                commands += f", UPDATE {ANEW} WHERE toYYYYMM(time) IN {{months:Array(UInt32)}}"
-                params["months"] = months
-            self.client.command(
-                render(f"ALTER TABLE {local}{on_cluster} {commands}", self.client.database), params, MUTATION
-            )
-            tables.append(local)
-        wait_for_mutations(self.client, tables, self.watcher.advance)
-
-    def _find_months(self) -> list[int]:
-        """Return the months of events with properties whose names nobody else has: there objects are made anew.
-
-        ClickHouse keeps the names of an object's properties in the part, also when the last row that had one is gone.
-        """
-        theirs = render(next(place.erase for place in PLACES if place.table == "events"), self.client.database)
-        params: dict[str, object] = {"request": self.order.request_id}
-        names = self.client.query_rows(
-            f"SELECT groupUniqArrayArray(JSONAllPaths(props)) AS names FROM events WHERE {theirs}",  # noqa: S608
-            params,
-        )[0]["names"]
-        if not names:
-            return []
-        own = self.client.query_rows(
-            "SELECT arrayFilter(name -> NOT has(others, name), {names:Array(String)}) AS own FROM (SELECT"  # noqa: S608
-            " groupUniqArrayArray(arrayIntersect(JSONAllPaths(props), {names:Array(String)})) AS others FROM events"
-            f" WHERE NOT ({theirs}))",
-            {**params, "names": names},
-        )[0]["own"]
-        if not own:
-            return []
-        rows = self.client.query_rows(
-            "SELECT DISTINCT toYYYYMM(time) AS month FROM events"  # noqa: S608  our own words
-            f" WHERE hasAny(JSONAllPaths(props), {{own:Array(String)}}) AND ({theirs})",
-            {**params, "own": own},
-        )
-        return sorted(int(row["month"]) for row in rows)
-
-    def _remake(self, place: Place) -> None:
-        """Make the rows of shared identifiers again from what is left, as the view makes them."""
-        source = self.client.query_rows(
-            "SELECT as_select FROM system.tables WHERE database = {database:String} AND name = {name:String}",
-            {"database": self.client.database, "name": place.remake},
-        )[0]["as_select"]
-        base = "events" if place.remake.startswith("events") else "timeline"
-        table = f"{self.client.database}.{name_local(self.client, base)}"
-        if table not in source:
-            raise PrivacyError(PrivacyReason.STORE, f"view {place.remake} is not as it was made: `tagstitch migrate`")
-        rows = f"(SELECT * FROM {table} FINAL WHERE {SHARED})"  # noqa: S608  our own words, as all of this
-        sql = f"INSERT INTO {name_local(self.client, place.table)} {source.replace(table, rows)}"
-        settings = {"insert_deduplicate": 0}
-        self.client.command(render(sql, self.client.database), {"request": self.order.request_id}, settings)
-
-    # --- counting
-
-    def _count(self) -> dict[str, tuple[int, int]]:
-        return _count(self.client, self.order.request_id)
-
     def _certify(self, begun_ms: int, before: Mapping[str, tuple[int, int]], files: Mapping[str, int]) -> Certificate:
-        places = [Erased(place.table, place.holds, *before[place.table]) for place in PLACES]
+        there = {name: max(counts, tuple(self.order.counted.get(name, (0, 0)))) for name, counts in before.items()}
+        places = [Erased(place.table, place.holds, *there[place.table]) for place in PLACES]
         places += [Erased(name, "files of this host", count) for name, count in sorted(files.items())]
         identifiers = {item.key for subject in self.order.subjects for item in subject.held}
         certificate = Certificate(
@@ -289,26 +208,29 @@ VERIFIED = (
 )
 
 
-def count_left(client: StoreClient, request_id: str) -> dict[str, int]:
-    """Return how many rows the tombstones of a request find, by table: none when it has been carried out."""
-    return {table: sum(counts) for table, counts in _count(client, request_id).items()}
+def erase_again(client: StoreClient, since_ms: int) -> int:
+    """Erase what has come in of people whose erasing was carried out since then: from a host that did not know of it.
 
-
-def _count(client: StoreClient, request_id: str) -> dict[str, tuple[int, int]]:
-    """Return rows that go and rows that are blanked, by table; rows that a reader does not see are counted too."""
-    found = {}
-    for place in PLACES:
-        blank = place.blank[1]
-        of_others = f"countIf(NOT ({place.erase}) AND {blank})" if blank else "0"
-        sql = f"SELECT countIf({place.erase}) AS rows, {of_others} AS blanked FROM {place.table}"  # noqa: S608  our own
-        row = client.query_rows(render(sql, client.database), {"request": request_id})[0]
-        found[place.table] = (int(row["rows"]), int(row["blanked"]))
+    Returns how many rows. Raises StoreError, PrivacyError.
+    """
+    rows = client.query_rows(
+        "SELECT toString(request_id) AS request, max(is_whole = 0) AS has_shared FROM tombstones"
+        " WHERE request_id IN (SELECT request_id FROM data_requests FINAL WHERE state = 'done'"
+        " AND changed_at >= fromUnixTimestamp64Milli({since:Int64})) GROUP BY request",
+        {"since": since_ms},
+    )
+    found = 0
+    for row in rows:
+        counts = count_rows(client, row["request"])
+        if left := sum(map(sum, counts.values())):
+            found += left
+            Deleting(client, row["request"]).delete(counts, has_shared=bool(row["has_shared"]))
     return found
 
 
-def read_names(client: StoreClient, order: Order) -> Names:
+def read_names(client: StoreClient, space_id: str, subjects: Sequence[Subject]) -> Names:
     """Return what else than a key may name these people on a disk. Before anything is deleted. Raises StoreError."""
-    keys = sorted({key for subject in order.subjects for key in subject.whole})
+    keys = sorted({key for subject in subjects for key in subject.whole})
     visitors: set[str] = set()
     for start in range(0, len(keys), KEYS_PER_QUESTION):
         part = keys[start : start + KEYS_PER_QUESTION]
@@ -316,17 +238,17 @@ def read_names(client: StoreClient, order: Order) -> Names:
             "SELECT DISTINCT toString(events.visitor_id) AS visitor FROM events"
             " WHERE space_id = {space:String} AND own_person_id IN {keys:Array(UUID)}"
             " AND visitor_proof IN ('cookie', 'script', 'server')",
-            {"space": order.space_id, "keys": part},
+            {"space": space_id, "keys": part},
         )
         visitors |= {row["visitor"] for row in rows}
         rows = client.query_rows(
             "SELECT DISTINCT a_value AS value FROM identity_evidence AS evidence WHERE space_id = {space:String}"
             " AND evidence.a_key IN {keys:Array(UUID)} AND a_kind = 'visitor'",
-            {"space": order.space_id, "keys": part},
+            {"space": space_id, "keys": part},
         )
         visitors |= {row["value"] for row in rows}
-    values = {item.value for subject in order.subjects for item in subject.held if item.value}
-    return Names(order.space_id, frozenset(keys), frozenset(visitors), frozenset(values))
+    values = {item.value for subject in subjects for item in subject.held if item.value}
+    return Names(space_id, frozenset(keys), frozenset(visitors), frozenset(values))
 
 
 def _write_time(ms: int) -> str:

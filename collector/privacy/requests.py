@@ -17,6 +17,8 @@ import msgspec
 
 from collector.errors import PrivacyError, PrivacyReason
 from collector.privacy.store_files import wait_for_files
+from collector.privacy.subjects import Subject
+from collector.privacy.traces import Names
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
@@ -40,10 +42,17 @@ WHERE space_id = {space:String}
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """Whom and what: names as `find_identifier` takes them, and what else the kind needs."""
+    """Whom and what: names as `find_identifier` takes them, and what else the kind needs.
+
+    Of an erasure that has begun also whom they named then, what else names these on a disk, and what there was: once
+    tombstones stand, the same names are somebody new's.
+    """
 
     names: tuple[str, ...] = ()
-    values: dict[str, Any] = {}  # of a correction: traits; of an objection: purposes
+    values: dict[str, Any] = {}  # of an objection: purposes
+    found: tuple[Subject, ...] = ()
+    traces: Names | None = None
+    counted: dict[str, tuple[int, int]] = {}
 
 
 class DataRequest(msgspec.Struct, frozen=True):
@@ -116,6 +125,28 @@ def list_requests(
     )
     params = {"space": space_id, "any": int(not states), "states": list(states), "most": min(most, MAX_LISTED)}
     return [msgspec.convert(row, DataRequest) for row in client.query_rows(sql, params)]
+
+
+def list_open(client: StoreClient) -> list[tuple[str, DataRequest]]:
+    """Return the erasures of all spaces that wait to be carried out, with their spaces, the oldest first.
+
+    Raises StoreError."""
+    rows = client.query_rows(
+        "SELECT space_id, toString(request_id) AS request_id FROM data_requests FINAL"
+        " WHERE state IN {states:Array(String)} AND kind IN {kinds:Array(String)} ORDER BY requested_at",
+        {"states": [OPEN, RUNNING], "kinds": [ERASE, ANONYMISE]},
+    )
+    return [(row["space_id"], read_request(client, row["space_id"], row["request_id"])) for row in rows]
+
+
+def count_requests(client: StoreClient, now_ms: int) -> tuple[int, int]:
+    """Return how many requests wait to be answered, and how many of them are late. Raises StoreError."""
+    row = client.query_rows(
+        "SELECT count() AS waiting, countIf(due_at < fromUnixTimestamp64Milli({now:Int64})) AS late"
+        " FROM data_requests FINAL WHERE state NOT IN {over:Array(String)}",
+        {"now": now_ms, "over": [DONE, REFUSED]},
+    )[0]
+    return int(row["waiting"]), int(row["late"])
 
 
 def forget_subjects(client: StoreClient, space_id: str, request: DataRequest) -> None:

@@ -27,7 +27,7 @@ from collector.store.dsn import read_dsn
 from tests.deploy.tools import DEPLOY, REPOSITORY
 
 COMPOSE = DEPLOY / "compose.yaml"
-COLLECTOR = {"prepare", "migrate", "web", "load", "stitch", "activate"}
+COLLECTOR = {"prepare", "migrate", "web", "load", "stitch", "activate", "govern"}
 
 
 def read_compose() -> dict[str, Any]:
@@ -95,7 +95,13 @@ def test_services_wait_for_what_they_need() -> None:
     }
     assert waits["clickhouse"] == {"prepare": "service_completed_successfully"}
     assert waits["migrate"] == {"clickhouse": "service_healthy"}
-    assert waits["load"] == waits["stitch"] == waits["activate"] == {"migrate": "service_completed_successfully"}
+    assert (
+        waits["load"]
+        == waits["stitch"]
+        == waits["activate"]
+        == waits["govern"]
+        == {"migrate": "service_completed_successfully"}
+    )
     assert waits["web"] == {"prepare": "service_completed_successfully"}
     image_has_healthcheck = "HEALTHCHECK" in (DEPLOY / "Dockerfile").read_text()
     for name, needs in waits.items():

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 
+from collector.errors import PrivacyError, PrivacyReason
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.store.client import open_client
 from tests.identity_drive import Browser, Space, World, name_origin, running_world
@@ -25,7 +26,7 @@ CANARY = "Xk7canary"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("erasure"), spaces=8) as running:
+    with running_world(tmp_path_factory.mktemp("erasure"), spaces=10, options=("govern_interval_s=0.2",)) as running:
         write_plain(running)
         yield running
 
@@ -37,14 +38,17 @@ def space(world: World) -> Space:
 
 
 def write_plain(world: World) -> None:
-    """Let the store compress nothing from now on, so that whoever looks through its files finds what stands there."""
+    """Let the store compress nothing from now on, so that whoever looks through its files finds what stands there; and
+    let old files go at once."""
     with contextlib.closing(open_client(world.instance.config, world.instance.keyring, "writer")) as writer:
         tables = writer.query_rows(
             "SELECT name, create_table_query AS source FROM system.tables"
             " WHERE database = 'tagstitch' AND engine LIKE '%MergeTree'"
         )
         for table in tables:
-            writer.command(f"ALTER TABLE {table['name']} MODIFY SETTING default_compression_codec = 'NONE'")
+            quick = "cleanup_delay_period = 1, max_cleanup_delay_period = 1"
+            setting = f"default_compression_codec = 'NONE', {quick}"
+            writer.command(f"ALTER TABLE {table['name']} MODIFY SETTING {setting}")
             for column in re.findall(r"^ +`(\w+)` .*CODEC\(", table["source"], re.MULTILINE):
                 writer.command(f"ALTER TABLE {table['name']} MODIFY COLUMN {column} CODEC(NONE)")
 
@@ -210,3 +214,31 @@ def test_a_certificate_is_verified_again(space: Space, tmp_path: Path) -> None:
     assert (answer.returncode, "changed" in answer.stderr) == (1, True)
     requests = json.loads(command(space, "requests", "--all", "--json").stdout)
     assert (requests["state"], requests["subjects"], requests["kind"]) == ("done", "", "erase")
+
+
+@pytest.mark.parametrize("step", ["drain", "part", "delete", "files", "verify"])
+def test_who_is_stopped_begins_again(space: Space, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An erasure that ends at any step is open, and carried out by the role govern; the certificate counts it all."""
+    anna, ben = space.browser(), space.browser()
+    anna.sign_in(customer="anna", ago_h=2)
+    anna.view(ago_h=1)
+    ben.sign_in(customer="ben", ago_h=1)
+    space.settle()
+
+    def stop(self: object, name: str) -> None:
+        if name == step:
+            raise PrivacyError(PrivacyReason.PENDING, "stopped here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("collector.privacy.desk.Silent.begin", stop)
+        stopped = command(space, "erase", "customer=anna", "--yes", "--json", check=False)
+    assert "stopped here" in stopped.stderr
+    deadline = time.monotonic() + 60
+    while (done := json.loads(command(space, "requests", "--all", "--json").stdout))["state"] != "done":
+        assert time.monotonic() < deadline, done
+        time.sleep(0.2)
+    rows = {place["place"]: place["rows"] for place in json.loads(done["certificate"])["places"]}
+    assert rows["events"] == 3
+    assert set(space.customers()) == {"ben"}
+    assert count(space, "events", "own_person_id = {key:UUID}", key=name_key(space, "customer", "anna")) == 0
+    assert space.who(anna) == []
