@@ -19,6 +19,7 @@ from collector.console.links_page_store import RealStore
 from collector.endpoints import (
     api,
     beacon,
+    data_requests,
     exports,
     health,
     identity,
@@ -82,6 +83,7 @@ def create_app(
         *api.routes(config, keyring, poller),
         *server_events.routes(edge, poller.uses.note),
         *identity.routes(edge, poller.uses.note),
+        *data_requests.routes(edge, poller.uses.note, use.traits),
         *mint.routes(edge, poller.uses.note, records),
         *link_revocations.routes(edge, poller.uses.note),
         *exports.routes(edge, keyring, store, poller.uses.note, use.audiences, use.traits),

@@ -14,6 +14,7 @@ import msgspec
 from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
+from collector.endpoints.data_requests_description import describe_data_requests
 from collector.endpoints.exports_description import describe_exports
 from collector.endpoints.identity_description import describe_identity
 from collector.endpoints.link_revocations_description import describe_revocations
@@ -45,6 +46,7 @@ def describe(config: Config) -> dict[str, Any]:
     refused = _json("Refused, with the reason.", _REFUSAL)
     server_paths, server_schemas = describe_server_events(_REFUSAL)
     identity_paths, identity_schemas = describe_identity()
+    request_paths, request_schemas = describe_data_requests()
     mint_paths, mint_schemas = describe_mint()
     revocation_paths, revocation_schemas = describe_revocations()
     profile_paths, profile_schemas = describe_profiles()
@@ -59,6 +61,7 @@ def describe(config: Config) -> dict[str, Any]:
         **_describe_sites(),
         **server_paths,
         **identity_paths,
+        **request_paths,
         **mint_paths,
         **revocation_paths,
         **profile_paths,
@@ -70,6 +73,7 @@ def describe(config: Config) -> dict[str, Any]:
     schemas |= {
         **server_schemas,
         **identity_schemas,
+        **request_schemas,
         **mint_schemas,
         **revocation_schemas,
         **profile_schemas,

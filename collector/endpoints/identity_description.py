@@ -23,6 +23,7 @@ SUMMARIES = {
     "undo": "Undo an entry of the audit log.",
 }
 _REFUSAL = "IdentityRefusal"
+_WORDS = (*map(str, RepairReason), *map(str, STATUS), *map(str, MESSAGES), "syntax")
 
 
 def describe_identity() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,19 +33,19 @@ def describe_identity() -> tuple[dict[str, Any], dict[str, Any]]:
         [*REQUESTS.values(), *answers], ref_template="#/components/schemas/{name}"
     )
     forms = dict(zip([*REQUESTS, *(answer.__name__ for answer in answers)], found, strict=True))
-    schemas = {**schemas, _REFUSAL: _describe_refusal()}
+    schemas = {**schemas, _REFUSAL: describe_refusal(*_WORDS)}
     paths: dict[str, Any] = {}
     for name in REQUESTS:
         if name == "explain":
-            good = {"200": _answer("The person.", forms["Explanation"])}
+            good = {"200": describe_answer("The person.", forms["Explanation"])}
         else:
             good = {
-                "200": _answer("What would change: a dry run.", forms["Changed"]),
-                "202": _answer("On disk and in the audit log; the map follows.", forms["Changed"]),
+                "200": describe_answer("What would change: a dry run.", forms["Changed"]),
+                "202": describe_answer("On disk and in the audit log; the map follows.", forms["Changed"]),
             }
         body = {"required": True, "content": {"application/json": {"schema": forms[name]}}}
         paths[f"{PATH}/{name}"] = {
-            "post": {**_describe(SUMMARIES[name], good, has_body=True), "requestBody": body},
+            "post": {**describe_endpoint(SUMMARIES[name], good, has_body=True), "requestBody": body},
         }
     limit = {
         "name": "limit",
@@ -52,15 +53,16 @@ def describe_identity() -> tuple[dict[str, Any], dict[str, Any]]:
         "description": "Entries, the newest first.",
         "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LISTED},
     }
-    log = _describe("The audit log.", {"200": _answer("Entries.", forms["Entries"])}, has_body=False)
+    log = describe_endpoint("The audit log.", {"200": describe_answer("Entries.", forms["Entries"])}, has_body=False)
     paths[f"{PATH}/log"] = {"get": {**log, "parameters": [limit]}}
-    listed = {"200": _answer("Identifiers.", forms["Blocks"])}
-    paths[f"{PATH}/blocks"] = {"get": _describe("What the space has blocked.", listed, has_body=False)}
+    listed = {"200": describe_answer("Identifiers.", forms["Blocks"])}
+    paths[f"{PATH}/blocks"] = {"get": describe_endpoint("What the space has blocked.", listed, has_body=False)}
     return paths, schemas
 
 
-def _describe(summary: str, good: dict[str, Any], *, has_body: bool) -> dict[str, Any]:
-    refusal = {"$ref": f"#/components/schemas/{_REFUSAL}"}
+def describe_endpoint(summary: str, good: dict[str, Any], *, has_body: bool, refused: str = _REFUSAL) -> dict[str, Any]:
+    """Return an endpoint for keys, with all that it may answer. `refused`: the schema of a refusal."""
+    refusal = {"$ref": f"#/components/schemas/{refused}"}
     seconds = {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "integer"}}}
     challenge = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
     codes = ("400", "403", "404", "409", "422", *(("413", "415") if has_body else ()))
@@ -69,25 +71,26 @@ def _describe(summary: str, good: dict[str, Any], *, has_body: bool) -> dict[str
         "security": [{"key": []}, {"basic": []}],
         "responses": {
             **good,
-            **{code: _answer("Refused, with the reason.", refusal) for code in codes},
-            "401": {**_answer("No key, or none in force.", refusal), "headers": challenge},
-            **{code: {**_answer("Ask again later.", refusal), "headers": seconds} for code in ("429", "503")},
+            **{code: describe_answer("Refused, with the reason.", refusal) for code in codes},
+            "401": {**describe_answer("No key, or none in force.", refusal), "headers": challenge},
+            **{code: {**describe_answer("Ask again later.", refusal), "headers": seconds} for code in ("429", "503")},
         },
     }
 
 
-def _describe_refusal() -> dict[str, Any]:
-    words = sorted({*map(str, RepairReason), *map(str, STATUS), *map(str, MESSAGES), "syntax"})
+def describe_refusal(*words: str) -> dict[str, Any]:
+    """Return the schema of a refusal whose error is one of these words."""
     return {
         "type": "object",
         "required": ["error", "message", "retry"],
         "properties": {
-            "error": {"enum": words},
+            "error": {"enum": sorted(set(words))},
             "message": {"type": "string"},
             "retry": {"type": "boolean", "description": "Whether the same may be asked again later."},
         },
     }
 
 
-def _answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+def describe_answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer in JSON."""
     return {"description": text, "content": {"application/json": {"schema": schema}}}

@@ -114,8 +114,13 @@ class PrivacyDesk:
         """Write everything that is held about somebody as a zip, and return how many rows each part has.
 
         Raises as `find`, OSError."""
-        request = self.ask(requests.EXPORT, Asked(tuple(names)))
-        subjects = self.find_subjects(names)
+        return self.hand_over(self.ask(requests.EXPORT, Asked(tuple(names))), out, words)
+
+    def hand_over(self, request: DataRequest, out: IO[bytes], words: Words = ENGLISH) -> dict[str, int]:
+        """Write what a request of kind export asks for; it is answered by that. Raises as `export`."""
+        if request.kind != requests.EXPORT or request.is_over:
+            raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state} and of kind {request.kind}")
+        subjects = self.find_subjects(request.asked.names)
         counts = write_takeaway(
             self.client, self.keyring, self.space_id, subjects, out, words=words, now_ms=self.now_ms()
         )

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from collector.config import Config
-from collector.errors import PrivacyError, StoreError, TagstitchError
+from collector.errors import PrivacyError, PrivacyReason, StoreError, TagstitchError
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.privacy import requests
@@ -85,6 +85,8 @@ class Governor:
         except StoreError:
             raise
         except TagstitchError as error:
+            if isinstance(error, PrivacyError) and error.reason is PrivacyReason.BUSY:
+                return  # somebody is at it
             self._retry_at[request.request_id] = self._clock() + RETRY_S
             reason = error.reason if isinstance(error, PrivacyError) else type(error).__name__
             get_logger().warning("an erasure waits", request=request.request_id, reason=str(reason))

@@ -40,11 +40,12 @@ LINKS_SCOPE = "links"
 PROFILE_READ, PROFILE_WRITE, PII_READ = "profile:read", "profile:write", "pii:read"
 AUDIENCE_READ = "audience:read"
 EXPORT = "export"
-OF_A_SPACE = frozenset((REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ, EXPORT))
+PRIVACY_SCOPE = "privacy"
+OF_A_SPACE = frozenset((PRIVACY_SCOPE, REPAIR_SCOPE, PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ, EXPORT))
 """Scopes for a whole space: its sites share their people."""
 SCOPES = (
     *("read", "write", PROFILE_READ, PROFILE_WRITE, PII_READ, AUDIENCE_READ, EXPORT),
-    *("track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE),
+    *("track", "identify-server", "merge", "pages", REPAIR_SCOPE, LINKS_SCOPE, PRIVACY_SCOPE),
 )
 PREFIX = "ts"
 GRACE_MS = 24 * 3_600_000
