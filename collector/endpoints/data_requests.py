@@ -185,6 +185,10 @@ class DataRequests:
         return partial(function, edge.config, edge.keyring, key.space_id, f"key:{key.key_id}", *arguments)
 
 
+def _plan(api: DataRequests, key: ApiKey, scope: Scope, body: bytes) -> _Work:
+    return (api.plan_call if scope["method"] == "POST" else api.plan_list)(key, scope, body)
+
+
 def _read_query(scope: Scope) -> list[tuple[str, str]]:
     return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
@@ -201,8 +205,7 @@ def routes(edge: Edge, note_use: Callable[[str, int], None], traits: Mapping[str
     api = DataRequests(edge, note_use, traits)
     one = f"{PATH}/{{id}}"
     return [
-        Route(PATH, api.make_endpoint(DataRequests.plan_call), methods=["POST"]),
-        Route(PATH, api.make_endpoint(DataRequests.plan_list), methods=["GET"]),
+        Route(PATH, api.make_endpoint(_plan), methods=["GET", "POST"]),
         Route(one, api.make_endpoint(DataRequests.plan_one), methods=["GET"]),
         Route(f"{one}/export", api.make_endpoint(DataRequests.plan_export), methods=["GET"]),
         Route(f"{one}/approve", api.make_endpoint(DataRequests.plan_one), methods=["POST"]),

@@ -44,14 +44,13 @@ def describe_data_requests() -> tuple[dict[str, Any], dict[str, Any]]:
                 "parameters": [state],
             },
         },
-        f"{PATH}/{{id}}": {"get": _describe("How far a request is.", seen), "parameters": [one]},
+        f"{PATH}/{{id}}": {"get": {**_describe("How far a request is.", seen), "parameters": [one]}},
         f"{PATH}/{{id}}/export": {
-            "get": {**_describe("What is held, as a zip.", archive), "parameters": [language]},
-            "parameters": [one],
+            "get": {**_describe("What is held, as a zip.", archive), "parameters": [one, language]},
         },
     }
     for step, summary in (("approve", "Approve an erasure that waits."), ("refuse", "Refuse a request.")):
-        paths[f"{PATH}/{{id}}/{step}"] = {"post": _describe(summary, seen, has_body=True), "parameters": [one]}
+        paths[f"{PATH}/{{id}}/{step}"] = {"post": {**_describe(summary, seen, has_body=True), "parameters": [one]}}
     return paths, schemas
 
 

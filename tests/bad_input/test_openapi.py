@@ -81,7 +81,7 @@ def base(web: WebProcess) -> str:
 
 def choose_checks(name: str) -> list[Any]:
     """Return what an operation's answers are held against."""
-    paths = ("audiences", "identity/", "links/revocations", "customers", "visitors", "stream")
+    paths = ("audiences", "data-requests", "identity/", "links/revocations", "customers", "visitors", "stream")
     asks_store = [*(f" /v1/{path}" for path in paths), " /x/me"]
     return WITHOUT_STORE if any(path in name for path in asks_store) else CHECKS
 
