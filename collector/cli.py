@@ -29,6 +29,8 @@ COMMANDS = {
     "migrate": (STORE, "data"),
     "sql": (STORE, "data"),
     "copy": (STORE, "copy"),
+    "backup": (STORE, "backups"),
+    "restore": (STORE, "backups"),
     "import": (STORE, "imports"),
     "questions": (STORE, "questions"),
     "adapter": (STORE, "adapters"),

@@ -189,6 +189,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     privacy_approval: Annotated[
         bool, Meta(description="Whether somebody else has to approve an erasure before it is carried out.")
     ] = False
+    backup_dir: Annotated[
+        str,
+        Meta(description="Where backups are written, and the journal of erasures; empty: `backups` in data."),
+    ] = ""
+    backup_days: Annotated[
+        int, Meta(description="How many days a backup can be brought back; then its key is destroyed.", ge=1, le=3650)
+    ] = 35
+    backup_keys_file: Annotated[
+        str,
+        Meta(description="Where the keys of backups stand; empty: `backup_keys.json` in data. Keep a copy."),
+    ] = ""
     govern_interval_s: Annotated[
         float, Meta(description="How often govern looks for entries of the audit log and for requests of people.", gt=0)
     ] = 2.0

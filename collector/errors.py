@@ -11,6 +11,7 @@
     ├── SpoolError           the disk said no
     │   └── SpoolFull        the bound on the spool's size or the free disk is reached; `retry_after_s`
     ├── ImportFileError      a file cannot be imported; `path`
+    ├── BackupError          a backup cannot be made or brought back; `path`
     ├── ListFileError        a list of recipients cannot be read or written; `path`
     ├── WorkersFailed        a process that shares a command's work has died
     ├── KeyringError         secrets are missing or unreadable
@@ -96,6 +97,14 @@ class SpoolFull(SpoolError):
 
 class ImportFileError(TagstitchError):
     """A file cannot be imported, as a whole. A row that cannot is no exception: it is refused, and the rest goes on."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class BackupError(TagstitchError):
+    """A backup cannot be made or brought back."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")

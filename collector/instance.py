@@ -24,7 +24,7 @@ from collector.config import Config
 from collector.errors import InstanceBusy, InstanceError
 
 FORMAT = 1
-MAY_COME_BEFORE = frozenset(("lock", "secrets.json", "spool", "lost+found"))
+MAY_COME_BEFORE = frozenset(("lock", "secrets.json", "backup_keys.json", "erasures.jsonl", "spool", "lost+found"))
 """What a new folder may hold: the lock, secrets that were copied from another host, a disk mounted for the spool."""
 MARKER = "tagstitch.json"
 

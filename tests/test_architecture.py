@@ -65,6 +65,7 @@ LAYERS = (
     ),
     ("collector.copying", "collector.exporting", "collector.importing", "collector.syncing"),
     ("collector.condition", "collector.replaying", "collector.privacy"),
+    ("collector.backup",),
     ("collector.console", "collector.endpoints"),
     ("collector.app", "collector.http", "collector.supervisor"),
     ("collector.web", "collector.role_process"),

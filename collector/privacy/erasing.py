@@ -34,6 +34,7 @@ from collector.load.drain import wait_for_spool
 from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_certificate
 from collector.privacy.deleting import Counted, Deleting, count_rows
 from collector.privacy.inventory import PLACES
+from collector.privacy.journal import JournalEntry, note_erasure
 from collector.privacy.subjects import FOR_EVER_MS, Subject, hash_keys
 from collector.privacy.tombstones import mark_key, mark_value
 from collector.privacy.traces import Names, remove_traces
@@ -85,6 +86,7 @@ class Erasing:
     watcher: Watcher
     remember: Callable[[Mapping[str, Counted]], None] = lambda counts: None  # of what there was, for who begins again
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
+    _unreached: tuple[str, ...] = ()
 
     def run(self) -> Certificate:
         """Erase, and return the certificate. Raises PrivacyError where something is left, InstanceError where this
@@ -147,6 +149,8 @@ class Erasing:
             whole = {"key_hash": 0, "is_whole": 1, "from_ms": 0, "to_ms": erased_ms, "events": "all", "begins_anew": 1}
             rows.append({"mark": mark, **whole})
         request = {"space_id": space_id, "request_id": self.order.request_id}
+        entry = JournalEntry(self.order.request_id, space_id, now_ms, tuple(rows))
+        self._unreached = note_erasure(self.config, entry)
         insert_rows(self.client, "tombstones", [{**request, **row} for row in rows])
         reload_dictionaries(self.client, (ERASED,))
 
@@ -197,10 +201,15 @@ class Erasing:
             done_at=_write_time(self.now_ms()),
             places=tuple(places),
             verified=VERIFIED,
+            remarks=(*REMARKS, *(f"{folder} was away: copy erasures.jsonl into it" for folder in self._unreached)),
         )
         return sign_certificate(self.keyring, certificate)
 
 
+REMARKS = (
+    "systems from which records were copied, and who was told by webhooks or exports, have what they have: tell them",
+    "backups hold what they held until their keys are destroyed; who brings one back erases again by the journal",
+)
 VERIFIED = (
     "each table was asked with the condition by which it was erased, rows that no reader sees included: none is left",
     "no file of the store that was replaced by the erasing is on disk any more",

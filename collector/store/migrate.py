@@ -100,6 +100,11 @@ def read_applied(client: StoreClient, target: Target) -> dict[int, str]:
     return {int(row["version"]): str(row["checksum"]) for row in rows}
 
 
+def read_schema(client: StoreClient) -> int:
+    """Return the number of the last migration that was carried out. Raises StoreError."""
+    return int(client.query_rows("SELECT max(version) AS version FROM schema_migrations")[0]["version"])
+
+
 def find_pending(applied: dict[int, str]) -> list[Migration]:
     """Return the migrations to carry out, in order.
 

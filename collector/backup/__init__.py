@@ -1,0 +1,1 @@
+"""Backups: the whole store in one sealed file, and bringing it back without whoever was erased since."""
