@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
 
-.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity bench-links bench-use docs picture lock clean size
+.PHONY: help run test full coverage quick chaos soak lint types tag-tests bench bench-tag bench-identity bench-links bench-use bench-privacy docs picture lock clean size
 
 help: ## Say what there is.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -76,6 +76,9 @@ bench-links: $(STAMPS)/dev ## What tagged links cost: minting, their length, ver
 
 bench-use: $(STAMPS)/dev ## What asking who somebody is costs: profiles, pages, webhooks, copying. ARGS="--scale 0.01 --runs 1"; ARGS=--help.
 	@$(BIN)/python -m bench.use $(ARGS)
+
+bench-privacy: $(STAMPS)/dev ## What erasing costs, and whether anything is left. ARGS="--scale 0.1 --runs 1"; ARGS=--help.
+	@$(BIN)/python -m bench.privacy $(ARGS)
 
 docs: $(STAMPS)/dev ## Write the generated parts of docs/ anew.
 	@$(BIN)/python -m collector.document

@@ -16,8 +16,10 @@ from collections.abc import Callable
 
 import msgspec
 
+from collector.backup.keys import find_path
+from collector.backup.old import remove_old
 from collector.config import Config
-from collector.errors import PrivacyError, PrivacyReason, StoreError, TagstitchError
+from collector.errors import BackupError, PrivacyError, PrivacyReason, StoreError, TagstitchError
 from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.privacy import requests
@@ -25,6 +27,7 @@ from collector.privacy.chain import extend_chain
 from collector.privacy.desk import PrivacyDesk
 from collector.privacy.erasing import erase_again
 from collector.privacy.govern_status import GovernStatus, write_status
+from collector.privacy.journal import find_backups
 from collector.privacy.requests import DataRequest
 from collector.store.client import StoreClient, open_client
 
@@ -66,6 +69,7 @@ class Governor:
             if self._clock() >= self._retry_at.get(request.request_id, 0.0):
                 self._carry_out(space_id, request)
         if self._clock() >= self._again_at:
+            self._remove_old_backups()
             self._again_at = self._clock() + AGAIN_S
             found = erase_again(self._client, self._now_ms() - AGAIN_DAYS * 86_400_000)
             self._note(found_again=self.status.found_again + found)
@@ -94,6 +98,16 @@ class Governor:
         self._retry_at.pop(request.request_id, None)
         get_logger().info("an erasure was carried out", request=request.request_id)
         self._note(erased=self.status.erased + 1)
+
+    def _remove_old_backups(self) -> None:
+        """Destroy keys of backups whose time is over, and remove the backups."""
+        try:
+            removed = remove_old(find_backups(self._config), find_path(self._config), self._now_ms())
+        except BackupError as error:
+            get_logger().warning("old backups cannot be removed", reason=str(error))
+            return
+        if removed:
+            get_logger().info("removed backups that are over their time", count=len(removed))
 
     def _note(self, **fields: int | str) -> None:
         self.status = msgspec.structs.replace(self.status, at_ms=self._now_ms(), **fields)

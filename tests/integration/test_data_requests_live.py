@@ -51,7 +51,12 @@ class Officer:
             time.sleep(0.05)
 
     def ask(self, method: str, path: str, said: Any = None) -> tuple[int, Any]:
-        """Ask and return status and answer."""
+        """Ask and return status and answer; wait first where a key asks too often, as a program should."""
+        while (said_back := self._ask_once(method, path, said))[0] == 429:
+            time.sleep(0.2)
+        return said_back
+
+    def _ask_once(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         connection = http.client.HTTPConnection(self._config.host, self._config.port, timeout=60)
         headers = {"Authorization": f"Bearer {self.text}", "Content-Type": "application/json"}
         body = None if said is None else said if isinstance(said, bytes) else json.dumps(said).encode()

@@ -1,0 +1,1 @@
+"""What erasing costs, and whether anything is left: `make bench-privacy`."""
