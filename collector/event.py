@@ -14,11 +14,11 @@ the arrival, so that a retry gives the same row key.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from collector.purposes import Purpose
 from collector.reasons import Reason
 
 if TYPE_CHECKING:
@@ -31,23 +31,6 @@ if TYPE_CHECKING:
 WIRE_VERSION = 1
 NIL_ID = "00000000-0000-0000-0000-000000000000"
 """Stands for "no visitor" where a column is part of a sorting key."""
-
-
-class Purpose(StrEnum):
-    """What a person may consent to. The letter is its form on the wire, the name its form everywhere else."""
-
-    STORAGE = "storage"  # s: write and read ids on the device, keep events at all
-    IDENTITY = "identity"  # i: tie the visitor to a customer
-    FINGERPRINT = "fingerprint"  # f: read device signals
-    MARKETING = "marketing"  # m: use it for marketing; kept with the event
-
-
-PURPOSE_BY_LETTER = {
-    "s": Purpose.STORAGE,
-    "i": Purpose.IDENTITY,
-    "f": Purpose.FINGERPRINT,
-    "m": Purpose.MARKETING,
-}
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -206,11 +189,12 @@ class ConsentRow(msgspec.Struct):
     key: str  # own person id of the customer key or the visitor that it is about
     purpose: str  # see Purpose
     state: str  # granted, denied, withdrawn
-    source: str  # unsubscribe, preferences, list
+    source: str  # tag, tcf, gpp, google, gpc, dnt, opt_out, unsubscribe, preferences, list, or what a page calls it
     time_ms: int
     policy_version: int = 1
     actor: str = ""  # who wrote it down, where it was not the person: operator:NAME, key:ID
-    proof: str = ""  # id of the tagged link's token, or of the minting, by which it came
+    proof: str = ""  # what proves it: the answer of a consent tool; the token of a tagged link, or the minting
+    page: str = ""  # address of the page on which it was said
 
 
 class ReadRow(msgspec.Struct):
@@ -296,6 +280,7 @@ class Context(msgspec.Struct, frozen=True):
     cookie_twins: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     secure: bool = False
     gpc: bool = False  # Sec-GPC: 1, or DNT: 1
+    is_dnt: bool = False  # by DNT alone
     prefetch: bool = False  # Sec-Purpose says prefetch or prerender
     is_heard: bool = True  # the sender hears the answer; not where a browser sends what a page leaves behind
     pixel: bool = False  # no script: GET with query parameters
@@ -326,6 +311,7 @@ class Beacon(msgspec.Struct):
     link_in_address: str | None = None  # what stood in the page's address where the link's token should be
     is_cookieless: bool = False  # kept without anything on the device: no cookie is read or set
     set_cookie: str | None = None  # value of the visitor cookie to send back, signed; "": take it away
+    withdrawals: list[ConsentRow] = msgspec.field(default_factory=list)  # kept though nothing else of the beacon is
     stale_cookies: tuple[CookieForm, ...] = ()  # earlier forms of it that came along: they go when it is set
     visitor_reply: str | None = None  # visitor id that the tag must take over, where its own was not right
     handover_reply: str | None = None  # hand-over token, where the tag has asked for one

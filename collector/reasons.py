@@ -19,7 +19,7 @@ class Reason(StrEnum):
     COUNT = "count"  # too many events, or none
     ID = "id"  # an event or visitor id that is no UUID
     CLOCK = "clock"  # time outside what may be accepted
-    CONSENT = "consent"  # storage was not consented to
+    CONSENT = "consent"  # analytics was not consented to
     SIGNATURE = "signature"  # a signed identify that does not verify
     EXPIRED = "expired"  # a signed identify whose time is over
     KEYS = "keys"  # an ID token whose issuer has to be asked for its keys first

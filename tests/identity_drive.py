@@ -112,7 +112,7 @@ class Browser:
             "st": world.now_ms + self.clock_fast_ms,
             "o": -self.clock_fast_ms,
             "d": self.find_visitor(site_id),
-            "c": "si",
+            "c": "ai",
             "u": f"{name_origin(site_id)}/",
             "x": {"i": self.session, "n": 1, "t": session_ms},
             **self.more,

@@ -29,6 +29,7 @@ LAYERS = (
         "collector.listener",
         "collector.role_board",
         "collector.shared_totals",
+        "collector.purposes",
     ),
     ("collector.links.revocations", "collector.links.rules", "collector.privacy.tombstones"),
     ("collector.reasons", "collector.sites.book", "collector.event"),

@@ -191,7 +191,7 @@ def _make_table(drawn: dict[str, Numbers], first: int) -> pa.Table:
             "token_id": pa.array(token),
             "campaign": _repeat("", rows),
             "human": _code(human),
-            "consent": _repeat("identity,storage", rows),
+            "consent": _repeat("analytics,identity", rows),
             "policy_version": pa.array(np.ones(rows, dtype=np.uint16)),
             "actor": _repeat("", rows).cast(pa.string()),
         }

@@ -44,7 +44,7 @@ def begin_anew(beacon: Beacon, context: Context, cookie: VisitorCookie | None) -
         beacon.visitor_reply = row.visitor_id
         return None if cookie is None else VisitorCookie(row.visitor_id, 0)
     if cookie is not None and cookie.customer_key != NIL_ID and find(space_id, mark_key(cookie.customer_key)):
-        return VisitorCookie(cookie.visitor_id, 0)
+        return VisitorCookie(cookie.visitor_id, 0, consent=cookie.consent)
     return cookie
 
 

@@ -19,9 +19,10 @@ from collector.accept.links import REDIRECT, class_link, is_withdrawn, mark_clas
 from collector.accept.minimise import clean_url, list_kept_parameters
 from collector.accept.recognise import COUNTRY, MAX_USER_AGENT_CHARS, recognise_client, truncate_address
 from collector.accept.validate import is_in_networks
-from collector.event import ConsentRow, Context, EventRow, LandingRow, Purpose
+from collector.event import ConsentRow, Context, EventRow, LandingRow
 from collector.links.clicks import LinkClass, Seen
 from collector.links.judgement import Judged
+from collector.purposes import Purpose
 from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT

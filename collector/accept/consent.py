@@ -1,33 +1,20 @@
 """Step `consent`: what was consented to, and everything else taken out.
 
-Runs before any step that derives something. What a page has said (`c` on the wire) is read by the site's preset:
-
-    required     only what `c` grants
-    implied      no `c`: storage, identity and marketing; with `c`: what it grants
-    cookieless   only what `c` grants; without storage the events are kept of a visitor of the day
-    off          no `c`: everything; with `c`: what it grants
-
-Global Privacy Control and Do Not Track always take fingerprint and marketing away. Without storage nothing of the
+Runs before any step that derives something. What a page has said (`c` on the wire) is read by the site's preset,
+see `purposes`. Without analytics nothing of the
 beacon is kept but the count of it, and on a cookieless site nothing that was read on the device: no id, no session, no
-identifier, no fact about the browser but what every request says.
+identifier, no fact about the browser but what every request says. `purposes.SWITCHES` has the whole table.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+from collector.accept.answers import withdraw
 from collector.accept.day_visitor import find_day_visitor
 from collector.accept.visitor import drop_sent_cookies
-from collector.event import NIL_ID, PURPOSE_BY_LETTER, Beacon, Context, Purpose, Rejected, WireEvent
+from collector.event import NIL_ID, Beacon, Context, Rejected, WireEvent
+from collector.purposes import COOKIELESS, Purpose, find_purposes, name_purposes
 from collector.reasons import Reason
 
-_ALL = frozenset(Purpose)
-_WITHOUT_SCRIPT_READING = _ALL - {Purpose.FINGERPRINT}
-_NOT_UNDER_GPC = frozenset((Purpose.FINGERPRINT, Purpose.MARKETING))
-_BY_PRESET: dict[str, frozenset[Purpose]] = {"implied": _WITHOUT_SCRIPT_READING, "off": _ALL}
-
-MAX_LETTERS = 16
-COOKIELESS = "cookieless"
 IDENTIFY = "identify"
 NAMES_SOMEBODY = frozenset((IDENTIFY, "alias", "group"))
 """Events that say nothing without identifiers."""
@@ -40,11 +27,12 @@ def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     """Keep what was consented to. Fills in the purposes."""
     envelope, preset = beacon.envelope, beacon.site.consent
     letters = envelope.consent
-    purposes = find_purposes(letters if letters is None else letters[:MAX_LETTERS], preset, context.gpc)
-    if Purpose.STORAGE not in purposes:
+    purposes = find_purposes(letters, preset, context.gpc)
+    if Purpose.ANALYTICS not in purposes:
         if envelope.consent is not None and context.origin:  # somebody was asked, and did not grant it
             drop_sent_cookies(beacon, context)
-        if preset != COOKIELESS:
+            withdraw(beacon, context)
+        if preset != COOKIELESS or beacon.withdrawals:
             return Rejected(Reason.CONSENT)
         purposes = frozenset()
         _make_cookieless(beacon, context)
@@ -56,26 +44,6 @@ def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     if Purpose.IDENTITY not in purposes:
         _forget_identity(beacon)
     return beacon
-
-
-@lru_cache(maxsize=1024)
-def find_purposes(letters: str | None, preset: str, gpc: bool) -> frozenset[Purpose]:
-    """Return what counts as granted. `letters`: at most MAX_LETTERS."""
-    purposes = read_purposes(letters, preset)
-    return purposes - _NOT_UNDER_GPC if gpc else purposes
-
-
-@lru_cache(maxsize=64)
-def name_purposes(purposes: frozenset[Purpose]) -> str:
-    """Return their names, sorted, comma between."""
-    return ",".join(sorted(purposes))
-
-
-def read_purposes(letters: str | None, preset: str) -> frozenset[Purpose]:
-    """Return what the wire's letters grant on a site with this preset. Unknown letters grant nothing."""
-    if letters is None:
-        return _BY_PRESET.get(preset, frozenset())
-    return frozenset(PURPOSE_BY_LETTER[letter] for letter in letters[:MAX_LETTERS] if letter in PURPOSE_BY_LETTER)
 
 
 def _forget_identity(beacon: Beacon) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from collector.accept.anew import begin_anew, drop_erased
+from collector.accept.answers import note_answer
 from collector.accept.assurance import LINKED, SIGNED, Assurance
 from collector.accept.captured_cookies import read_captured_cookies
 from collector.accept.consent import IDENTIFY
@@ -29,9 +30,10 @@ from collector.accept.identifiers import CAPTURE, TAG, Known, keep_surest, read_
 from collector.accept.links import FollowedLink, confirm_link, find_link_text, follow_link
 from collector.accept.visitor import is_reset_from, read_sent_cookie, settle_cookie, settle_visitor
 from collector.accept.visitor_cookie import VisitorCookie
-from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Purpose, Rejected, WireEvent
+from collector.event import NIL_ID, Beacon, Context, Envelope, EventRow, Rejected, WireEvent
 from collector.id_tokens.keys import WAIT_MS
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.purposes import Purpose
 from collector.reasons import Reason
 from fingerprint import VERSIONS, make_fingerprint
 
@@ -60,6 +62,7 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
             return answer
         cookie = answer
     _make_fingerprint(beacon)
+    answer_mark = note_answer(beacon, context, cookie)
     has_identity = Purpose.IDENTITY in beacon.purposes
     assurance = Assurance(cookie if has_identity else None, int(context.assurance_hours * 3600))
     link_text = find_link_text(beacon)
@@ -77,9 +80,8 @@ def identify(beacon: Beacon, context: Context) -> Beacon | Rejected:
         return missing
     beacon.envelope.events = kept
     signed_s = context.received_at_ms // 1000
-    wish = VisitorCookie(
-        row.visitor_id, signed_s, assurance.level, assurance.until_s, assurance.customer_key, assurance.mfa
-    )
+    signed_in = assurance.level, assurance.until_s, assurance.customer_key, assurance.mfa
+    wish = VisitorCookie(row.visitor_id, signed_s, *signed_in, answer_mark)
     settle_cookie(beacon, context, sent, cookie, wish)
     if has_identity and kept:
         if beacon.envelope.handover:

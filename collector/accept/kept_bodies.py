@@ -19,24 +19,14 @@ import re
 
 import msgspec
 
-from collector.accept.consent import NAMES_SOMEBODY, consent, read_purposes
+from collector.accept.consent import NAMES_SOMEBODY, consent
 from collector.accept.decode import decode
 from collector.accept.minimise import minimise
 from collector.accept.pipeline import Accepted, Refused
 from collector.accept.recognise import recognise
 from collector.accept.validate import clean_id, is_in_networks
-from collector.event import (
-    NIL_ID,
-    PURPOSE_BY_LETTER,
-    WIRE_VERSION,
-    Beacon,
-    Context,
-    Envelope,
-    LandingRow,
-    Purpose,
-    Rejected,
-    WireEvent,
-)
+from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, LandingRow, Rejected, WireEvent
+from collector.purposes import PURPOSE_BY_LETTER, Purpose, read_purposes
 from collector.reasons import Reason
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT
@@ -114,7 +104,7 @@ def make_kept(body: bytes, context: Context, outcome: Accepted | Refused, keep_d
             event for event in beacon.envelope.events if _is_refused(event, reasons.get(event.id), landed)
         ]
         beacon.envelope.visitor_id = row.visitor_id if row.visitor_id != NIL_ID else ""
-    if Purpose.STORAGE not in read_purposes(beacon.envelope.consent, beacon.site.consent):
+    if Purpose.ANALYTICS not in read_purposes(beacon.envelope.consent, beacon.site.consent):
         return None
     if not _reduce(beacon, context):
         return None

@@ -25,12 +25,13 @@ from collector.accept.assurance import LINKED, Assurance
 from collector.accept.evidence import add_evidence, hold_to_arrival
 from collector.accept.identifiers import Known, name_known
 from collector.accept.minimise import REMOVED, clean_text, find_parameter
-from collector.event import NIL_ID, Beacon, Context, LandingRow, Purpose, WireEvent
+from collector.event import NIL_ID, Beacon, Context, LandingRow, WireEvent
 from collector.identity.identifiers import PSEUDONYM
 from collector.links.clicks import Classed, LinkClass, Seen, class_click
 from collector.links.judgement import Judged, LinkStatus, judge_link
 from collector.links.minting import MAX_LABEL_CHARS
 from collector.links.token import LASTING, LinkKind, LinkToken, holds_token
+from collector.purposes import Purpose
 from collector.reasons import Reason
 
 HUMAN_SIGNALS = frozenset(("pointer", "key", "touch", "dwell"))

@@ -57,12 +57,14 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """A beacon that is refused as a whole. `refusal` counts it and says why."""
+    """A beacon that is refused as a whole. `refusal` counts it and says why. `line`: what is spooled before the answer
+    all the same, that somebody has taken everything back; mostly nothing."""
 
     refusal: Refusal
     rejected: Rejected
     set_cookie: str | None = None
     cookie_forms: tuple[CookieForm, ...] = ()
+    line: bytes = b""
 
 
 def accept(body: bytes, context: Context) -> Accepted | Refused:
@@ -109,7 +111,6 @@ def refuse_unread(reason: Reason, body_bytes: int, context: Context, retry_after
 
 
 def _refuse(beacon: Beacon, context: Context, rejected: Rejected) -> Refused:
-    """Make what counts a refusal: nothing of the body but its size and a digest under our key."""
     row = RejectedRow(
         step=rejected.step,
         reason=rejected.reason,
@@ -122,7 +123,14 @@ def _refuse(beacon: Beacon, context: Context, rejected: Rejected) -> Refused:
     refusal = Refusal(context.received_at_ms, beacon.site.site_id, beacon.site.space_id, row)
     if rejected.reason not in _DROPS_COOKIE:
         return Refused(refusal, rejected)
-    return Refused(refusal, rejected, beacon.set_cookie, _list_cookie_forms(beacon, context))
+    line = _ENCODE(_make_withdrawal(beacon)) if beacon.withdrawals else b""
+    return Refused(refusal, rejected, beacon.set_cookie, _list_cookie_forms(beacon, context), line)
+
+
+def _make_withdrawal(beacon: Beacon) -> LandingRow:
+    """Return the row of who has taken everything back: that, and nothing else of the beacon."""
+    row = beacon.row
+    return LandingRow(row.received_at_ms, row.site_id, row.space_id, visitor_proof="none", consents=beacon.withdrawals)
 
 
 def _list_cookie_forms(beacon: Beacon, context: Context) -> tuple[CookieForm, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from collector.accept.consent import IDENTIFY, read_purposes
+from collector.accept.consent import IDENTIFY
 from collector.accept.evidence import add_evidence, add_group, add_identities, make_evidence_id
 from collector.accept.minimise import minimise
 from collector.accept.pipeline import MAX_LINE_BYTES
@@ -29,6 +29,7 @@ from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, Eve
 from collector.identity.evidence import SERVER
 from collector.identity.identifiers import find_visitor
 from collector.metrics import count_accepted, count_rejected, count_removed, count_step
+from collector.purposes import read_purposes
 from collector.reasons import Reason
 
 PROOF = "server"

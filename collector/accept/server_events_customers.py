@@ -159,9 +159,10 @@ def _find_excess(statement: Statement, paths: list[str]) -> Rejected | None:
     if found is None:
         return None
     name, _, rest = found.field.partition(".")
-    if name == "p":
+    if name == "p" or name.startswith("p["):  # the name of a property may be none that can stand in a path
         props = "traits" if statement.type in (IDENTIFY, ALIAS) else "properties"
-        path = rest if statement.type == GROUP else ".".join(filter(None, (props, rest)))
+        below = f"{name[1:]}.{rest}" if rest else name[1:]
+        path = below.lstrip(".") if statement.type == GROUP else props + below
     elif name.startswith("k["):
         path = paths[int(name[2:-1])]
     else:

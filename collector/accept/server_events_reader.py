@@ -34,18 +34,15 @@ from collector.accept.server_events_ids import make_event_id, read_made_ms
 from collector.accept.server_events_statement import VOUCHED, Caller, Statement, refuse
 from collector.accept.validate import LANGUAGE, TIME_ZONE, is_in_networks
 from collector.event import Rejected, WireEvent
+from collector.purposes import PURPOSE_BY_LETTER, Purpose
 from collector.reasons import Reason
 from collector.sites.book import Site
 
 MAX_MESSAGE_ID_CHARS = 256
 
 LETTER_BY_CATEGORY = {
-    "storage": "s",
-    "identity": "i",
-    "fingerprint": "f",
-    "marketing": "m",
-    "analytics": "s",
-    "personalization": "i",
+    **{purpose.value: letter for letter, purpose in PURPOSE_BY_LETTER.items()},
+    "personalization": "ip",
     "advertising": "m",
 }
 """Our purposes by their own names, and the words that consent tools use for the same. All others grant nothing."""
@@ -71,7 +68,7 @@ def read_statement(index: int, call: Call, caller: Caller) -> Statement | Reject
     elif not (caller.may_identify if call.type in (IDENTIFY, ALIAS) else caller.may_track):
         return refuse(Reason.SCOPE, "type")
     letters = read_letters(where)
-    if "s" not in letters:
+    if Purpose.ANALYTICS[0] not in letters:
         return refuse(Reason.CONSENT, "context.consent", "consent")
     event = _make_event(call, where, site, caller)
     if isinstance(event, Rejected):
@@ -99,8 +96,8 @@ def read_letters(where: CallContext) -> str:
         return VOUCHED
     if isinstance(said, str):
         return said[:16]
-    granted = {LETTER_BY_CATEGORY.get(name.lower(), "") for name, yes in said.category_preferences.items() if yes}
-    return "".join(sorted(granted))
+    granted = [LETTER_BY_CATEGORY.get(name.lower(), "") for name, yes in said.category_preferences.items() if yes]
+    return "".join(sorted({*"".join(granted)}))
 
 
 def _make_event(call: Call, where: CallContext, site: Site, caller: Caller) -> WireEvent | Rejected:

@@ -15,7 +15,7 @@ from collector.keyring import Keyring
 from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
 
-VOUCHED = "si"
+VOUCHED = "ai"
 """What is consented to where a server says nothing: its organisation has grounds of its own."""
 
 

@@ -16,6 +16,7 @@ import ipaddress
 import re
 from functools import lru_cache
 
+from collector.accept import answers
 from collector.accept.bounds import MAX_COUNT, MAX_STRING_CHARS, find_excess, find_flat_types, is_small
 from collector.accept.visitor import drop_sent_cookies
 from collector.event import NIL_ID, WIRE_VERSION, Beacon, Context, Envelope, Rejected, WireEvent
@@ -48,6 +49,7 @@ def validate(beacon: Beacon, context: Context) -> Beacon | Rejected:
         return Rejected(Reason.ORIGIN)
     if context.cookies.get(OPT_OUT) == "1":
         drop_sent_cookies(beacon, context)
+        answers.withdraw(beacon, context, answers.OPT_OUT)
         return Rejected(Reason.OPTED_OUT)
     if not site.tag:
         return Rejected(Reason.OFF)

@@ -66,7 +66,7 @@ def settle_cookie(
     )
     # Whom a link has named is remembered: a page may ask "not you?" on a later visit, see `identify`.
     if wish.until_s <= wish.signed_s and wish.level != LINKED:
-        wish = VisitorCookie(wish.visitor_id, wish.signed_s)
+        wish = VisitorCookie(wish.visitor_id, wish.signed_s, consent=wish.consent)
     if cookie is not None:
         if cookie.signed_s + RENEW_AFTER_S >= wish.signed_s:
             wish = wish._replace(signed_s=cookie.signed_s)

@@ -1,9 +1,10 @@
 """The value of the visitor cookie: which visitor this browser is, and who was signed in until when.
 
-    visitor_id.signed_s.level.until_s.customer_key.signature        level: `3`, or `3m` by more than one factor
+    visitor_id.signed_s.level.until_s.customer_key.consent.signature    level: `3`, or `3m` by more than one factor
 
 Signed with the instance's cookie keys, bound to the site, so that a cookie carried to another site says nothing
-there. `level`, `until_s` and `customer_key` are 0, 0 and empty where nobody is signed in.
+there. `level`, `until_s` and `customer_key` are 0, 0 and empty where nobody is signed in. `consent` is what was last
+written down of the visitor's answer, see `accept.answers`.
 
 Who knows a visitor id must not get a cookie for it, or would inherit that visitor's history. So an id is signed only
 within a day of its making, which a UUIDv7 tells (see `may_sign`), and only for the network and browser that named it
@@ -45,13 +46,14 @@ class VisitorCookie(NamedTuple):
     until_s: int = 0
     customer_key: str = NIL_ID
     mfa: bool = False
+    consent: str = ""
 
 
 def write_cookie(keyring: Keyring, site_id: str, cookie: VisitorCookie) -> str:
     """Return the signed value."""
     customer_key = "" if cookie.customer_key == NIL_ID else cookie.customer_key
     level = f"{cookie.level}{MFA_MARK}" if cookie.mfa else cookie.level
-    value = f"{cookie.visitor_id}.{cookie.signed_s}.{level}.{cookie.until_s}.{customer_key}"
+    value = f"{cookie.visitor_id}.{cookie.signed_s}.{level}.{cookie.until_s}.{customer_key}.{cookie.consent}"
     return f"{value}.{_sign(_find_keys(keyring)[0], site_id, value)}"
 
 
@@ -63,10 +65,11 @@ def read_cookie(keyring: Keyring, site_id: str, text: str, now_s: int) -> Visito
     if not any(compare_digest(_sign(key, site_id, value), signature) for key in _find_keys(keyring)):
         return None
     try:
-        visitor_id, signed_s, level, until_s, customer_key = value.split(".")
+        visitor_id, signed_s, level, until_s, customer_key, consent = value.split(".")
         mfa = level[-1:] == MFA_MARK
         level = level[:-1] if mfa else level
-        cookie = VisitorCookie(visitor_id, int(signed_s), int(level), int(until_s), customer_key or NIL_ID, mfa)
+        signed_in = int(level), int(until_s), customer_key or NIL_ID, mfa
+        cookie = VisitorCookie(visitor_id, int(signed_s), *signed_in, consent)
     except ValueError:
         return None
     if not UUID.fullmatch(visitor_id) or cookie.signed_s + MAX_AGE_S < now_s:

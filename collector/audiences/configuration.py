@@ -22,8 +22,8 @@ from msgspec import Meta
 
 from collector.audiences.rules import Rule, RuleError, TraitRule, read_rule
 from collector.errors import ConfigError
-from collector.event import Purpose
 from collector.profiles.definitions import NAME, Definitions, TraitConfig, TraitRefused, TraitType
+from collector.purposes import ASKED, Purpose
 from collector.sites.book import DEFAULT_SPACE
 
 MAX_AUDIENCES = 500
@@ -100,8 +100,8 @@ def _read_audience(name: str, section: Any, file: Path, traits: Mapping[str, Tra
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$")
         raise ConfigError(where + path.rstrip("`"), str(file), reason) from None
-    if said.purpose and said.purpose not in list(Purpose):
-        reason = f"must be one of {', '.join(Purpose)}, or empty where no consent is needed"
+    if said.purpose and said.purpose not in ASKED:
+        reason = f"must be one of {', '.join(ASKED)}, or empty where no consent is needed"
         raise ConfigError(f"{where}.purpose", str(file), reason)
     sql = said.sql.strip().rstrip(";").strip()
     count = len(said.all) + len(said.any) + len(said.none)

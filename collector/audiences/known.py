@@ -24,6 +24,7 @@ from collector.profiles.keys import Held
 from collector.profiles.states import State, decode_state, keep_states
 from collector.profiles.survivorship import Said, survive
 from collector.profiles.traits import TraitRow, collect_said, decode_trait
+from collector.purposes import PERSONAL_SOURCES
 
 
 class _Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -134,17 +135,22 @@ def _believe(
 
 
 def _find_granted(purposes: Sequence[str], seen: Sequence[_Seen], entries: Iterable[ConsentRow]) -> frozenset[str]:
-    """Return the purposes that are granted. A no of the ledger holds, a yes of it counts; where it has no word, what
-    the latest event came with."""
-    ledger: defaultdict[str, list[ConsentRow]] = defaultdict(list)
+    """Return the purposes that are granted. What the person said holds, yes or no; where they have said nothing, what
+    a browser of theirs was told last."""
+    by_person: defaultdict[str, list[ConsentRow]] = defaultdict(list)
+    by_browser: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     for row in entries:
-        ledger[row.purpose].append(row)
+        if row.source in PERSONAL_SOURCES:
+            by_person[row.purpose].append(row)
+        else:
+            by_browser[row.purpose].append((row.since_ms, int(row.state != "granted")))
     granted = set()
     for place, purpose in enumerate(purposes):
-        if rows := ledger.get(purpose):
+        if rows := by_person.get(purpose):
             is_granted = _holds(rows)
         else:
-            at_ms, is_refused = max((one.words[place] for one in seen), default=(0, 1))
+            words = [*by_browser[purpose], *(one.words[place] for one in seen)]
+            at_ms, is_refused = max(words, default=(0, 1))
             is_granted = bool(at_ms) and not is_refused
         if is_granted:
             granted.add(purpose)
@@ -152,7 +158,8 @@ def _find_granted(purposes: Sequence[str], seen: Sequence[_Seen], entries: Itera
 
 
 def _holds(rows: list[ConsentRow]) -> bool:
-    """As `v_consents` says it: the latest word; but whoever has taken it back has, whatever a list says."""
+    """As `v_consents` says it: the latest word; but whoever has taken it back has, whatever a list says. `rows`: those
+    that speak of the person."""
     own = [row for row in rows if row.source != "list"]
     if own and max(own, key=_rank).state == "withdrawn":
         return False

@@ -26,7 +26,6 @@ from collector.commands.options import (
 from collector.commands.tables import print_json
 from collector.config import Config
 from collector.errors import ConfigError
-from collector.event import Purpose
 from collector.exporting.allowed import Allowed
 from collector.exporting.chosen import choose
 from collector.exporting.customers import COLUMNS as CUSTOMER_COLUMNS
@@ -39,6 +38,7 @@ from collector.exporting.pages import Source
 from collector.exporting.run import Done, Log, export_file, export_stream
 from collector.keyring import Keyring
 from collector.profiles.definitions import Definitions
+from collector.purposes import ASKED
 from collector.sites.book import DEFAULT_SPACE
 from collector.store.client import StoreClient, open_client
 from collector.use.config import FILE_NAME, UseConfig, read_use
@@ -208,8 +208,8 @@ class _Opened(NamedTuple):
 
     def allow(self, space: str, purpose: str) -> Allowed:
         """Return of whom may be told."""
-        if purpose and purpose not in list(Purpose):
-            raise typer.BadParameter(f"is one of {', '.join(Purpose)}", param_hint="--purpose")
+        if purpose and purpose not in ASKED:
+            raise typer.BadParameter(f"is one of {', '.join(ASKED)}", param_hint="--purpose")
         return Allowed(self.client, self.keyring, self.use.traits, space, purpose=purpose, now_ms=self.now_ms)
 
 

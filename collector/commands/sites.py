@@ -108,6 +108,14 @@ def add_site(
             rich_help_panel=CONSENT,
         ),
     ] = None,
+    policy_version: Annotated[
+        int | None,
+        typer.Option(
+            "--policy-version",
+            help="Version of what people answer to; with a new one answers are written down anew. [default: 1]",
+            rich_help_panel=CONSENT,
+        ),
+    ] = None,
     kind: Annotated[
         list[str] | None,
         typer.Option(
@@ -261,6 +269,7 @@ def add_site(
         "capture": _list(capture, str, "--capture"),
         "auto": auto,
         "consent_from": consent_from,
+        "policy_version": policy_version,
         "linked_domains": _list(linked_domain, str, "--linked-domain"),
         "link_hosts": _list(link_host, str, "--link-host"),
         "sample": sample,

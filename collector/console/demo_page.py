@@ -114,7 +114,7 @@ class ShopPages:
         if session.identified_pages >= IDENTIFY_PAGES:
             return []
         # Without consent the tag holds it for this page only, or drops it: that does not count.
-        if consent is not None and consent["storage"] and consent["identity"]:
+        if consent is not None and consent["analytics"] and consent["identity"]:
             session.identified_pages += 1
         signature = sign_customer(self._keyring, customer, now_s)
         said = {"kind": "customer", "signature": signature, "traits": {"first_name": customer.first_name}}

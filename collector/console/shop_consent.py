@@ -31,9 +31,10 @@ class Purpose:
 
 
 PURPOSES = (
-    Purpose("s", "storage", "Remember this browser", "An id on this device, and the pages you look at."),
+    Purpose("a", "analytics", "Remember this browser", "An id on this device, and the pages you look at."),
     Purpose("i", "identity", "Know you again", "Tie your visits to your account when you sign in."),
     Purpose("f", "fingerprint", "Read device traits", "Screen, languages and the like, to spot a stolen session."),
+    Purpose("p", "personalisation", "Greet you", "Show your name, and what may suit you, on our pages."),
     Purpose("m", "marketing", "Use it for offers", "Choose what we write to you about."),
 )
 

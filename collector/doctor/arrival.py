@@ -36,7 +36,7 @@ def find_arrival(beacon: SentBeacon, config: Config, keyring: Keyring) -> Findin
                 if Reason.EXCLUDED in beacon.rejected:
                     return unknown("stored", "not looked for: this network is excluded by the site")
                 if Reason.CONSENT in beacon.rejected:
-                    return bad("stored", "refused for consent", "preset and answer do not grant storage: docs/tag.md")
+                    return bad("stored", "refused for consent", "preset and answer do not grant analytics: docs/tag.md")
                 if time.monotonic() - began > ARRIVAL_S:
                     text = f"not in the store {ARRIVAL_S:.0f} s after the answer"
                     return bad("stored", text, "does load run? Does this path lead to another instance?")

@@ -193,7 +193,7 @@ def _watch_tag(page: Page, traffic: Traffic, look: PageLook, name: str) -> None:
     early = {request for request, _ in traffic.beacons()}
     look.cookies_before = _read_cookies(context, {cookie, *traffic.cookie_names()}, look)
     if not early:
-        _ask(page, CALL, [name, "consent", {"storage": True}])
+        _ask(page, CALL, [name, "consent", {"analytics": True}])
         if not _wait(page, BEACON_S / 2, lambda: bool(traffic.beacons()) or _is_stopped(page, look)):
             # The page had refused by itself, or sends no page view by itself. With properties, because a call without
             # may be taken for the router's echo of a view that the tag has counted.

@@ -16,6 +16,7 @@ from collector.doctor.look import PageAway, PageLook, SeenCookie, cut_query, fin
 from collector.doctor.refusals import find_remedy
 from collector.doctor.text_look import look_at_text
 from collector.keyring import Keyring
+from collector.purposes import spell_out
 from collector.reasons import Reason
 from collector.sites.book import Site
 
@@ -239,13 +240,13 @@ def judge_consent(look: PageLook, sites: dict[str, Site] | None) -> Iterator[Fin
         yield good("consent", f"preset {snippet.consent}: the tag sends before the visitor has answered")
     elif early:
         granted = early[0].envelope.get("c", "")
-        text = f"the page answers for a visitor whom nobody asked, with {_name_purposes(granted)}"
+        text = f"the page answers for a visitor whom nobody asked, with {spell_out(granted) or 'no purpose'}"
         yield warn("consent", text, "call tagstitch('consent', …) with the visitor's own answer only")
     elif look.cookies_before:
         names = ", ".join(cookie.name for cookie in look.cookies_before)
         yield bad("consent", f"{names} stood there before an answer", "does the page set it itself?")
     elif look.is_running:
-        yield good("consent", "pending: nothing is sent or kept before an answer (given now, storage only)")
+        yield good("consent", "pending: nothing is sent or kept before an answer (given now, analytics only)")
     else:
         yield unknown("consent", "the tag does not run, see above")
 
@@ -268,7 +269,7 @@ def _judge_answers(look: PageLook) -> Iterator[Finding]:
         yield unknown("beacon", "stopped by the content policy, see above")
     elif not look.beacons:
         fix = "put data-debug on the snippet and look into the console: it says what was held, and why"
-        yield bad("beacon", "the tag runs and sends nothing, though storage is allowed", fix)
+        yield bad("beacon", "the tag runs and sends nothing, though analytics is allowed", fix)
     for beacon in look.beacons[:1]:
         if beacon.failure:
             text = f"{beacon.address} gave no answer that the page may read: {beacon.failure}"
@@ -279,8 +280,3 @@ def _judge_answers(look: PageLook) -> Iterator[Finding]:
                 yield warn("beacon", text, find_remedy(reason.strip()))
             else:
                 yield bad("beacon", f"answered {beacon.status}, refused: {reason}", find_remedy(reason))
-
-
-def _name_purposes(letters: str) -> str:
-    names = {"s": "storage", "i": "identity", "f": "fingerprint", "m": "marketing"}
-    return ", ".join(names[letter] for letter in letters if letter in names) or "no purpose"

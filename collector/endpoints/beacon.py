@@ -98,14 +98,14 @@ class Beacons:
             return
         began = perf_counter()
         outcome = self._judge(body, facts)
-        if isinstance(outcome, Accepted):
+        if not isinstance(outcome, Answer):
             try:
                 await edge.spool.append(outcome.line)
             except SpoolError as error:
                 outcome = self._answer_unspooled(error, facts)
             else:
                 observe_acknowledgement(perf_counter() - began)
-                outcome = self._answer_kept(outcome, facts)
+                outcome = self._answer_spooled(outcome, facts)
         await send_answer(send, *outcome)
 
     def take(self, request: WholeRequest) -> None:
@@ -123,7 +123,7 @@ class Beacons:
             problem = check_head(facts.content_length, facts.content_encoding, max_bytes)
             body = problem or decode_body(request.body, facts.content_encoding, max_bytes)
         outcome = self._judge(body, facts)
-        if not isinstance(outcome, Accepted):
+        if isinstance(outcome, Answer):
             request.answer(outcome)
             return
         try:
@@ -132,13 +132,18 @@ class Beacons:
             request.answer(self._answer_unspooled(error, facts))
 
     def _settle(
-        self, request: WholeRequest, outcome: Accepted, facts: RequestFacts, began: float, failure: SpoolError | None
+        self,
+        request: WholeRequest,
+        outcome: Accepted | Refused,
+        facts: RequestFacts,
+        began: float,
+        failure: SpoolError | None,
     ) -> None:
         if failure is not None:
             request.answer(self._answer_unspooled(failure, facts))
             return
         observe_acknowledgement(perf_counter() - began)
-        request.answer(self._answer_kept(outcome, facts))
+        request.answer(self._answer_spooled(outcome, facts))
 
     def _judge_pace(self, facts: RequestFacts) -> Answer | None:
         """Return the answer to an address that sends faster than it may; its body is not looked at."""
@@ -149,8 +154,8 @@ class Beacons:
         self._edge.refusals.note(refused.refusal)
         return self._answer_refusal(refused, facts)
 
-    def _judge(self, body: bytes | Reason, facts: RequestFacts) -> Accepted | Answer:
-        """Judge a body, or what was wrong with it. Accepted is to be spooled before it is answered."""
+    def _judge(self, body: bytes | Reason, facts: RequestFacts) -> Accepted | Refused | Answer:
+        """Judge a body, or what was wrong with it. What is no answer yet is to be spooled first."""
         if not facts.context.sites.read_at_ms:
             # Nothing is known yet of any site: the client keeps its events, a 404 would make it drop them.
             return self._answer_unavailable(_RETRY_AFTER_S, facts)
@@ -163,6 +168,11 @@ class Beacons:
         if isinstance(outcome, Accepted):
             return outcome
         self._edge.refusals.note(outcome.refusal)
+        return outcome if outcome.line else self._answer_refusal(outcome, facts)
+
+    def _answer_spooled(self, outcome: Accepted | Refused, facts: RequestFacts) -> Answer:
+        if isinstance(outcome, Accepted):
+            return self._answer_kept(outcome, facts)
         return self._answer_refusal(outcome, facts)
 
     def _answer_kept(self, outcome: Accepted, facts: RequestFacts) -> Answer:

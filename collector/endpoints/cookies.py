@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from collector.accept.consent import COOKIELESS
 from collector.accept.visitor_cookie import MAX_AGE_S
 from collector.endpoints.plain import Headers
+from collector.purposes import COOKIELESS
 from collector.sites.book import SiteBook
 from collector.sites.cookies import OPT_OUT, CookieForm, list_cookie_forms
 

@@ -139,13 +139,14 @@ def read_head(
     find = named.get
     origin_sent, cookie, forwarded = find(b"origin", b""), find(b"cookie"), find(b"x-forwarded-for", b"")
     cookies = [cookie] if cookie else []
-    gpc = find(b"sec-gpc", b"").strip() == b"1" or find(b"dnt", b"").strip() == b"1"
+    has_gpc, has_dnt = find(b"sec-gpc", b"").strip() == b"1", find(b"dnt", b"").strip() == b"1"
     is_ambiguous = False
     if len(named) != len(headers):
         is_ambiguous = len(_list_values(headers, b"origin")) > 1
         cookies = _list_values(headers, b"cookie")
         forwarded = b",".join(_list_values(headers, b"x-forwarded-for"))
-        gpc = any(value.strip() == b"1" for value in _list_values(headers, b"sec-gpc", b"dnt"))
+        has_gpc = any(value.strip() == b"1" for value in _list_values(headers, b"sec-gpc"))
+        has_dnt = any(value.strip() == b"1" for value in _list_values(headers, b"dnt"))
 
     address, is_proxied = edge.find_sender(peer, forwarded)
     country = b""
@@ -178,7 +179,8 @@ def read_head(
         cookies=found,
         cookie_twins=twins,
         secure=secure,
-        gpc=gpc,
+        gpc=has_gpc or has_dnt,
+        is_dnt=has_dnt and not has_gpc,
         prefetch=_is_prefetch(headers, named),
         is_heard=find(b"sec-fetch-mode") != b"no-cors",
         pixel=pixel,

@@ -5,6 +5,9 @@ At level 3 the site has vouched for the customer, and the cookie carries it unti
 reset. At level 2 a tagged link has named the customer; links are forwarded, so it counts only where the map too gives
 this browser to that customer, and gives those traits alone that a site lets out at that level.
 
+Nothing is told without consent to identity and personalisation: the cookie says what the browser's visitor has
+answered, and the ledger what the person has refused by a link or a list.
+
 Whoever is not known gets the same answer for whatever reason. A page of another origin gets none.
 """
 
@@ -17,6 +20,7 @@ from urllib.parse import parse_qs
 import msgspec
 from starlette.routing import Route
 
+from collector.accept.answers import find_told
 from collector.accept.assurance import LINKED
 from collector.accept.visitor_cookie import VisitorCookie, read_cookie
 from collector.endpoints.cors import cross_origin_headers
@@ -31,6 +35,7 @@ from collector.offers.choice import Visit
 from collector.offers.page import PageOffers, find_granted
 from collector.privacy.tombstones import mark_key
 from collector.profiles.definitions import Definitions
+from collector.purposes import Purpose
 from collector.sites.book import Site
 from collector.sites.cookies import OPT_OUT, list_cookie_forms
 from collector.use.records import read_for_page
@@ -117,6 +122,9 @@ class Pages:
         now_s = context.received_at_ms // 1000
         if cookie is None or context.cookies.get(OPT_OUT) == "1":
             return Me()
+        told = find_told(cookie.consent, site.consent, gpc=context.gpc)
+        if not told.issuperset((Purpose.IDENTITY, Purpose.PERSONALISATION)):
+            return Me()
         if cookie.level < LINKED or cookie.until_s <= now_s or cookie.customer_key == NIL_ID:
             return Me()
         visitor_key = own_person_id(self._edge.keyring.pseudonym_key, site.space_id, VISITOR_KIND, cookie.visitor_id)
@@ -132,7 +140,9 @@ class Pages:
             return Me()
         traits = customer.give(self._define(site.space_id), cookie.level)
         traits |= await read_for_page(self._sources, site.space_id, customer.record_keys, cookie.level)
-        granted = find_granted(found[visitor_key].browser, customer.known, gpc=context.gpc)
+        granted = find_granted(told, customer.known)
+        if Purpose.PERSONALISATION not in granted:
+            return Me()
         visit = Visit(customer.person_id, site.site_id, cookie.level, context.received_at_ms, granted)
         audiences, offers = self._offers.tell(site.space_id, customer.known, visit)
         return Me(known=True, level=cookie.level, traits=traits, audiences=audiences, offers=offers)

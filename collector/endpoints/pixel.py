@@ -3,7 +3,7 @@
     s site · n event name (page_view) · u page address · r referrer · h title · c consent · i event id · d visitor id
 
 The answer is a transparent picture whatever happens: a page must not show a broken one. Nothing is put on the device
-unless `c` grants storage and the page's origin is known to be the site's; there is no script that could ask later. A
+unless `c` grants analytics and the page's origin is known to be the site's; there is no script that could ask later. A
 visitor id in the query is a claim and gets no cookie: a picture can stand in what a stranger has written, and whoever
 chose the id would share the visitor with everybody who sees it.
 """
@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 import msgspec
 from starlette.routing import Route
 
-from collector.accept.pipeline import Accepted, Refused, accept, refuse_unread
+from collector.accept.pipeline import Refused, accept, refuse_unread
 from collector.endpoints.cookies import write_visitor_cookies
 from collector.endpoints.edge import Edge, read_facts
 from collector.endpoints.plain import PlainEndpoint, Send, send_answer
@@ -63,14 +63,16 @@ class Pixel:
                 edge.refusals.note(outcome.refusal)
                 if outcome.rejected.reason is Reason.OPTED_OUT:  # the browser's own word, not the query's
                     headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
-            elif await self._spool(outcome):
+                    if outcome.line:
+                        await self._spool(outcome.line)
+            elif await self._spool(outcome.line):
                 observe_acknowledgement(perf_counter() - began)
                 headers += write_visitor_cookies(outcome.set_cookie, outcome.cookie_forms, context.secure)
         await send_answer(send, 200, headers, PICTURE)
 
-    async def _spool(self, outcome: Accepted) -> bool:
+    async def _spool(self, line: bytes) -> bool:
         try:
-            await self._edge.spool.append(outcome.line)
+            await self._edge.spool.append(line)
         except SpoolError:
             count_request("not spooled")
             return False
@@ -104,7 +106,7 @@ def build_body(given: dict[str, str], now_ms: int) -> bytes:
             )
         ],
         # A new visitor only where somebody said yes to it; a cookie that is there is stronger than this id.
-        visitor_id=given.get("d") or (make_id(now_ms) if consent and "s" in consent else ""),
+        visitor_id=given.get("d") or (make_id(now_ms) if consent and "a" in consent else ""),
         consent=consent,
     )
     return _ENCODE(envelope)

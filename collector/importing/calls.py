@@ -102,7 +102,7 @@ class RowReader:
             consent = msgspec.convert(context.get("consent"), str | CallConsent | None)
         except (msgspec.ValidationError, RecursionError):
             return False
-        return _grants_storage(CallContext(consent=consent))
+        return _grants_analytics(CallContext(consent=consent))
 
 
 def read_month(call: Call) -> str | None:
@@ -126,7 +126,7 @@ def check_call(encoded: bytes) -> tuple[Call, str] | Rejected:
     call = read_call(encoded)
     if isinstance(call, Rejected):
         return call
-    if not _grants_storage(call.context):
+    if not _grants_analytics(call.context):
         return Rejected(Reason.CONSENT, step="consent", field="context.consent")
     month = read_month(call)
     if month is None:
@@ -134,8 +134,8 @@ def check_call(encoded: bytes) -> tuple[Call, str] | Rejected:
     return call, month
 
 
-def _grants_storage(context: CallContext | None) -> bool:
-    return context is None or "s" in read_letters(context)
+def _grants_analytics(context: CallContext | None) -> bool:
+    return context is None or "a" in read_letters(context)
 
 
 def _is_consent(field: str) -> bool:

@@ -15,10 +15,10 @@ from hashlib import blake2b
 from typing import Any
 
 from collector.errors import LinkError, LinkRefusal
-from collector.event import PURPOSE_BY_LETTER, Purpose
 from collector.identity.erased import read_tombstones
 from collector.identity.identifiers import find_own_person_id
 from collector.keyring import Keyring
+from collector.purposes import BY_PERSON, PURPOSE_BY_LETTER, Purpose
 from collector.sites.book import IdentifierKind
 from collector.store.client import StoreClient, encode_rows
 from collector.store.writer import CLUSTER_SETTINGS, STATE_SETTINGS
@@ -32,13 +32,12 @@ _ORDER = "(time, received_at, state != 'granted', consent_id)"
 """What comes later in the ledger; where one list says both, no."""
 OWN_STATE = f"argMaxIf(state, {_ORDER}, source != '{SOURCE}')"
 LATEST_STATE = f"if({OWN_STATE} = '{WITHDRAWN}', '{WITHDRAWN}', argMax(state, {_ORDER}))"
-"""SQL over the entries of one person and purpose: what the person said by a link, "" for nothing; what holds."""
+"""SQL over the entries of one person and purpose that speak of the person (`BY_PERSON`): what the person said by a
+link, "" for nothing; what holds."""
 
 MARKETING = next(letter for letter, purpose in PURPOSE_BY_LETTER.items() if purpose == Purpose.MARKETING)
-YES = frozenset(("1", "yes", "y", "true", "t", "granted", "x", "ja", "j", "wahr", "oui", "sí"))
+YES = frozenset(("1", "yes", "y", "true", "t", "granted", "x", "ja", "j", "wahr", "oui", "sí", "si"))
 NO = frozenset(("0", "no", "n", "false", "f", "denied", "withdrawn", "nein", "falsch", "non"))
-AMBIGUOUS = "si"
-"""Yes without its accent, or the letters of storage and identity."""
 _LETTERS = re.compile(f"[{''.join(PURPOSE_BY_LETTER)}]{{1,{len(PURPOSE_BY_LETTER)}}}")
 
 
@@ -54,8 +53,6 @@ def read_consent(cell: str) -> str | None:
         return MARKETING
     if word in NO:
         return ""
-    if word == AMBIGUOUS:
-        raise LinkError(LinkRefusal.VALUE, "the consent column says si: write yes, or is for storage and identity")
     if not _LETTERS.fullmatch(word):
         raise LinkError(LinkRefusal.VALUE, "the consent column says neither yes nor no")
     return "".join(letter for letter in PURPOSE_BY_LETTER if letter in word)
@@ -140,7 +137,7 @@ class LedgerWriter:
     def _find_withdrawn(self, keys: list[str]) -> set[tuple[str, str]]:
         rows = self._client.query_rows(
             f"SELECT toString(key) AS owner, purpose, {OWN_STATE} AS own FROM consent_ledger "  # noqa: S608  our own words
-            "WHERE space_id = {space:String} AND key IN {keys:Array(UUID)} GROUP BY key, purpose "
+            f"WHERE space_id = {{space:String}} AND key IN {{keys:Array(UUID)}} AND {BY_PERSON} GROUP BY key, purpose "
             "HAVING own = {withdrawn:String}",
             {"space": self._space_id, "keys": keys, "withdrawn": WITHDRAWN},
         )

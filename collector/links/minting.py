@@ -14,7 +14,6 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 
 from collector.errors import LinkError, LinkRefusal
-from collector.event import PURPOSE_BY_LETTER
 from collector.identity.identifiers import EMAIL, PSEUDONYM, is_blocked, is_kept_clear, make_pseudonym
 from collector.identity.normal_forms import normalise
 from collector.keyring import Keyring
@@ -30,6 +29,7 @@ from collector.links.token import (
     write_facts,
     write_fields,
 )
+from collector.purposes import PURPOSE_BY_LETTER
 from collector.sites.book import DEFAULT_KINDS, DEFAULT_SPACE, IdentifierKind, SiteBook
 
 MAX_REFERENCE_CHARS = 128

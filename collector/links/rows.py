@@ -23,6 +23,7 @@ from collector.links.ledger import LATEST_STATE
 from collector.links.revocations import Revocation
 from collector.links.rules import KEY_BYTES, KeySet, LinkRules, change_rows
 from collector.logs import get_logger
+from collector.purposes import BY_PERSON
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
@@ -36,23 +37,24 @@ ANEW_S = 3600.0
 _MARK = f"SELECT count() AS found, groupBitXor(cityHash64(id, version)) AS mark FROM {TABLE} FINAL"  # noqa: S608
 _ROWS = f"SELECT id, row, version, toUnixTimestamp64Milli(changed_at) AS changed_ms FROM {TABLE} FINAL"  # noqa: S608
 _SINCE = " WHERE changed_at >= fromUnixTimestamp64Milli({since:Int64})"
-_ENTRIES = """
+_SAID = f"purpose = 'marketing' AND {BY_PERSON}"
+_ENTRIES = f"""
     SELECT count() AS found, toUnixTimestamp64Milli(max(loaded_at)) AS loaded_ms FROM consent_ledger
-    WHERE loaded_at >= fromUnixTimestamp64Milli({since:Int64})
-"""
+    WHERE {_SAID} AND loaded_at >= fromUnixTimestamp64Milli({{since:Int64}})
+"""  # noqa: S608  our own words
 _LATEST = f"{LATEST_STATE} != 'granted'"
 _BYTES = "toFixedString(unhex(replaceAll(toString(key), '-', '')), 16)"
 _ALL_KEYS = f"""
     SELECT {_BYTES} AS packed FROM (
-        SELECT space_id, key FROM consent_ledger WHERE purpose = 'marketing'
+        SELECT space_id, key FROM consent_ledger WHERE {_SAID}
         GROUP BY space_id, key HAVING {_LATEST})
     ORDER BY packed
 """  # noqa: S608  our own words
 _CHANGED_KEYS = f"""
     SELECT {_BYTES} AS packed, {_LATEST} AS is_withdrawn FROM consent_ledger
-    WHERE purpose = 'marketing' AND (space_id, key) GLOBAL IN (
+    WHERE {_SAID} AND (space_id, key) GLOBAL IN (
         SELECT space_id, key FROM consent_ledger
-        WHERE purpose = 'marketing' AND loaded_at >= fromUnixTimestamp64Milli({{since:Int64}}))
+        WHERE {_SAID} AND loaded_at >= fromUnixTimestamp64Milli({{since:Int64}}))
     GROUP BY space_id, key
 """  # noqa: S608  our own words
 # Of names that are one, what was said last under either. There are none where personal keys never rotated.
@@ -64,7 +66,7 @@ _RENAMED_KEYS = f"""
     SELECT {_BYTES.replace("key", "owner")} AS packed, {_LATEST} AS is_withdrawn
     FROM names GLOBAL INNER JOIN (
         SELECT space_id, key, state, time, received_at, consent_id, source FROM consent_ledger
-        WHERE purpose = 'marketing' AND (space_id, key) GLOBAL IN (SELECT space_id, name FROM names)
+        WHERE {_SAID} AND (space_id, key) GLOBAL IN (SELECT space_id, name FROM names)
     ) AS said ON said.space_id = names.space_id AND said.key = names.name
     GROUP BY names.space_id, owner
 """  # noqa: S608  our own words

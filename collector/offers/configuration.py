@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Meta
 
 from collector.errors import ConfigError
-from collector.event import Purpose
+from collector.purposes import ASKED, Purpose
 from collector.sites.book import DEFAULT_SPACE
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -119,8 +119,8 @@ def _read_offer(name: str, section: Any, file: Path) -> OfferConfig:
     except msgspec.ValidationError as error:
         raise ConfigError(where, str(file), str(error)) from None
     _check_content(said.content, where, file)
-    if said.purpose and said.purpose not in list(Purpose):
-        reason = f"must be one of {', '.join(Purpose)}, or empty where no consent is needed"
+    if said.purpose and said.purpose not in ASKED:
+        reason = f"must be one of {', '.join(ASKED)}, or empty where no consent is needed"
         raise ConfigError(f"{where}.purpose", str(file), reason)
     zone = _read_zone(said.zone, where, file)
     starts_ms = _read_moment(said.starts, zone, f"{where}.starts", file)

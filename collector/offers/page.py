@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from collector.accept.consent import find_purposes
-from collector.event import PURPOSE_BY_LETTER
 from collector.keyring import Keyring
 from collector.offers.arms import Draw
 from collector.offers.choice import Visit, choose
@@ -21,7 +19,6 @@ from collector.offers.configuration import DAY_MS, OfferConfig
 from collector.offers.standing import Known, Wanted
 
 AUDIENCE_LEVEL = 3
-_ALL_LETTERS = "".join(PURPOSE_BY_LETTER)
 
 
 class PageAudience(Protocol):
@@ -71,12 +68,10 @@ class PageOffers:
         offers = tuple(one for one in self._offers.values() if one.space == space_id)
         needed = {one.audience for one in offers if one.audience}
         windows_ms = {one.name: int(one.cap.within_days * DAY_MS) for one in offers if one.cap is not None}
-        wanted = Wanted(tuple(sorted(told | needed)), windows_ms, any(one.purpose for one in offers))
+        wanted = Wanted(tuple(sorted(told | needed)), windows_ms, with_consent=True)
         return _Space(wanted, told, offers, Draw(self._keyring, space_id))
 
 
-def find_granted(browser: Known, person: Known, *, gpc: bool) -> frozenset[str]:
-    """Return the purposes of consent that hold: what the browser was told, without what the person has refused or a
-    signal of the browser (Global Privacy Control, Do Not Track) refuses for them."""
-    allowed = frozenset(purpose.value for purpose in find_purposes(_ALL_LETTERS, "required", gpc))
-    return (browser.browser & allowed) - person.refused
+def find_granted(told: frozenset[str], person: Known) -> frozenset[str]:
+    """Return the purposes of consent that hold: what the browser was `told`, without what the person has refused."""
+    return told - person.refused

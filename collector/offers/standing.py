@@ -4,8 +4,8 @@ Only what the configuration asks for is read: without audiences for pages and wi
 exposure or a word on consent is, the dictionary says, as for traits (see `collector.profiles.glance`); of a browser
 whose people take turns an exposure is whoever's turn it was, as in `v_offer_exposures`.
 
-Consent has two sides. What the browser's banner was told comes with every event that its signed cookie proves; the
-latest one holds. What the person has refused or taken back by a link or a list, the ledger holds, as in `v_consents`.
+Consent has two sides. What the browser was told its signed cookie says (`accept.answers`). What the person has refused
+or taken back by a link or a list, the ledger holds, as in `v_consents`; it is read here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
-MEMBER, SEEN, REFUSED, BROWSER = "member", "seen", "refused", "browser"
-PARTS = (MEMBER, SEEN, REFUSED, BROWSER)
+from collector.purposes import BY_PERSON
+
+MEMBER, SEEN, REFUSED = "member", "seen", "refused"
+PARTS = (MEMBER, SEEN, REFUSED)
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -29,17 +31,16 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a person, or of an identifier.
+    """What is known of a person.
 
     `audiences`: those that a person is in, and since when, in milliseconds since 1970. `seen`: how often each offer
     with a cap came into their view within its days, shown or held out. `refused`: purposes that they have refused or
-    taken back. `browser`: purposes that the browser was last told, where it is a visitor's identifier.
+    taken back.
     """
 
     audiences: Mapping[str, int] = {}
     seen: Mapping[str, int] = {}
     refused: frozenset[str] = frozenset()
-    browser: frozenset[str] = frozenset()
 
 
 NOTHING = Wanted()
@@ -79,15 +80,10 @@ def make_parts(database: str, wanted: Wanted, keys: str, people: str) -> list[st
             f"""
         SELECT '{REFUSED}' AS part, toJSONString(({_whose(database, "entry.key")} AS whose, purpose)) AS row
         FROM consent_ledger AS entry
-        WHERE space_id = {{space:String}} AND entry.key IN ({keys})
+        WHERE space_id = {{space:String}} AND entry.key IN ({keys}) AND {BY_PERSON}
         GROUP BY whose, purpose
         HAVING argMax({said[0]}, {said[1]}).1 != 'granted'
             OR argMaxIf({said[0]}, {said[1]}, source != 'list').1 = 'withdrawn'""",  # noqa: S608  the same
-            f"""
-        SELECT '{BROWSER}' AS part, toJSONString((own_person_id, argMax(consent, (time, event_id)))) AS row
-        FROM timeline
-        WHERE space_id = {{space:String}} AND own_person_id IN {{asked:Array(UUID)}} AND visitor_proof = 'cookie'
-        GROUP BY own_person_id""",  # noqa: S608  the same
         ]
     return parts
 
@@ -107,7 +103,6 @@ def collect(rows: Mapping[str, Iterable[str]]) -> dict[str, Known]:
     audiences: defaultdict[str, dict[str, int]] = defaultdict(dict)
     seen: defaultdict[str, dict[str, int]] = defaultdict(dict)
     refused: defaultdict[str, set[str]] = defaultdict(set)
-    browser: dict[str, frozenset[str]] = {}
     for person_id, audience, is_member, since_ms in map(_decode_member, rows.get(MEMBER, ())):
         if is_member:
             audiences[person_id][audience] = since_ms
@@ -115,13 +110,9 @@ def collect(rows: Mapping[str, Iterable[str]]) -> dict[str, Known]:
         seen[person_id][offer] = times
     for person_id, purpose in map(_decode_words, rows.get(REFUSED, ())):
         refused[person_id].add(purpose)
-    for key, consent in map(_decode_words, rows.get(BROWSER, ())):
-        browser[key] = frozenset(consent.split(",")) - {""}
     return {
-        one: Known(
-            audiences.get(one, {}), seen.get(one, {}), frozenset(refused.get(one, ())), browser.get(one, frozenset())
-        )
-        for one in {*audiences, *seen, *refused, *browser}
+        one: Known(audiences.get(one, {}), seen.get(one, {}), frozenset(refused.get(one, ())))
+        for one in {*audiences, *seen, *refused}
     }
 
 

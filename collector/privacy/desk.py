@@ -18,7 +18,6 @@ import msgspec
 from collector import disk
 from collector.config import Config
 from collector.errors import PrivacyError, PrivacyReason, TagstitchError
-from collector.event import Purpose
 from collector.identity import audit
 from collector.identity.identifiers import VISITOR_KIND
 from collector.identity.names import PERSON_KIND, find_identifier, read_kinds
@@ -38,6 +37,7 @@ from collector.privacy.words import ENGLISH, Words
 from collector.profiles.definitions import Definitions
 from collector.profiles.states import State, set_state
 from collector.profiles.traits import correct
+from collector.purposes import Purpose
 from collector.store.client import StoreClient
 
 LOCK_NAME = "privacy.lock"

@@ -1,4 +1,7 @@
-"""Consent of a person: what holds by the ledger, for each purpose, over all identifiers; the latest word counts."""
+"""Consent of a person: what holds by the ledger, for each purpose, over all identifiers; the latest word counts.
+
+What was said of the person counts before what one browser of theirs was told (`purposes.PERSONAL_SOURCES`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from collector.profiles.keys import Held
+from collector.purposes import PERSONAL_SOURCES
 from collector.store.client import StoreClient
 
 CONSENTS = """
@@ -69,6 +73,6 @@ def settle_consents(held: Mapping[str, Held], rows: Iterable[ConsentRow]) -> tup
     )
 
 
-def _rank(row: ConsentRow) -> tuple[int, int, str]:
+def _rank(row: ConsentRow) -> tuple[bool, int, int, str]:
     """As `v_consents` says which entry is the last."""
-    return (row.since_ms, row.received_ms, row.consent_id)
+    return (row.source in PERSONAL_SOURCES, row.since_ms, row.received_ms, row.consent_id)

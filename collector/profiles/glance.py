@@ -32,14 +32,13 @@ MAX_AT_ONCE = 1_000
 
 class Glance(msgspec.Struct, frozen=True):
     """A person. `customer_id`: "" where none is known. `traits`: by name, in clear, declared or not. `known`: what was
-    wanted of the person besides, `browser`: of the identifier itself. `record_keys`: by which other sources are asked
+    wanted of the person besides. `record_keys`: by which other sources are asked
     for them, in clear. `state`: erased or restricted; then a page is told of nobody."""
 
     person_id: str
     customer_id: str
     traits: dict[str, Survivor]
     known: Known = UNKNOWN
-    browser: Known = UNKNOWN
     record_keys: Keys = {}
     state: State | None = None
 
@@ -129,9 +128,10 @@ def read_glances(
     found = {}
     for key, _, person_id, customer_id in asked:
         traits = _settle(keyring, definitions, by_person.get(person_id, []))
-        of_person, of_key = known.get(person_id, UNKNOWN), known.get(key, UNKNOWN)
         state = find_state(one for name in {key, person_id} for one in states.get(name, ()))
-        found[key] = Glance(person_id, customer_id, traits, of_person, of_key, record_keys.get(key, {}), state)
+        found[key] = Glance(
+            person_id, customer_id, traits, known.get(person_id, UNKNOWN), record_keys.get(key, {}), state
+        )
     return found
 
 

@@ -76,6 +76,7 @@ class Site(msgspec.Struct, frozen=True):
     space_id: str = DEFAULT_SPACE
     origins: tuple[str, ...] = ()  # exact origins, `https://shop.example`; a beacon from elsewhere is refused
     consent: str = "required"  # required, implied, cookieless or off
+    policy_version: int = 1  # of what people answer to: raise it, and everybody's answer is written down anew
     kinds: tuple[IdentifierKind, ...] = DEFAULT_KINDS
     time_zone: str = "UTC"
     session_minutes: int = 30

@@ -24,6 +24,7 @@ NOTHING = "none"
 """In place of AUTO_WORDS: note nothing by itself."""
 CONSENT_TOOLS = ("tcf", "gpp", "google")
 MAX_KEEP_DAYS = 36_500
+MAX_POLICY_VERSION = 65_535
 MAX_RATE = 1_000_000
 
 _ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")  # it stands in cookie names and paths
@@ -50,6 +51,7 @@ def validate_site(site: Site, others: Iterable[Site] = ()) -> None:
     for origin in site.origins:
         validate_origin(site, origin)
     _require(site.consent in CONSENT_PRESETS, site, "consent", f"is one of {', '.join(CONSENT_PRESETS)}")
+    _require(1 <= site.policy_version <= MAX_POLICY_VERSION, site, "policy_version", f"is 1 to {MAX_POLICY_VERSION}")
     _require(site.identify in IDENTIFY_MODES, site, "identify", f"is one of {', '.join(IDENTIFY_MODES)}")
     _require(1 <= site.session_minutes <= 24 * 60, site, "session_minutes", "is 1 to 1440")
     _require(0 <= site.keep_days <= MAX_KEEP_DAYS, site, "keep_days", f"is 0 (for ever) to {MAX_KEEP_DAYS}")

@@ -21,10 +21,10 @@ export function learnTimeZone(): void {
 }
 
 export function readBrowser(): BrowserFacts {
-  const { webdriver, languages, userAgent, language } = navigator;
-  // Bits that speak for a machine: 1 driven by a program, 2 without languages or calling itself headless. What holds
-  // when the page begins holds for the page.
-  automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
+  const { webdriver, languages, language } = navigator;
+  // Bits that speak for a machine: 1 driven by a program, 2 without languages. What holds when the page begins holds for
+  // the page. A browser that calls itself headless says so to the collector, with every request.
+  automation ??= +!!webdriver | (languages?.length ? 0 : 2);
   return {
     l: language,
     z: timeZone,

@@ -11,7 +11,7 @@ import type { WireIdentifier } from "./wire";
 
 const MAX_LENGTH = 256;
 
-/** Read what there is. Cookies are on the device: only with consent to storage. */
+/** Read what there is. Cookies are on the device: only with consent to analytics. */
 export function capture(settings: Settings, parameters: Parameters): WireIdentifier[] {
   const layer = (window as unknown as Record<string, unknown>)[settings.dataLayer];
   const read: Record<string, (name: string) => unknown> = {

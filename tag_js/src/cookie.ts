@@ -1,4 +1,4 @@
-// One first-party cookie, by name. Never called before storage was consented to, but to remove it.
+// One first-party cookie, by name. Never called before analytics was consented to, but to remove it.
 
 export const MAX_AGE_S = 400 * 86_400; // the longest that browsers grant
 export const GONE_S = -1; // removes it

@@ -1,5 +1,5 @@
 // What the tag keeps on the device besides its cookie, and in the cookie's place where cookies are refused: local storage;
-// session storage where that is forbidden; nothing where both are. Never called before storage was consented to, but to
+// session storage where that is forbidden; nothing where both are. Never called before analytics was consented to, but to
 // remove.
 
 /** Read what is kept under a name; "" where there is nothing. */

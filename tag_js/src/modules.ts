@@ -16,8 +16,8 @@ import type { Props, Signals, Track } from "./wire";
 
 /** What each module is once it has loaded. */
 export interface Modules {
-  /** Consent tools: listen to those named in `from` from now on; `answer` is called with all purposes, on change. */
-  c: (from: string, dataLayer: string, answer: (answer: Answer) => void) => void;
+  /** Consent tools: listen to those that the settings name; `answer` is called with all purposes, on change. */
+  c: (settings: Settings, answer: (answer: Answer, about?: Props) => void) => void;
   /** Device signals: read them all. Never rejects. */
   f: () => Promise<Signals>;
   /** Web vitals: called once; `report` is called once for each view, when it is hidden first, with what is known then. */

@@ -53,7 +53,7 @@ export type Init = Partial<Settings>;
 
 /** Whether a switch is on: an attribute without value, `on`, `true`, `overlay`. */
 export function isYes(value: unknown): boolean {
-  return /^($|t|on|ov)/.test(`${value}`);
+  return /^($|t|on|ov)/.test(value as string);
 }
 
 /** Put together what the script element and `init` say. `data-consent="implied"` is `init`'s `consent: "implied"`. */

@@ -1,5 +1,5 @@
 // The tag of one site on one page: puts the parts together. Commands come in through `takeOver`, events go out through
-// the transport; between them stands consent. Until storage is allowed an event is a draft, without visitor and session.
+// the transport; between them stands consent. Until analytics is allowed an event is a draft, without visitor and session.
 
 import type { Parameters } from "./address";
 import { watchClicks, watchMedia } from "./autocapture";
@@ -41,7 +41,7 @@ type AddOn = (commands: Commands) => void;
 /** Make the tag; its command `begin` starts it. `found`: our parameters of the address. Returns the commands. */
 export function createTag(settings: Settings, found: Parameters, note: Noting): Commands {
   // While a consent tool may have an answer that we have not heard, nothing is taken for granted.
-  const consent = createConsent(settings.consentFrom ? "required" : settings.consent);
+  const consent = createConsent(settings.consentFrom ? undefined : settings.consent);
   const visitor = createVisitor(settings);
   const silence = createSilence(settings);
   const pages = createPages();
@@ -54,7 +54,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
   let arrival = found[settings.handover];
   const landing = readLanding(token);
   let isSignalsAsked = false; // of this visitor, on this page
-  let isReleased = false; // storage was allowed once
+  let isReleased = false; // analytics was allowed once
   let planned = 0; // `release` will run when the browser is idle
   let isResetDue = false; // `reset` was called before the visitor might be looked at
   let isLeaving = false; // what is noted now is about the page of the last view
@@ -63,7 +63,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
 
   const hasViews = isYes(settings.page);
   const isOn = (word: string, isUsual = true): boolean => (settings.auto ? settings.auto.includes(word) : isUsual);
-  const mayStore = (): boolean => consent.allows("s");
+  const mayStore = (): boolean => consent.allows("a");
   /** Whether what is on the device may be read and written. */
   const mayTouch = (): boolean => mayStore() && !silence.holds();
   /** Whether the visitor may be told on, and told of: not while the collector has yet to hear of a reset. */
@@ -99,7 +99,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
         if (reply.pass) handover.keep(reply.pass);
       }
       const { offset } = reply;
-      if (offset !== undefined) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
+      if (offset != null) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
       // The time of the last event is written when the page is left.
       if (encodeMemory(memory) !== before) visitor.save();
     },
@@ -275,22 +275,24 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     isLeaving = false;
   };
 
-  const withdraw = (): void => {
-    drafts = [];
+  const withdraw = (about?: Props): void => {
     isCounted = isResetDue = isSignalsAsked = false;
+    drafts = [];
     transport.clear();
+    // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
     if (visitor.forget()) {
-      // Tells the collector to drop its cookie, which a script cannot; it names no visitor.
-      const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
+      const event = { i: makeId(), n: "consent", t: Date.now(), p: about } as WireEvent;
       transport.add({ event, context: { c: "" }, extra: {} });
     }
   };
 
-  const takeAnswer = (answer: Answer): void => {
-    consent.answer(answer);
+  const takeAnswer = (answer: Answer, about?: Props): void => {
+    const isChanged = consent.answer(answer);
     note(Said.Consent, consent.letters());
-    if (!mayStore()) withdraw();
     if (!consent.allows("i")) transport.drop(needsIdentity);
+    // What was said first on a page goes with its events; what was said anew is heard of at once.
+    if (!mayStore()) withdraw(about);
+    else if (isChanged || about) record("consent", about);
     releaseSoon();
   };
 
@@ -299,7 +301,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     begin() {
       if (settings.consentFrom) {
         loadModule("c", settings, (watch) => {
-          watch(settings.consentFrom, settings.dataLayer, takeAnswer);
+          watch(settings, takeAnswer);
           consent.settle(settings.consent);
           releaseSoon();
         });
@@ -388,7 +390,7 @@ export function createTag(settings: Settings, found: Parameters, note: Noting): 
     onProfile(callback?: ProfileListener) {
       if (profileListeners.push(callback) > 1) return;
       loadModule("p", settings, (follow) => {
-        onNews = follow(profileListeners, settings, commands, mayKnow);
+        onNews = follow(profileListeners, settings, commands, () => mayKnow() && consent.allows("p"));
       });
     },
     use(addOn: AddOn | string, options: { purpose?: string } = {}) {

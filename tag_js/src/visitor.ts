@@ -1,4 +1,4 @@
-// The visitor in force: read from the cookie once storage is allowed, kept in memory, written back when the page is
+// The visitor in force: read from the cookie once analytics is allowed, kept in memory, written back when the page is
 // left. Where cookies are refused a storage takes the cookie's place; where that is refused too, the visitor lives and
 // dies with the page.
 //
@@ -11,7 +11,7 @@ import { touchSession } from "./session";
 import type { Settings } from "./settings";
 
 export interface Visitor {
-  /** What is in force. Reads the device on the first call: never before storage is allowed. */
+  /** What is in force. Reads the device on the first call: never before analytics is allowed. */
   memory(): Memory;
   /**
    * Count an event into the session; a session that seems over may have been kept alive by another tab. A new session
@@ -96,8 +96,8 @@ export function createVisitor(settings: Settings): Visitor {
       memory = undefined;
       isKept = false;
       writeCookie(cookie, "", cookieDomain, GONE_S);
-      // The visitor in the cookie's place, touches, claims, events that wait.
-      for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
+      // The visitor in the cookie's place, touches, claims, events that wait, which answer of a consent tool was sent.
+      for (const kept of ["", ..."tcqg"]) keep(cookie + kept, "");
       return wasKnown;
     },
   };

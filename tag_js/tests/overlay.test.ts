@@ -55,7 +55,7 @@ test("a refusal of consent throws away what was held", () => {
   const { counts, letters } = count([Said.Held, event("a")], [Said.Consent, ""]);
   expect(counts).toEqual({ sent: 0, held: 0, refused: 1 });
   expect(letters).toBe("");
-  expect(count([Said.Held, event("a")], [Said.Consent, "si"]).counts.held).toBe(1);
+  expect(count([Said.Held, event("a")], [Said.Consent, "ai"]).counts.held).toBe(1);
   expect(count().letters).toBeUndefined();
 });
 
@@ -67,7 +67,7 @@ test("what leaves with the page is sent", () => {
 test("a line says what was done, and to which events", () => {
   expect(summarise(note(Said.Sending, beacon("page_view", "purchase")))).toBe("page_view, purchase");
   expect(summarise(note(Said.Held, event("page_view")))).toBe("page_view: held until consent");
-  expect(summarise(note(Said.Consent, "si"))).toBe("consent: storage, identity");
+  expect(summarise(note(Said.Consent, "ai"))).toBe("consent: analytics, identity");
   expect(summarise(note(Said.Consent, ""))).toBe("consent: nothing granted");
   expect(summarise(note(Said.Failed, new TypeError("no circles")))).toBe("failed: no circles");
   expect(summarise(note(Said.Refused, [400, "too_big"]))).toBe("refused by the collector: 400 too_big");
@@ -94,10 +94,10 @@ test("the console gets every note, those from before the module came first", () 
   const log = vi.spyOn(console, "log").mockImplementation(() => {});
   const feed: Feed = { notes: [note(Said.Held, event("a"))], debug: true };
   explain(feed);
-  feed.onNote?.(note(Said.Consent, "s"));
+  feed.onNote?.(note(Said.Consent, "a"));
   expect(log.mock.calls).toEqual([
     ["tagstitch: held until consent", event("a")],
-    ["tagstitch: consent", "s"],
+    ["tagstitch: consent", "a"],
   ]);
   expect(document.querySelector("tagstitch-debug")).toBeNull();
 });

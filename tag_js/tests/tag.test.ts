@@ -114,7 +114,7 @@ describe("consent", () => {
     expect(last()).toMatchObject({
       u: "https://shop.example/offer?utm_source=news",
       r: "https://search.example/",
-      c: "sifm",
+      c: "aifpm",
     });
     expect(last().e[0]?.t).toBe(answeredMs - 60_000);
     expect(last().x?.t).toBe(answeredMs - 60_000);
@@ -145,15 +145,15 @@ describe("consent", () => {
 
   test("without consent to identity an identify waits, and goes once that is given", async () => {
     const run = start({ consent: "required" });
-    run("consent", { storage: true });
+    run("consent", { analytics: true });
     run("identify", "4711");
     run("track", "seen");
     await pass();
     expect(names()).toEqual([["page_view", "seen"]]);
     run("consent", { identity: true });
     await pass();
-    expect(names()[1]).toEqual(["identify"]);
-    expect(last().c).toBe("si");
+    expect(names()[1]).toEqual(["identify", "consent"]);
+    expect(last().c).toBe("ai");
   });
 
   test("taking identity back takes back what waits for another try, and keeps the rest", async () => {
@@ -166,7 +166,25 @@ describe("consent", () => {
     collector.posted.length = 0;
     run("consent", { identity: false });
     await pass(10_000);
-    expect(names()).toEqual([["seen"]]);
+    expect(names()).toEqual([["seen"], ["consent"]]);
+  });
+
+  test("an answer that changes is told at once, one that was just given with its proof", async () => {
+    const run = start({ consent: "required" });
+    run("consent", { analytics: true, marketing: true }, { source: "our banner", proof: "record 17", policy: 3 });
+    await pass();
+    expect(names()).toEqual([["page_view", "consent"]]);
+    expect(last().e[1]?.p).toEqual({ source: "our banner", proof: "record 17", policy: 3 });
+    run("consent", { analytics: true, marketing: true });
+    await pass();
+    expect(collector.posted).toHaveLength(1);
+    run("consent", { marketing: false });
+    await pass();
+    expect(names()[1]).toEqual(["consent"]);
+    expect(last().c).toBe("a");
+    run("consent", "none", { source: "our banner" });
+    await pass();
+    expect(last()).toMatchObject({ c: "", e: [{ n: "consent", p: { source: "our banner" } }] });
   });
 
   test("withdrawal removes the cookie, drops what waits, and tells the collector without naming the visitor", async () => {
@@ -188,7 +206,7 @@ describe("consent", () => {
 
   test("the fingerprint module is loaded with consent to that purpose only, once per session", async () => {
     const run = start({ consent: "required" });
-    run("consent", { storage: true, identity: true });
+    run("consent", { analytics: true, identity: true });
     await pass(1);
     expect(loadModule).not.toHaveBeenCalled();
     run("consent", { fingerprint: true });
@@ -196,8 +214,8 @@ describe("consent", () => {
     const [, , use] = vi.mocked(loadModule).mock.calls[0] as Parameters<typeof loadModule<"f">>;
     use(async () => ({ v: 1, s: { math: "0a" } }));
     await pass();
-    expect(names()).toEqual([["page_view"], ["fingerprint"]]);
-    expect(collector.posted.map(({ c }) => c)).toEqual(["si", "sif"]);
+    expect(names()).toEqual([["page_view"], ["consent", "fingerprint"]]);
+    expect(collector.posted.map(({ c }) => c)).toEqual(["ai", "aif"]);
     expect(last().f).toEqual({ v: 1, s: { math: "0a" } });
     setVisibility("hidden"); // the next page finds what this one has written
     setVisibility("visible");
@@ -233,14 +251,14 @@ describe("tagged link", () => {
   test("a human signal before consent counts once identity is consented to", async () => {
     const run = start({ consent: "required" }, TOKEN);
     press();
-    run("consent", { storage: true });
+    run("consent", { analytics: true });
     await pass();
     expect(names()).toEqual([["page_view"]]);
-    expect(last()).toMatchObject({ c: "s", lt: TOKEN }); // the collector counts its campaign, and nothing else of it
+    expect(last()).toMatchObject({ c: "a", lt: TOKEN }); // the collector counts its campaign, and nothing else of it
     expect(last()).not.toHaveProperty("hs");
     run("consent", { identity: true });
     await pass();
-    expect(names()[1]).toEqual(["link_confirm"]);
+    expect(names()[1]).toEqual(["link_confirm", "consent"]);
     expect(last()).toMatchObject({ lt: TOKEN, hs: "key" });
   });
 
@@ -427,7 +445,7 @@ describe("cookieless", () => {
     run("track", "after");
     await pass();
     expect(names()[1]).toEqual(["identify", "after"]);
-    expect(last()).toMatchObject({ c: "sifm", d: expect.stringMatching(/-7/), x: { n: 1 } });
+    expect(last()).toMatchObject({ c: "aifpm", d: expect.stringMatching(/-7/), x: { n: 1 } });
   });
 
   test("a refusal is sent along, and identifiers are gone", async () => {
@@ -574,7 +592,7 @@ describe("who", () => {
     (window as unknown as Record<string, unknown>).shopCustomer = "4711";
     const claims = (): unknown[] => collector.posted.flatMap(({ e }) => e).map(({ k }) => k?.[0]?.v);
     let run = start(changes);
-    run("consent", { storage: true });
+    run("consent", { analytics: true });
     await pass();
     expect(claims()).toEqual([undefined]);
     run = start(changes);
@@ -610,7 +628,7 @@ describe("hand-over", () => {
     run("track", "last");
     await pass();
     expect(collector.posted.map(({ ho }) => ho)).toEqual([HANDOVER, undefined]);
-    arrive({ consent: "required" })("consent", { storage: true });
+    arrive({ consent: "required" })("consent", { analytics: true });
     await pass();
     expect(last()).not.toHaveProperty("ho");
   });
@@ -745,14 +763,14 @@ describe("hooks", () => {
     run("use", () => {
       throw new Error("add-on's mistake");
     });
-    run("consent", { storage: true, identity: true });
+    run("consent", { analytics: true, identity: true });
     await pass();
     expect(addOn).not.toHaveBeenCalled();
     run("consent", "all");
     run("consent", "all");
     await pass();
     expect(addOn).toHaveBeenCalledTimes(1);
-    expect(names().flat()).toEqual(["from_add_on"]);
+    expect(names().flat()).toEqual(["consent", "from_add_on"]);
   });
 
   test("an add-on may be a module of its own", async () => {

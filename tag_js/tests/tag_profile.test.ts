@@ -90,9 +90,10 @@ test.each([
 
 test.each([
   ["all", true],
-  [{ storage: true, identity: true }, true],
-  [{ storage: true, identity: false }, false],
-  [{ storage: false, identity: true }, false],
+  [{ analytics: true, identity: true, personalisation: true }, true],
+  [{ analytics: true, identity: true }, false],
+  [{ analytics: true, personalisation: true }, false],
+  [{ identity: true, personalisation: true }, false],
   ["none", false],
 ])("consent %j: may be known %s", async (answer, isSo) => {
   const [run, mayKnow] = begin({ consent: "required" });

@@ -105,7 +105,7 @@ def test_without_consent_to_identity_the_customer_is_not_in_the_line() -> None:
         make_event(2),
         lt=mint_link(KEYRING, "canary-4711", now_s=NOW_S),
         x={"i": make_id(50), "n": 1},
-        c="s",
+        c="a",
     )
     answer = accept(msgspec.json.encode(body), make_context())
     assert b"canary" not in answer.line

@@ -167,7 +167,7 @@ def test_a_value_may_hold_the_separator() -> None:
     ("body", "context"),
     [
         ({"e": [make_event(1, n="purchase")]}, {}),
-        ({"c": "s"}, {}),
+        ({"c": "a"}, {}),
         ({}, {"origin": ""}),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_group_that_names_none_is_no_relation(group_id: object) -> None:
 
 def test_a_group_needs_consent_to_identity() -> None:
     """Without it nobody is related to anything."""
-    _, row = take(make_body(make_event(1, n="group", p={"group_kind": "company", "group_id": "acme"}), c="s"))
+    _, row = take(make_body(make_event(1, n="group", p={"group_kind": "company", "group_id": "acme"}), c="a"))
     assert row.evidence == []
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from collector.accept.consent import read_purposes
 from collector.accept.visitor_cookie import VisitorCookie, write_cookie
-from collector.event import NIL_ID, Purpose
+from collector.event import NIL_ID
 from collector.links.minting import mint_link
+from collector.purposes import ASKED, Purpose, read_purposes
 from collector.reasons import Reason
 from tests.edge_examples import (
     KEYRING,
@@ -26,7 +26,7 @@ from tests.edge_examples import (
     take,
 )
 
-S, I, F, M = Purpose.STORAGE, Purpose.IDENTITY, Purpose.FINGERPRINT, Purpose.MARKETING  # noqa: E741
+A, I, F, P, M = ASKED  # noqa: E741
 SIGNALS = {"v": 1, "s": {"canvas": "ab12", "audio": 124.04, "math": "ff", "platform": "Linux x86_64"}}
 
 
@@ -35,19 +35,19 @@ SIGNALS = {"v": 1, "s": {"canvas": "ab12", "audio": 124.04, "math": "ff", "platf
     [
         ("required", None, set()),
         ("required", "", set()),
-        ("required", "s", {S}),
-        ("required", "sifm", {S, I, F, M}),
+        ("required", "a", {A}),
+        ("required", "aifpm", {A, I, F, P, M}),
         ("required", "i", {I}),
-        ("required", "sXyz!", {S}),
-        ("implied", None, {S, I, M}),
+        ("required", "aXyz!", {A}),
+        ("implied", None, {A, I, P, M}),
         ("implied", "", set()),
-        ("implied", "sf", {S, F}),
+        ("implied", "af", {A, F}),
         ("cookieless", None, set()),
         ("cookieless", "", set()),
-        ("cookieless", "si", {S, I}),
-        ("off", None, {S, I, F, M}),
+        ("cookieless", "ai", {A, I}),
+        ("off", None, {A, I, F, P, M}),
         ("off", "", set()),
-        ("off", "s", {S}),
+        ("off", "a", {A}),
         ("no such preset", None, set()),
     ],
 )
@@ -57,8 +57,8 @@ def test_presets(preset: str, letters: str | None, purposes: set[Purpose]) -> No
 
 
 @pytest.mark.parametrize("letters", ["", "i", "ifm"])
-def test_without_storage_only_the_count_is_kept(letters: str) -> None:
-    """A beacon without consent to storage leaves its reason and size, no event, and no address, not even truncated."""
+def test_without_analytics_only_the_count_is_kept(letters: str) -> None:
+    """A beacon without consent to analytics leaves its reason and size, no event, no address."""
     answer, row = refuse(make_body(c=letters, h="Pregnancy test"))
     assert answer.rejected.reason is Reason.CONSENT
     assert (row.events, row.network, row.browser, row.visitor_id) == ([], "", "", NIL_ID)
@@ -87,7 +87,7 @@ def test_without_identity_nobody_is_named() -> None:
             make_event(2, n="purchase", k=[{"k": "customer", "v": "4711"}]),
             make_event(3, n="reset"),
             make_event(4, n="link_confirm"),
-            c="sm",
+            c="am",
             lt=mint_link(KEYRING, "4711", now_s=NOW_S, campaign="spring"),
             hs="pointer",
         ),
@@ -109,23 +109,23 @@ def test_the_fingerprint_needs_its_own_consent() -> None:
     answer, row = take(make_body(f=SIGNALS), implied)
     assert (row.fingerprint, row.fingerprint_version) == ("", 0)
     assert answer.reasons == (Reason.CONSENT,)
-    _, row = take(make_body(f=SIGNALS, c="sf"), implied)
+    _, row = take(make_body(f=SIGNALS, c="af"), implied)
     assert row.fingerprint.startswith("v1.")
     assert row.fingerprint_version == 1
-    assert row.consent == "fingerprint,storage"
+    assert row.consent == "analytics,fingerprint"
 
 
 def test_global_privacy_control_is_stronger_than_the_page() -> None:
-    """Under Sec-GPC fingerprint and marketing go, whatever the page says; storage and identity stay."""
-    _, row = take(make_body(f=SIGNALS, c="sifm"), make_context(gpc=True))
-    assert row.consent == "identity,storage"
+    """Under Sec-GPC fingerprint and marketing go, whatever the page says; the others stay."""
+    _, row = take(make_body(f=SIGNALS, c="aifpm"), make_context(gpc=True))
+    assert row.consent == "analytics,identity,personalisation"
     assert row.fingerprint == ""
 
 
 @pytest.mark.parametrize("word", [{"n": "alias"}, {"n": "group", "p": {"group_id": "acme"}}])
 def test_without_identity_nobody_is_aliased_or_grouped(word: dict[str, Any]) -> None:
     """Events that only say who somebody is go whole, as an identify does."""
-    answer, row = take(make_body(make_event(1, **word), make_event(2), c="s", ho="token-of-another-domain"))
+    answer, row = take(make_body(make_event(1, **word), make_event(2), c="a", ho="token-of-another-domain"))
     assert [event.name for event in row.events] == ["page_view"]
     assert answer.reasons == (Reason.CONSENT,)
     assert {rejected.field for rejected in row.rejected} == {"ho"}

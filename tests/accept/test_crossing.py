@@ -93,7 +93,7 @@ def test_a_visitor_with_its_cookie_gets_a_token() -> None:
     [
         ({"xl": None}, {}),
         ({"xl": 0}, {}),
-        ({"c": "s"}, {}),
+        ({"c": "a"}, {}),
         ({"d": None}, {}),
         ({"d": OLD_VISITOR}, {}),
         ({"b": 1}, {}),
@@ -206,7 +206,7 @@ def test_a_planted_token_does_nothing() -> None:
 
 def test_without_consent_nothing_crosses() -> None:
     """No consent to identity: the token is not read, and not asked for."""
-    answer, row = arrive(c="s", xl=1)
+    answer, row = arrive(c="a", xl=1)
     assert (row.evidence, answer.handover) == ([], None)
     assert reasons(row) == [("consent", "ho")]
 

@@ -38,7 +38,7 @@ def test_a_golden_beacon_is_understood(path: Path) -> None:
         kept, row = take(raw, _context(body, consent="cookieless"))
         assert (kept.reasons, row.visitor_proof) == ((), "cookieless")
         return
-    if body.get("c") is not None and "s" not in body["c"]:
+    if body.get("c") is not None and "a" not in body["c"]:
         answer, _ = refuse(raw, _context(body))
         assert answer.rejected.reason is Reason.CONSENT
         return

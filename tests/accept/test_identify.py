@@ -231,7 +231,7 @@ def test_evidence_says_where_it_comes_from() -> None:
     assert evidence.event_id == row.events[0].event_id
     assert (evidence.time_ms, evidence.session_id) == (NOW_MS + 1000, OTHER_VISITOR)
     assert evidence.session_started_ms == NOW_MS - 59_000
-    assert evidence.consent == "fingerprint,identity,marketing,storage"
+    assert evidence.consent == "analytics,fingerprint,identity,marketing,personalisation"
 
 
 def test_other_words_under_the_same_event_id_are_other_evidence() -> None:

@@ -77,11 +77,11 @@ def test_only_what_was_refused_is_kept() -> None:
         ("no JSON", b"{", make_context()),
         ("no beacon", b'{"v":1}', make_context()),
         ("another version", make_body(v=9), make_context()),
-        ("a site id that is none", make_body(s=MAIL, c="s"), make_context()),
+        ("a site id that is none", make_body(s=MAIL, c="a"), make_context()),
         ("an event without an id", make_body(make_event(1), make_event(2, i="x", t=LATE)), make_context()),
         ("switched off", make_body(), make_context(site=msgspec.structs.replace(SITE, tag=False))),
         ("objected", make_body(make_event(t=LATE)), make_context(cookies={OPT_OUT: "1"})),
-        ("objected, site not known", make_body(s="other", c="s"), make_context(cookies={OPT_OUT: "1"})),
+        ("objected, site not known", make_body(s="other", c="a"), make_context(cookies={OPT_OUT: "1"})),
         ("not granted", make_body(make_event(1, t=LATE), c=""), make_context(site=ASKING)),
         ("not asked", make_body(make_event(1, t=LATE)), make_context(site=ASKING)),
         ("other purposes", make_body(make_event(1, t=LATE), c="im"), make_context(site=ASKING)),
@@ -94,7 +94,7 @@ def test_only_what_was_refused_is_kept() -> None:
         ),
         (
             "excluded, page not known",
-            make_body(c="s"),
+            make_body(c="a"),
             make_context(
                 site=msgspec.structs.replace(SITE, excluded_networks=("203.0.113.0/24",)), origin="https://x.example"
             ),
@@ -110,8 +110,8 @@ def test_nothing_is_kept_of(what: str, body: dict[str, Any] | bytes, context: Co
 @pytest.mark.parametrize(
     ("body", "context", "reason"),
     [
-        (make_body(s="other", c="s"), make_context(), Reason.SITE),
-        (make_body(c="s"), make_context(origin="https://new.example"), Reason.ORIGIN),
+        (make_body(s="other", c="a"), make_context(), Reason.SITE),
+        (make_body(c="a"), make_context(origin="https://new.example"), Reason.ORIGIN),
         (make_body(make_event(1), make_event(2)), make_context(max_events=1), Reason.COUNT),
         (make_body(make_event(1, p={"text": "x" * 9000})), make_context(), Reason.SIZE),
         (make_body(make_event(1, n="identify", k=[{"k": "card", "v": "1"}])), make_context(), Reason.SHAPE),
@@ -142,7 +142,7 @@ def test_what_is_kept_is_reduced() -> None:
             k=[{"k": "email", "v": MAIL}],
         ),
         make_event(2, t=LATE, n="identify", k=[{"k": "customer", "v": "4711"}]),
-        c="s",
+        c="a",
         l=MAIL,
         z=f"Europe/{MAIL}",
         lt=f"not a token {MAIL}",
@@ -156,15 +156,15 @@ def test_what_is_kept_is_reduced() -> None:
     for canary in (MAIL, "jane", TOKEN[:20], "frag", "4711", "device-signal", "203.0.113.77", "hhhh"):
         assert canary not in text, canary
     assert kept_ids(kept) == [make_id(1)]
-    assert kept.envelope.consent == "s"
+    assert kept.envelope.consent == "a"
     assert "utm_source=mail" in text
 
 
 def test_privacy_control_is_kept_with_it() -> None:
     """What the browser's signal takes away stays away: the letters are those that were left."""
-    kept = keep(make_body(make_event(1, t=LATE), c="sifm"), make_context(gpc=True))
+    kept = keep(make_body(make_event(1, t=LATE), c="aifm"), make_context(gpc=True))
     assert kept is not None
-    assert kept.envelope.consent == "is"
+    assert kept.envelope.consent == "ai"
 
 
 # --- files ---------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_bodies_are_sealed_and_come_back(tmp_path: Path) -> None:
     store = make_store(tmp_path, Clock())
     for number in range(1, 4):
         note(store, number)
-    note(store, 4, make_context(sites=SiteBook()), s="unknown", c="s")
+    note(store, 4, make_context(sites=SiteBook()), s="unknown", c="a")
     asyncio.run(store.flush())
     assert sorted(read_all(tmp_path)) == [make_id(number) for number in range(1, 5)]
     (clock_file,) = [file for file in list_files(tmp_path) if file.reason is Reason.CLOCK]
@@ -242,7 +242,7 @@ def test_old_files_go_and_a_flood_pushes_out_itself(tmp_path: Path) -> None:
     for hour in range(1, 5):
         clock.at_ms = NOW_MS + hour * FILE_MS
         for number in range(10):
-            note(store, hour * 10 + number, stranger, s="unknown", c="s")
+            note(store, hour * 10 + number, stranger, s="unknown", c="a")
         asyncio.run(store.flush())
     files = list_files(tmp_path)
     assert [file.reason for file in files] == [Reason.CLOCK, *[Reason.SITE] * 4]
@@ -284,7 +284,7 @@ def test_a_body_that_is_too_large_is_not_looked_at(tmp_path: Path, monkeypatch: 
     store = make_store(tmp_path, Clock())
     stranger = make_context(sites=SiteBook())
     for length in (MAX_KEPT_BYTES // 2, MAX_KEPT_BYTES):
-        note(store, 1, stranger, s="unknown", c="s", u="https://x.example/" + "x" * length)
+        note(store, 1, stranger, s="unknown", c="a", u="https://x.example/" + "x" * length)
     assert len(sizes) == 1
     assert sizes[0] <= MAX_KEPT_BYTES
     assert read_totals().counters["kept_bodies"]["dropped"] == before + 1
@@ -355,7 +355,7 @@ def test_a_flood_is_bounded_while_it_lasts(tmp_path: Path, monkeypatch: pytest.M
     assert make_id(1) not in read_all(tmp_path)
 
 
-@pytest.mark.parametrize(("letters", "is_kept"), [("s", False), ("sm", False), ("si", True)])
+@pytest.mark.parametrize(("letters", "is_kept"), [("a", False), ("am", False), ("ai", True)])
 def test_whose_link_it_was_is_kept_with_consent_to_identity_alone(letters: str, is_kept: bool) -> None:
     """A link's token names its customer: without that consent it may be counted, and not be kept."""
     token = mint_link(KEYRING, "canary-4711", now_s=NOW_MS // 1000 - 3600)

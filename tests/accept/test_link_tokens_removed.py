@@ -18,7 +18,7 @@ def test_a_token_in_the_wrong_place_is_not_written(kind: LinkKind) -> None:
         props = {"url": f"https://news.example/l/{token}", "deep": [{"x": f"see {token}."}]}
         event = make_event(1, q=1, u=address, r=address, h=f"To {token}", p=props)
         for extra in ({}, {"lt": token}):
-            answer, row = take(make_body(event, c="s", **extra))
+            answer, row = take(make_body(event, c="a", **extra))
             assert token.rpartition(".")[2].encode() not in answer.line
             assert b".4711." not in answer.line
             assert "[removed]" in row.events[0].props

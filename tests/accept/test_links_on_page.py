@@ -69,11 +69,11 @@ def watch(*, data_centre: bool = False, soon_s: int = 20, many: int = 8) -> Link
 @pytest.mark.parametrize(
     ("letters", "status", "keeps_id", "ties"),
     [
-        ("sifm", "confirmed", True, True),
-        ("sim", "confirmed", True, True),
-        ("si", "confirmed", False, True),
-        ("sm", "unconfirmed", False, False),
-        ("s", "unconfirmed", False, False),
+        ("aifm", "confirmed", True, True),
+        ("aim", "confirmed", True, True),
+        ("ai", "confirmed", False, True),
+        ("am", "unconfirmed", False, False),
+        ("a", "unconfirmed", False, False),
     ],
 )
 def test_what_is_kept_by_purpose(letters: str, status: str, keeps_id: bool, ties: bool) -> None:
@@ -104,7 +104,7 @@ def test_on_a_cookieless_site_a_link_is_not_read() -> None:
 
 def test_global_privacy_control_takes_the_tokens_id() -> None:
     """Under it there is no marketing: the customer is tied, as identity is granted, and the row says no token."""
-    row = land(mint(), context=make_context(gpc=True), c="sifm")
+    row = land(mint(), context=make_context(gpc=True), c="aifm")
     assert (row.link_status, row.link_token_id, len(row.evidence)) == ("confirmed", "", 1)
 
 
@@ -114,7 +114,7 @@ def _context(*rows: Revocation, withdrawn: bytes = b"") -> Context:
 
 def test_whoever_withdrew_from_marketing_leaves_no_token_on_the_row() -> None:
     """Whatever the page's banner was told; the customer is tied, as identity is granted."""
-    row = land(mint(), context=_context(withdrawn=UUID(CUSTOMER).bytes), c="sim")
+    row = land(mint(), context=_context(withdrawn=UUID(CUSTOMER).bytes), c="aim")
     assert (row.link_status, row.link_token_id, len(row.evidence)) == ("confirmed", "", 1)
 
 
@@ -314,7 +314,7 @@ TOKEN = mint()
 )
 def test_a_token_in_an_address_is_not_written(query: str) -> None:
     """Twice, encoded, in the fragment, under a name in capitals or behind many others; of the page before as well."""
-    body = make_body(make_event(1, q=1), u=f"{ORIGIN}/a?{query}", r=f"{ORIGIN}/b?{query}", c="sim")
+    body = make_body(make_event(1, q=1), u=f"{ORIGIN}/a?{query}", r=f"{ORIGIN}/b?{query}", c="aim")
     answer, row = take(body, make_context(site=msgspec.structs.replace(SITE, url_parameters=("lt", "a"))))
     assert (row.link_status in ("", "forged", "unconfirmed"), row.evidence) == (True, [])
     assert TOKEN.rpartition(".")[2].encode() not in answer.line
@@ -324,7 +324,7 @@ def test_a_token_in_an_address_is_not_written(query: str) -> None:
 def test_a_page_without_script() -> None:
     """The picture's address has the token: counted, never confirmed, and not written."""
     token = mint()
-    given = {"s": "shop", "u": f"{ORIGIN}/a?lt={token}", "c": "sim"}
+    given = {"s": "shop", "u": f"{ORIGIN}/a?lt={token}", "c": "aim"}
     answer = accept(build_body(given, NOW_MS), make_context(pixel=True))
     assert isinstance(answer, Accepted)
     row = msgspec.json.decode(answer.line, type=LandingRow)
@@ -394,7 +394,7 @@ def test_a_picture_cannot_say_not_me() -> None:
     known = VisitorCookie(VISITOR, NOW_S - 7200, 2, NOW_S + 600, CUSTOMER)
     cookies = {"__Host-ts_shop": write_cookie(KEYRING, "shop", known)}
     for name in ("not_me", "reset"):
-        body = build_body({"s": "shop", "n": name, "c": "sim", "u": f"{ORIGIN}/comments"}, NOW_MS)
+        body = build_body({"s": "shop", "n": name, "c": "aim", "u": f"{ORIGIN}/comments"}, NOW_MS)
         _, row = take(body, make_context(cookies=cookies, pixel=True, may_set_visitor=True))
         assert (row.visitor_proof, row.evidence) == ("cookie", [])
         assert [(event.name, event.assurance) for event in row.events] == [(name, 2)]

@@ -221,7 +221,7 @@ def test_what_is_stored_in_clear_is_not_vaulted() -> None:
 def test_without_consent_to_identity_nothing_is_vaulted() -> None:
     """The vault takes what evidence is made of, and nothing else."""
     site = msgspec.structs.replace(WITH_VAULT, consent="required")
-    _, row = keep(make_event(), make_identify(("email", ADDRESS)), site=site, c="s")
+    _, row = keep(make_event(), make_identify(("email", ADDRESS)), site=site, c="a")
     assert (row.vault, row.evidence) == ([], [])
 
 

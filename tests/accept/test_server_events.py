@@ -184,7 +184,7 @@ def test_the_circumstances_are_kept_as_a_tags() -> None:
         "203.0.113.0/24",
     )
     assert (row.language, row.time_zone) == ("de-AT", "Europe/Vienna")
-    assert row.consent == "identity,storage"
+    assert row.consent == "analytics,identity"
 
 
 def test_a_robot_is_marked() -> None:
@@ -586,6 +586,8 @@ def test_a_site_that_takes_signed_ones_only_takes_no_claims() -> None:
         ),
         ({"context": {"page": {"url": "x" * 8_193}}}, Reason.SIZE, "context.page.url"),
         ({"properties": {"a": {"b": "x" * 8_193}}}, Reason.SIZE, "properties.a.b"),
+        ({"properties": {"": 2**63}}, Reason.SHAPE, "properties[…]"),
+        ({"properties": {"": {"b": 2**63}}}, Reason.SHAPE, "properties[…].b"),
         ({"properties": {f"k{n}": 1 for n in range(257)}}, Reason.DEPTH, "properties"),
         ({"type": "identify", "traits": {"a": 2**64}}, Reason.SHAPE, "traits.a"),
         ({"type": "group", "groupId": "1", "traits": {"a": "x" * 8_193}}, Reason.SIZE, "traits.a"),
@@ -630,18 +632,18 @@ def test_a_declared_kind_ties() -> None:
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
-        (None, "identity,storage"),
-        ("si", "identity,storage"),
-        ("sim", "identity,marketing,storage"),
+        (None, "analytics,identity"),
+        ("ai", "analytics,identity"),
+        ("aim", "analytics,identity,marketing"),
         (
             {"categoryPreferences": {"Analytics": True, "Personalization": True, "Advertising": False}},
-            "identity,storage",
+            "analytics,identity,personalisation",
         ),
-        ({"categoryPreferences": {"storage": True, "identity": True, "Functional": True}}, "identity,storage"),
+        ({"categoryPreferences": {"analytics": True, "identity": True, "Functional": True}}, "analytics,identity"),
     ],
 )
 def test_consent_is_what_the_server_says(said: Any, kept: str) -> None:
-    """Nothing said: the organisation vouches for storage and identity. An answer is complete."""
+    """Nothing said: the organisation vouches for analytics and identity. An answer is complete."""
     context = {} if said is None else {"consent": said}
     assert keep(make_call(context=context)).consent == kept
 
@@ -651,7 +653,7 @@ def test_without_identity_nobody_is_named() -> None:
     where = {"consent": {"categoryPreferences": {"Analytics": True}}}
     outcome, [row] = send(make_call(anonymousId=VISITOR, context=where))
     assert outcome.left_out == [Judged(0, Reason.CONSENT, "userId")]
-    assert (row.evidence, row.consent, row.visitor_id) == ([], "storage", VISITOR)
+    assert (row.evidence, row.consent, row.visitor_id) == ([], "analytics", VISITOR)
     assert b"4711" not in msgspec.json.encode(row)
     outcome, [row] = send(make_call(context=where))
     assert (row.own_person_id, row.evidence) == (NIL_ID, [])

@@ -310,7 +310,7 @@ def test_a_withdrawal_takes_every_form_away() -> None:
 
 def test_who_has_objected_is_not_kept() -> None:
     """With the opt-out cookie nothing of the beacon is kept but the count, and our cookie goes."""
-    answer, row = refuse(make_body(c="sifm"), make_context(cookies={**_cookie(), "_ts_out": "1"}))
+    answer, row = refuse(make_body(c="aifm"), make_context(cookies={**_cookie(), "_ts_out": "1"}))
     assert answer.rejected.reason is Reason.OPTED_OUT
     assert (row.events, row.network, row.visitor_id) == ([], "", NIL_ID)
     assert (answer.set_cookie, answer.cookie_forms) == ("", (CookieForm(DEFAULT),))

@@ -121,9 +121,9 @@ def test_consent_to_the_purpose(store: RunningStore) -> None:
     tie(store, 1, visitor(1))
     bought = Happened("purchase", 2, "/", "shoes", 1, 5)
     audiences = rules('{ event = "purchase" }', purpose="marketing")
-    store.load(*happen(1, bought, consent="analytics,storage"))
+    store.load(*happen(1, bought, consent="analytics,analytics"))
     assert judge_one(store, audiences, customer(1)) == set()
-    store.load(*happen(1, bought, Happened("page_view", 1, "/", "", 1, 0), consent="marketing,storage"))
+    store.load(*happen(1, bought, Happened("page_view", 1, "/", "", 1, 0), consent="analytics,marketing"))
     assert judge_one(store, audiences, customer(1)) == {"a0"}
     entry = {"space_id": "main", "key": customer(1), "purpose": "marketing", "consent_id": "c-1", "source": "list"}
     times = {"time": NOW_MS / 1000 - 60, "received_at": NOW_MS / 1000 - 60}

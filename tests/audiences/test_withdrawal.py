@@ -48,7 +48,7 @@ def list_changes(store: RunningStore) -> list[tuple[str, str]]:
 def test_by_the_banner(store: RunningStore, touched: Reason) -> None:
     """The banner tells it with an event; the sweep or a merge may have come first."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "marketing,storage")
+    load(store, 1, "purchase", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
     load(store, 2, "page_view", "storage")
     judging.judge_people("main", {ANNA: touched})
@@ -58,9 +58,9 @@ def test_by_the_banner(store: RunningStore, touched: Reason) -> None:
 def test_whoever_leaves_for_another_cause(store: RunningStore) -> None:
     """Has not withdrawn."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "marketing,storage")
+    load(store, 1, "purchase", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
-    load(store, 2, "complaint", "marketing,storage")
+    load(store, 2, "complaint", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
     assert list_changes(store) == [("enter", "event"), ("leave", "event")]
 
@@ -68,7 +68,7 @@ def test_whoever_leaves_for_another_cause(store: RunningStore) -> None:
 def test_whoever_is_erased_while_something_happens(store: RunningStore) -> None:
     """Leaves for that."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "marketing,storage")
+    load(store, 1, "purchase", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
     set_state(store.writer, "main", [ANNA], State.ERASED, now_ms=1)
     judging.judge_people("main", {ANNA: Reason.EVENT})
@@ -78,7 +78,7 @@ def test_whoever_is_erased_while_something_happens(store: RunningStore) -> None:
 def test_of_an_audience_by_a_statement(store: RunningStore) -> None:
     """Its statement says no more than that somebody is not in it."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "marketing,storage")
+    load(store, 1, "purchase", "analytics,marketing")
     judging.place_people("main", "listed", {ANNA: True}, Reason.DEFINITION)
     load(store, 2, "page_view", "storage")
     judging.place_people("main", "listed", {ANNA: False}, Reason.TIME)
@@ -88,7 +88,7 @@ def test_of_an_audience_by_a_statement(store: RunningStore) -> None:
 def test_an_audience_by_a_statement_is_left_at_once(store: RunningStore) -> None:
     """Its statement is asked seldom; who withdraws, or is erased, does not wait for that."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "marketing,storage")
+    load(store, 1, "purchase", "analytics,marketing")
     judging.place_people("main", "listed", {ANNA: True}, Reason.DEFINITION)
     judging.judge_people("main", {ANNA: Reason.EVENT})
     assert list_changes(store)[1:] == [("enter", "definition")], "whoever may be in it stays"

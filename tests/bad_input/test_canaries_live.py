@@ -64,7 +64,7 @@ def _event(name: str, **fields: Any) -> dict[str, Any]:
 
 def _beacon(instance: RunningInstance, *events: dict[str, Any], **fields: Any) -> dict[str, Any]:
     now_ms = time.time_ns() // 1_000_000
-    page = {"u": f"{instance.url}/demo?utm_source=letter", "c": "sifm", "d": str(uuid.uuid4())}
+    page = {"u": f"{instance.url}/demo?utm_source=letter", "c": "aifm", "d": str(uuid.uuid4())}
     return {"v": 1, "s": "demo", "st": now_ms, **page, "e": list(events), **fields}
 
 
@@ -129,8 +129,8 @@ def _knock(instance: RunningInstance) -> None:
         f"/l/{JWT}",
         f"/l/{TOKEN}?x={UNLISTED}",
         f"/x/p.gif?s=demo&c=&n={UNCONSENTED}&u={quoted}",
-        f"/x/p.gif?s={REFUSED}&c=s&n={REFUSED}&h={quoted}",
-        f"/x/p.gif?s=demo&c=s&n={KEPT}&u=https://shop.example/%3F{UNLISTED}%3D1%23{FRAGMENT}&h={quoted}",
+        f"/x/p.gif?s={REFUSED}&c=a&n={REFUSED}&h={quoted}",
+        f"/x/p.gif?s=demo&c=a&n={KEPT}&u=https://shop.example/%3F{UNLISTED}%3D1%23{FRAGMENT}&h={quoted}",
         f"/x/t.js?{UNLISTED}={quoted}",
         f"/x/opt-out?{UNLISTED}={quoted}",
         f"/v1/sites?key={TOKEN}",

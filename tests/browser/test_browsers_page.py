@@ -28,7 +28,7 @@ indexedDB.databases().then(found => [document.cookie, localStorage.length, sessi
 def test_nothing_before_consent_and_all_after(tab: Tab, secure_site: SecureSite, site: str) -> None:
     """Before the answer nothing is sent and nothing is on the device; once granted, the landing page with its
     parameters and what happened since arrive, and the cookies are there."""
-    banner = "<button onclick=\"tagstitch('consent', {storage: true, identity: true})\">yes</button>"
+    banner = "<button onclick=\"tagstitch('consent', {analytics: true, identity: true})\">yes</button>"
     url = secure_site.add_shop_page("/banner", site, consent="required", body=banner) + "?utm_source=a"
     tab.open(url)
     wait_for(tab, "tagstitch.isTagstitch")
@@ -42,7 +42,7 @@ def test_nothing_before_consent_and_all_after(tab: Tab, secure_site: SecureSite,
     events = secure_site.kept_names_are(site, ["page_view", "seen"])
     wait_for_answers(tab, 1)
     assert events[0].url == url
-    assert {row.consent for row in secure_site.rows(site)} == {"identity,storage"}
+    assert {row.consent for row in secure_site.rows(site)} == {"analytics,identity"}
     assert set(tab.cookies()) == {"_ts_v", f"__Host-ts_{site}"}
 
 
@@ -67,7 +67,7 @@ def test_withdrawal_takes_both_cookies_away(tab: Tab, secure_site: SecureSite, s
     nothing of the visitor is sent with it."""
     tab.open(secure_site.add_shop_page("/withdraw", site, consent="required"))
     wait_for(tab, "tagstitch.isTagstitch")
-    tab.evaluate("tagstitch('consent', {storage: true, identity: true})")
+    tab.evaluate("tagstitch('consent', {analytics: true, identity: true})")
     secure_site.kept_names_are(site, ["page_view"])
     wait_for_answers(tab, 1)
     assert set(tab.cookies()) == {"_ts_v", f"__Host-ts_{site}"}

@@ -164,7 +164,7 @@ def _beacon(site: str, url: str) -> bytes:
     """Write a beacon by hand, as docs/wire-format.md says."""
     now_ms = time.time_ns() // 1_000_000
     event = {"i": str(uuid.uuid4()), "n": "page_view", "t": now_ms}
-    beacon = {"v": 1, "s": site, "st": now_ms, "d": str(uuid.uuid4()), "c": "s", "u": url, "e": [event]}
+    beacon = {"v": 1, "s": site, "st": now_ms, "d": str(uuid.uuid4()), "c": "a", "u": url, "e": [event]}
     return msgspec.json.encode(beacon)
 
 

@@ -38,11 +38,11 @@ def test_nothing_is_read_or_written_before_consent(page: Page, page_server: Page
     assert before["cookies"] == []
     assert page_server.beacons(site) == []
 
-    page.evaluate("tagstitch('consent', {storage: true, identity: true})")
+    page.evaluate("tagstitch('consent', {analytics: true, identity: true})")
     events = page_server.event_names_are(site, ["page_view", "seen", "identify", "engagement", "page_view"])
     (beacon,) = page_server.beacons(site)
     assert beacon.names == ["page_view", "seen", "identify", "engagement", "page_view"]
-    assert beacon.envelope["c"] == "si"
+    assert beacon.envelope["c"] == "ai"
     later = page_server.origin + "/later"
     assert [event["u"] for event in events] == [url, url, url, url, later]
     assert [event["r"] for event in events] == [page_server.origin + "/search"] * 4 + [url]
@@ -87,7 +87,7 @@ def test_fingerprint_needs_consent_and_is_sent_once(whole_page: Page, page_serve
     whole_page.on("request", lambda request: loaded.append(request.url) if "-f-" in request.url else None)
     url = page_server.add_tagged_page("/device", site, consent="required", auto="none")
     whole_page.goto(url)
-    whole_page.evaluate("tagstitch('consent', {storage: true, identity: true, marketing: true})")
+    whole_page.evaluate("tagstitch('consent', {analytics: true, identity: true, marketing: true})")
     page_server.event_names_are(site, ["page_view"])
     whole_page.wait_for_timeout(500)
     assert loaded == []
@@ -128,7 +128,7 @@ def test_privacy_control_keeps_the_fingerprint_away(page: Page, page_server: Pag
     page.goto(page_server.add_tagged_page("/gpc", site, consent="required"))
     page.evaluate("tagstitch('consent', 'all')")
     (beacon,) = page_server.beacon_count_is(site, 1)
-    assert beacon.envelope["c"] == "si"
+    assert beacon.envelope["c"] == "ai"
     page.wait_for_timeout(500)
     assert page_server.events(site)[0]["n"] == "page_view"
     assert len(page_server.events(site)) == 1

@@ -137,7 +137,7 @@ def test_tcf_banner_is_waited_for_and_obeyed(
 
     page.evaluate("text => tcf.update(text, false)", encode(page, [1, 5, 8], []))
     page_server.event_names_are(site, ["page_view"])
-    assert sent_consent(page_server, site) == ["si"]
+    assert sent_consent(page_server, site) == ["ai"]
 
     page.evaluate("text => tcf.update(text, true)", encode(page, [], []))
     page.evaluate("tagstitch('track', 'while_open')")
@@ -150,7 +150,7 @@ def test_tcf_banner_is_waited_for_and_obeyed(
 
 @pytest.mark.parametrize(
     ("purposes", "features", "letters"),
-    [(ALL_PURPOSES, [1], "sim"), ([1, 3, 4, 7, 8], [], "sm"), ([1, 8], [1], "s")],
+    [(ALL_PURPOSES, [1], "aim"), ([1, 3, 4, 7, 8], [], "am"), ([1, 8], [1], "a")],
 )
 def test_tcf_answer_of_an_earlier_visit_counts_at_once(
     open_page: Callable[..., Page],
@@ -177,7 +177,7 @@ def test_tcf_special_feature_two_allows_the_fingerprint(
     page.evaluate("loadTcf()")
     page.evaluate("text => tcf.update(text, false)", encode(page, ALL_PURPOSES, [2]))
     page_server.event_names_are(site, ["page_view", "fingerprint"])
-    assert sent_consent(page_server, site)[-1] == "sifm"
+    assert sent_consent(page_server, site)[-1] == "aifm"
 
 
 def test_tcf_tool_without_stub_may_come_late(
@@ -189,7 +189,7 @@ def test_tcf_tool_without_stub_may_come_late(
     text = encode(page, [1, 8], [])
     page.evaluate("text => { loadTcf(); tcf.update(text, false) }", text)
     page_server.event_names_are(site, ["page_view"])
-    assert sent_consent(page_server, site) == ["s"]
+    assert sent_consent(page_server, site) == ["a"]
 
 
 @pytest.mark.parametrize(("preset", "names"), [("required", []), ("implied", ["page_view"])])
@@ -252,7 +252,7 @@ def test_gpp_opt_out_is_obeyed(open_page: Callable[..., Page], page_server: Page
         )
         page.evaluate("name => tagstitch('track', name)", event)
         page_server.beacon_count_is(site, len(page_server.beacons(site)) + 1)
-    assert sent_consent(page_server, site) == ["sim", "si", "sim"]
+    assert sent_consent(page_server, site) == ["aim", "ai", "aim"]
 
 
 def test_gpp_in_europe_is_no_answer(open_page: Callable[..., Page], page_server: PageServer, site: str) -> None:
@@ -288,7 +288,7 @@ def test_google_consent_commands_are_heard(
     )
     page.evaluate("tagstitch('track', 'later')")
     page_server.event_names_are(site, ["page_view", "later"])
-    assert sent_consent(page_server, site) == ["si", "sim"]
+    assert sent_consent(page_server, site) == ["ai", "aim"]
     if manager != "none":
         assert {"event": "shown"} in page.evaluate("seen")
 
@@ -335,7 +335,7 @@ def test_recipe_for_klaro(open_page: Callable[..., Page], page_server: PageServe
     page.reload()
     page_server.event_names_are(site, ["page_view"] * 2)
     assert page.locator(".cookie-notice:visible").count() == 0
-    assert sent_consent(page_server, site) == ["sm", "sm"]
+    assert sent_consent(page_server, site) == ["am", "am"]
 
     page.evaluate("klaro.show(undefined, true)")
     page.click("label[for='service-item-visits']")

@@ -75,7 +75,7 @@ def test_an_add_on_is_imported_under_a_strict_policy_once_its_purpose_is_granted
         )
     )
     page_server.event_names_are(site, ["page_view"])
-    page.evaluate("tagstitch('consent', {storage: true, marketing: true})")
+    page.evaluate("tagstitch('consent', {analytics: true, marketing: true})")
     page.evaluate("tagstitch('track', 'a')")
     page_server.event_names_are(site, ["page_view", "a"])
     assert "ratings.mjs" not in asked
@@ -261,9 +261,9 @@ def test_nothing_is_picked_up_without_consent_to_identity(page: Page, page_serve
     url = page_server.add_tagged_page("/keep", site, consent="required", auto="none", capture=("customer=param:cid",))
     page.goto(f"{url}?cid=C-1")
     assert page.url == url
-    page.evaluate("tagstitch('consent', {storage: true})")
+    page.evaluate("tagstitch('consent', {analytics: true})")
     (beacon,) = page_server.beacon_count_is(site, 1)
-    assert beacon.envelope["c"] == "s"
+    assert beacon.envelope["c"] == "a"
     assert "C-1" not in json.dumps(beacon.envelope)
     assert read_profile(page)["local"].keys() == {"_ts_vt"}
 
@@ -293,13 +293,13 @@ def test_cookieless_pages_leave_the_device_alone(page: Page, page_server: PageSe
         assert "cookie" not in beacon.headers
         assert all("k" not in event and "first_touch" not in event.get("p", {}) for event in beacon.envelope["e"])
 
-    page.evaluate("tagstitch('consent', {storage: true, identity: true})")
+    page.evaluate("tagstitch('consent', {analytics: true, identity: true})")
     deadline = time.monotonic() + DEADLINE_S
     while page_server.beacons(site)[-1].names != ["identify"]:
         assert time.monotonic() < deadline, page_server.events(site)
         page.evaluate("0")
     granted = page_server.beacons(site)[-1].envelope
-    assert granted["c"] == "si"
+    assert granted["c"] == "ai"
     assert granted["d"] and granted["x"]["n"] == 1
     assert cookie_names(page) == ["_ts_v"]
 

@@ -75,7 +75,7 @@ def test_the_panel_says_what_is_held_sent_and_refused(page: Page, page_server: P
     page.evaluate("tagstitch('track', 'add_to_cart', {price: 12.5})")
     wait_for(panel, "0 sent 2 held 0 refused")
     page_server.answers[site] = [Response(status_code=204, headers={"X-Tagstitch-Rejected": "signature"})]
-    page.evaluate("tagstitch('consent', {storage: true})")
+    page.evaluate("tagstitch('consent', {analytics: true})")
     wait_for(panel, "1 sent 0 held 1 refused")
     assert chips.all_inner_texts() == ["storage ✓", "identity ✕", "fingerprint ✕", "marketing ✕"]
 

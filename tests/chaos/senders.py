@@ -37,7 +37,7 @@ def make_beacon(
             "s": site,
             "st": now_ms,
             "d": visitor,
-            "c": "si",
+            "c": "ai",
             "x": {"i": session, "n": 1, "t": now_ms},
             "u": "http://localhost/demo/chaos?utm_source=chaos",
             "e": [{"t": now_ms, **event} for event in events],

@@ -147,7 +147,8 @@ def test_without_an_answer_the_page_says_nothing_about_consent() -> None:
 def test_consent_all_in_the_address_is_kept() -> None:
     """`?consent=all` grants on this page and on those that follow."""
     visitor = Visitor()
-    granted = ["consent", {"storage": True, "identity": True, "fingerprint": True, "marketing": True}]
+    purposes = ("analytics", "identity", "fingerprint", "personalisation", "marketing")
+    granted = ["consent", dict.fromkeys(purposes, True)]
     assert find_commands(visitor.get("/demo?consent=all"), "consent") == [granted]
     answer = visitor.get("/demo/product/tide-vase")
     assert find_commands(answer, "consent") == [granted]
@@ -158,9 +159,9 @@ def test_consent_all_in_the_address_is_kept() -> None:
     ("letters", "granted"),
     [
         ("-", set()),
-        ("s", {"storage"}),
-        ("si", {"storage", "identity"}),
-        ("sifm", {"storage", "identity", "fingerprint", "marketing"}),
+        ("a", {"analytics"}),
+        ("ai", {"analytics", "identity"}),
+        ("aifpm", {"analytics", "identity", "fingerprint", "personalisation", "marketing"}),
         ("<x>", None),
     ],
 )
@@ -174,7 +175,7 @@ def test_the_answer_given_earlier_is_told_to_the_tag(letters: str, granted: set[
         return
     [[_, said]] = commands
     assert isinstance(said, dict)
-    assert len(said) == 4, "every purpose is named, so that none is left as it was"
+    assert len(said) == 5, "every purpose is named, so that none is left as it was"
     assert {name for name, value in said.items() if value} == granted
 
 

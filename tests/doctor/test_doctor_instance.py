@@ -280,7 +280,7 @@ def test_beacons_that_do_not_move_on(instance: RunningInstance) -> None:
     with _frozen(instance, "load"):
         now_ms = time.time_ns() // 1_000_000
         event = {"i": str(uuid.uuid4()), "n": "page_view", "t": now_ms}
-        status, _ = instance.post({"v": 1, "s": "shop", "st": now_ms, "d": str(uuid.uuid4()), "c": "s", "e": [event]})
+        status, _ = instance.post({"v": 1, "s": "shop", "st": now_ms, "d": str(uuid.uuid4()), "c": "a", "e": [event]})
         assert status == 204
         assert _bad(_check(instance)) == {}
         deadline = time.monotonic() + 20
@@ -301,7 +301,7 @@ def test_what_was_refused_lately(instance: RunningInstance) -> None:
     now_ms = time.time_ns() // 1_000_000
     event = {"i": str(uuid.uuid4()), "n": "page_view", "t": now_ms}
     beacon = {"v": 1, "s": "shop", "st": now_ms, "e": [event]}
-    assert instance.post({**beacon, "c": "s"}, {"Origin": "https://copied.example"})[0] == 403
+    assert instance.post({**beacon, "c": "a"}, {"Origin": "https://copied.example"})[0] == 403
     assert instance.post({**beacon, "c": ""})[0] == 204
     query = "SELECT DISTINCT reason FROM v_rejected WHERE site_id = 'shop' AND reason IN ('origin', 'consent')"
     instance.until(query, lambda rows: len(rows) == 2)

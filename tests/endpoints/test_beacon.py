@@ -334,13 +334,14 @@ def test_a_planted_twin_does_not_hide_the_cookie() -> None:
 def test_an_objection_is_kept_to() -> None:
     """204 with the reason, silence for a day, our cookie taken away; in the spool nothing but the count."""
     value = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
-    response, [row] = send(headers={"Origin": ORIGIN, "Cookie": f"__Host-ts_shop={value}; _ts_out=1"})
+    response, [withdrawn, row] = send(headers={"Origin": ORIGIN, "Cookie": f"__Host-ts_shop={value}; _ts_out=1"})
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["x-tagstitch-rejected"] == "opted_out"
     assert response.headers["x-tagstitch-stop"] == "86400"
     assert "X-Tagstitch-Stop" in response.headers["access-control-expose-headers"]
     assert cookies_of(response) == ["__Host-ts_shop=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure"]
     assert (row.events, row.rejected[0].reason) == ([], "opted_out")
+    assert {(entry.state, entry.source) for entry in withdrawn.consents} == {("withdrawn", "opt_out")}
 
 
 @pytest.mark.parametrize("settings", [{"tag": False}, {"sample": 1e-12}])
@@ -355,10 +356,10 @@ def test_a_tag_that_shall_be_silent(settings: dict[str, Any]) -> None:
 
 def test_do_not_track_counts_like_global_privacy_control() -> None:
     """DNT: 1 takes marketing away, DNT: 0 nothing."""
-    body = msgspec.json.encode(make_body(c="sim"))
+    body = msgspec.json.encode(make_body(c="aim"))
     for name in ("DNT", "Sec-GPC"):
-        assert send(body, {"Origin": ORIGIN, name: "1"})[1][0].consent == "identity,storage"
-        assert send(body, {"Origin": ORIGIN, name: "0"})[1][0].consent == "identity,marketing,storage"
+        assert send(body, {"Origin": ORIGIN, name: "1"})[1][0].consent == "analytics,identity"
+        assert send(body, {"Origin": ORIGIN, name: "0"})[1][0].consent == "analytics,identity,marketing"
 
 
 def test_a_cookieless_site_asks_for_the_salt_of_the_day() -> None:

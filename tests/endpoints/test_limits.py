@@ -120,7 +120,7 @@ def test_the_pixel_counts_too() -> None:
     """A picture is always shown, but beyond the rate nothing is kept."""
     web = Web(address_rate=1, address_burst=2)
     for _ in range(5):
-        answer = web.ask("GET", f"/x/p.gif?s=shop&c=si&u={ORIGIN}/page", headers={"Referer": f"{ORIGIN}/page"})
+        answer = web.ask("GET", f"/x/p.gif?s=shop&c=ai&u={ORIGIN}/page", headers={"Referer": f"{ORIGIN}/page"})
         assert answer.status_code == 200
     assert sum(len(row.events) for row in web.rows) == 2
     assert sum(refusal.beacons for row in web.rows for refusal in row.rejected) == 3

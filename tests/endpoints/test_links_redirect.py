@@ -192,9 +192,9 @@ def test_a_click_is_no_person() -> None:
     ("consent", "headers", "keeps"),
     [
         ("", {}, False),
-        ("si", {}, False),
+        ("ai", {}, False),
         ("m", {}, True),
-        ("sm", {}, True),
+        ("am", {}, True),
         ("m", {"Sec-GPC": "1"}, False),
         ("m", {"DNT": "1"}, False),
     ],

@@ -105,7 +105,7 @@ def test_always_a_picture(query: str) -> None:
 
 def test_a_picture_also_where_the_spool_is_full() -> None:
     """A full spool loses the event, and sets no cookie for what was not kept."""
-    response, rows = fetch("?s=shop&c=si", error=SpoolFull("full"))
+    response, rows = fetch("?s=shop&c=ai", error=SpoolFull("full"))
     _check_picture(response)
     assert rows == []
     assert "set-cookie" not in response.headers
@@ -113,7 +113,7 @@ def test_a_picture_also_where_the_spool_is_full() -> None:
 
 def test_only_a_stated_consent_makes_a_visitor() -> None:
     """With `c` granting storage, on the site's own page, a fresh visitor is made and signed."""
-    response, [row] = fetch("?s=shop&c=si", consent="required")
+    response, [row] = fetch("?s=shop&c=ai", consent="required")
     cookie = read_cookie(KEYRING, "shop", response.cookies["__Host-ts_shop"], NOW_S)
     assert cookie is not None
     assert (cookie.visitor_id, row.visitor_proof) == (row.visitor_id, "script")
@@ -127,7 +127,7 @@ def test_only_a_stated_consent_makes_a_visitor() -> None:
 @pytest.mark.parametrize("headers", [{"Referer": "https://evil.example/"}, {"Referer": "null"}, {"X-Nothing": "1"}])
 def test_elsewhere_no_cookie(headers: dict[str, str]) -> None:
     """On a page of another site, or of nobody knows where, nothing is set."""
-    response, _ = fetch("?s=shop&c=si", headers)
+    response, _ = fetch("?s=shop&c=ai", headers)
     _check_picture(response)
     assert "set-cookie" not in response.headers
 
@@ -135,7 +135,7 @@ def test_elsewhere_no_cookie(headers: dict[str, str]) -> None:
 def test_a_known_browser() -> None:
     """The cookie of an earlier visit names the visitor; nothing is answered but the picture."""
     cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
-    for query in ("?s=shop&c=s", "?s=shop", f"?s=shop&d={make_id(77)}"):
+    for query in ("?s=shop&c=a", "?s=shop", f"?s=shop&d={make_id(77)}"):
         response, [row] = fetch(query, {"Sec-Fetch-Site": "same-origin", "Cookie": f"__Host-ts_shop={cookie}"})
         _check_picture(response)
         assert (row.visitor_id, row.visitor_proof) == (VISITOR, "cookie")
@@ -143,7 +143,7 @@ def test_a_known_browser() -> None:
 
 def test_a_visitor_in_the_query_is_a_claim() -> None:
     """Whoever plants a picture with a visitor id of their own does not make it the visitor of those who see it."""
-    response, [row] = fetch(f"?s=shop&c=si&d={make_id(77)}")
+    response, [row] = fetch(f"?s=shop&c=ai&d={make_id(77)}")
     assert (row.visitor_id, row.visitor_proof) == (make_id(77), "script")
     assert "set-cookie" not in response.headers
 
@@ -151,9 +151,10 @@ def test_a_visitor_in_the_query_is_a_claim() -> None:
 def test_who_has_objected_is_not_counted() -> None:
     """With the opt-out cookie a picture is a picture, and our cookie goes."""
     cookies = f"__Host-ts_shop={write_cookie(KEYRING, 'shop', VisitorCookie(VISITOR, NOW_S - 60))}; _ts_out=1"
-    response, [row] = fetch("?s=shop&c=s", {"Sec-Fetch-Site": "same-origin", "Cookie": cookies})
+    response, [withdrawn, row] = fetch("?s=shop&c=a", {"Sec-Fetch-Site": "same-origin", "Cookie": cookies})
     _check_picture(response)
     assert (row.events, row.rejected[0].reason) == ([], "opted_out")
+    assert {entry.state for entry in withdrawn.consents} == {"withdrawn"}
     assert response.headers["set-cookie"].startswith("__Host-ts_shop=; Path=/; Max-Age=0;")
 
 
@@ -161,7 +162,8 @@ def test_no_stranger_withdraws_consent_by_a_picture() -> None:
     """A picture planted elsewhere that says no takes no cookie away."""
     cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S - 60))
     headers = {"Sec-Fetch-Site": "same-origin", "Cookie": f"__Host-ts_shop={cookie}"}
-    assert "set-cookie" not in fetch("?s=shop&c=", headers)[0].headers
+    response, [row] = fetch("?s=shop&c=", headers)
+    assert ("set-cookie" in response.headers, row.consents) == (False, [])
 
 
 def test_an_event_with_a_given_id_is_the_same_event() -> None:

@@ -106,7 +106,7 @@ def tie(
         event_id=event_id,
         token_id=token,
         human=human,
-        consent="identity,storage",
+        consent="analytics,identity",
         op=op,
         space_id="main",
         site_id=site,

@@ -285,7 +285,7 @@ CANARY = "CANARY-UNCONSENTED"
 
 @pytest.mark.parametrize(
     "consent",
-    ["", "im", {"categoryPreferences": {}}, {"categoryPreferences": {"storage": False, "marketing": True}}],
+    ["", "im", {"categoryPreferences": {}}, {"categoryPreferences": {"analytics": False, "marketing": True}}],
 )
 def test_a_call_without_storage_is_none(consent: object) -> None:
     """It is refused at the first look, before its time is asked for: nobody writes it down."""
@@ -300,21 +300,21 @@ def test_a_call_without_storage_is_none(consent: object) -> None:
         ({}, True),
         ({"context": None}, True),
         ({"context": {"consent": None}}, True),
-        ({"context": {"consent": "si"}}, True),
+        ({"context": {"consent": "ai"}}, True),
         ({"context": {"consent": {"categoryPreferences": {"Analytics": True}}}}, True),
-        ({"context.consent": "s", "context.ip": 5}, True),
-        ({"ok": "s"}, True),
+        ({"context.consent": "a", "context.ip": 5}, True),
+        ({"ok": "a"}, True),
         ({"left": ""}, True),
         ({"context": {"consent": ""}}, False),
-        ({"context": {"consent": {"categoryPreferences": {"storage": False}}}}, False),
+        ({"context": {"consent": {"categoryPreferences": {"analytics": False}}}}, False),
         ({"context.consent": "m"}, False),
         ({"ok": "m"}, False),
-        ({"context.consent.categoryPreferences.storage": False}, False),
-        ({"context.consent.categoryPreferences.storage": "false"}, False),
+        ({"context.consent.categoryPreferences.analytics": False}, False),
+        ({"context.consent.categoryPreferences.analytics": "false"}, False),
         ({"context": {"consent": 5}}, False),
-        ({"context": {"consent": {"storage": True}}}, False),
+        ({"context": {"consent": {"analytics": True}}}, False),
         ({"context": "consent: none"}, False),
-        ({"context": {"consent": ""}, "context.consent": "s"}, False),
+        ({"context": {"consent": ""}, "context.consent": "a"}, False),
     ],
 )
 def test_what_of_a_refused_row_may_be_kept(context: dict[str, Any], may: bool) -> None:
@@ -326,8 +326,8 @@ def test_what_of_a_refused_row_may_be_kept(context: dict[str, Any], may: bool) -
 def test_what_of_an_unreadable_row_may_be_kept(tmp_path: Path) -> None:
     """Nobody knows what it says of consent: kept where it has no word of it, by whatever name the column goes."""
     path = tmp_path / "a.jsonl"
-    path.write_text('{"userId":"x"\n{"userId":"x","context":{"consent":"s"}\n{"userId":"x","antwort":"s"\n')
-    reader = RowReader({"antwort": "context.consent.categoryPreferences.storage", "ähm": "context"})
+    path.write_text('{"userId":"x"\n{"userId":"x","context":{"consent":"a"}\n{"userId":"x","antwort":"a"\n')
+    reader = RowReader({"antwort": "context.consent.categoryPreferences.analytics", "ähm": "context"})
     assert [reader.may_be_kept(row) for row in read(path)] == [True, False, False]
     table = tmp_path / "a.csv"
     for name, may in (("note", True), ("context.consent", False), ("ähm", False)):

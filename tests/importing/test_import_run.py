@@ -125,7 +125,7 @@ def test_what_is_refused_stands_beside_the_file(importer: Importer) -> None:
 def test_what_was_not_consented_to_is_never_on_disk(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever such a row is refused for, and also while the import stands between sorting and spooling."""
     canary = {"userId": "CANARY-UNCONSENTED"}
-    refuses = {"consent": {"categoryPreferences": {"storage": False}}}
+    refuses = {"consent": {"categoryPreferences": {"analytics": False}}}
     path = importer.write(
         "a.jsonl",
         make_row(1),
@@ -133,7 +133,7 @@ def test_what_was_not_consented_to_is_never_on_disk(importer: Importer, monkeypa
         make_row(3, **canary, context={"consent": "", "siteId": "other"}),
         make_row(4, **canary, context=refuses, event=5),
         make_row(5, **canary, context=refuses, timestamp=None),
-        make_row(6, **canary, context={"consent": {"storage": "no"}}),
+        make_row(6, **canary, context={"consent": {"analytics": "no"}}),
         make_row(7, **canary, context=refuses, properties={"x": "y" * 300_000}),
         '{"userId":"CANARY-UNCONSENTED","context":{"consent":""}',
         make_row(9, event=5),

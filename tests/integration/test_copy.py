@@ -391,7 +391,7 @@ def send(url: str, stop: threading.Event, sent: list[str]) -> None:
             "s": "demo",
             "st": now,
             "d": str(uuid.uuid4()),
-            "c": "si",
+            "c": "ai",
             "e": [{"i": event_id, "n": "page_view", "t": now, "u": "http://localhost/x"}],
         }
         request = urllib.request.Request(

@@ -49,7 +49,7 @@ def scrape(instance: RunningInstance) -> dict[str, float]:
 def send(instance: RunningInstance, number: int, *, name: str = "page_view", **changes: Any) -> int:
     now_ms = time.time_ns() // 1_000_000
     event = {"i": make_id(number, now_ms), "n": name, "t": changes.pop("t", now_ms)}
-    body = {"v": 1, "s": "demo", "st": now_ms, "d": make_id(1, now_ms), "c": "si", "e": [event], **changes}
+    body = {"v": 1, "s": "demo", "st": now_ms, "d": make_id(1, now_ms), "c": "ai", "e": [event], **changes}
     return instance.post(body, {"Connection": "close"})[0]
 
 
@@ -133,7 +133,7 @@ def test_a_site_added_too_late_gets_its_events_once(instance: RunningInstance) -
     """Beacons of an unknown site are refused, kept where the page says yes, and land once after two replays."""
     now_ms = time.time_ns() // 1_000_000
     for number in range(80, 85):
-        assert send(instance, number, s="late-shop", c="s" if number < 83 else "") == 404
+        assert send(instance, number, s="late-shop", c="a" if number < 83 else "") == 404
     until(lambda: scrape(instance).get("kept_bodies_total kept", 0) >= 3)
     done = instance.command("replay", "--dry-run", "--json", "--reason", "site", check=False)
     assert done.returncode == 0, done.stderr

@@ -66,7 +66,7 @@ def post(
         "s": site,
         "st": now_ms,
         "d": visitor,
-        "c": "si",
+        "c": "ai",
         "u": f"{origin}/",
         "x": {"i": make_id(900, now_ms), "n": 1, "t": now_ms - 60_000},
         **more,

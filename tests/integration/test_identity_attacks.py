@@ -308,7 +308,7 @@ def test_a_program_without_an_origin_can_claim_and_never_prove(space: Space, ann
         "s": space.site_id,
         "st": space.world.now_ms,
         "d": anna.visitor,
-        "c": "si",
+        "c": "ai",
         "e": [{"i": make_uuid(space.world.now_ms), "n": "identify", "t": space.world.at(39.5)}],
     }
     body["e"][0]["k"] = [space.sign("customer", "mallory")]

@@ -30,7 +30,7 @@ def test_a_mailing_is_counted_once_and_by_who_it_was(space: Space) -> None:
         space.mint("anna", **mailing),
         space.mint("cleo", target=f"{origin}/offer", consent="m", **mailing),
     )
-    anna, phone, cleo, friend, lost = (space.browser(more={"c": "sim"}) for _ in range(5))
+    anna, phone, cleo, friend, lost = (space.browser(more={"c": "aim"}) for _ in range(5))
     anna.click(by_page, ago_h=9)
     anna.send(anna.make_event("purchase", 8.5, p={"value": 30}))
     phone.click(by_page, ago_h=8)

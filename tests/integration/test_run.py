@@ -42,7 +42,7 @@ def _send(instance: RunningInstance, site: str = "demo", origin: str | None = No
     visitor = str(uuid.uuid4())
     now_ms = time.time_ns() // 1_000_000
     event = {"i": str(uuid.uuid4()), "n": "test_event", "t": now_ms, "p": {"price": 9.5}}
-    body = {"v": 1, "s": site, "st": now_ms, "d": visitor, "c": "si", "u": f"{instance.url}/page?utm_source=x&secret=1"}
+    body = {"v": 1, "s": site, "st": now_ms, "d": visitor, "c": "ai", "u": f"{instance.url}/page?utm_source=x&secret=1"}
     status, _ = instance.post({**body, "e": [event]}, {"Origin": origin} if origin else None)
     return status, visitor
 

@@ -114,7 +114,7 @@ def test_a_server_tells_who_a_browser_is(shop: Shop) -> None:
         "v": 1,
         "s": "shop",
         "st": later_ms,
-        "c": "si",
+        "c": "ai",
         "d": visitor,
         "e": [{"i": make_id(next(NUMBERS), later_ms), "n": "page_view", "t": later_ms}],
     }

@@ -142,7 +142,7 @@ def test_the_copy_of_the_sites_serves_without_a_store(release: Path, tmp_path: P
             "s": "shop",
             "st": event["t"],
             "d": "0a1b2c3d-0000-4000-8000-000000000002",
-            "c": "s",
+            "c": "a",
             "e": [event],
         }
         status, answer = instance.post(body, {"Origin": left.facts["origin"]})

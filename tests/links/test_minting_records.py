@@ -121,7 +121,17 @@ def test_telling_what_went_out(store: RunningStore, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "letters"),
-    [("yes", "m"), (" TRUE ", "m"), ("1", "m"), ("no", ""), ("0", ""), ("denied", ""), ("", None), ("mi", "im")],
+    [
+        ("yes", "m"),
+        (" TRUE ", "m"),
+        ("1", "m"),
+        ("no", ""),
+        ("0", ""),
+        ("denied", ""),
+        ("", None),
+        ("mi", "im"),
+        ("si", "m"),
+    ],
 )
 def test_reading_consent(cell: str, letters: str | None) -> None:
     """Words and the wire's letters; an empty cell says nothing."""
@@ -129,7 +139,7 @@ def test_reading_consent(cell: str, letters: str | None) -> None:
     assert (None if read is None else set(read)) == (None if letters is None else set(letters))
 
 
-@pytest.mark.parametrize("cell", ["maybe", "imx", "2", "smm!", "yes?", "si", "SI "])
+@pytest.mark.parametrize("cell", ["maybe", "imx", "2", "amm!", "yes?"])
 def test_unreadable_consent(cell: str) -> None:
     """What is neither is refused, and so is what may be two things: consent is not guessed."""
     with pytest.raises(LinkError):

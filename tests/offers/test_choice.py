@@ -43,7 +43,7 @@ def make_visit(**more: Any) -> Visit:
         ({"audience": "a"}, {"audiences": {"a": 5}}, {}, True),
         ({"audience": "a"}, {"audiences": {"b": 5}}, {}, False),
         ({"purpose": "marketing"}, {}, {"granted": frozenset({"marketing"})}, True),
-        ({"purpose": "marketing"}, {}, {"granted": frozenset({"storage", "identity"})}, False),
+        ({"purpose": "marketing"}, {}, {"granted": frozenset({"analytics", "identity"})}, False),
         ({}, {}, {"level": 2}, False),
         ({"min_assurance": 2}, {}, {"level": 2}, True),
         ({"cap": Cap(shown=3)}, {"seen": {"letter": 2, "other": 9}}, {}, True),
@@ -133,11 +133,10 @@ def test_a_larger_share_holds_out_the_same_and_more(person: uuid.UUID, one: floa
 
 def test_consent_has_two_sides() -> None:
     """The browser was told yes, and neither the person nor a signal of the browser says no."""
-    browser = Known(browser=frozenset({"storage", "identity", "marketing"}))
-    assert find_granted(browser, NOBODYS, gpc=False) == {"storage", "identity", "marketing"}
-    assert find_granted(browser, NOBODYS, gpc=True) == {"storage", "identity"}
-    assert find_granted(browser, Known(refused=frozenset({"marketing"})), gpc=False) == {"storage", "identity"}
-    assert find_granted(NOBODYS, NOBODYS, gpc=False) == set()
+    told = frozenset({"analytics", "identity", "marketing"})
+    assert find_granted(told, NOBODYS) == told
+    assert find_granted(told, Known(refused=frozenset({"marketing"}))) == {"analytics", "identity"}
+    assert find_granted(frozenset(), NOBODYS) == set()
 
 
 class _Audience:
@@ -150,9 +149,9 @@ def test_a_page_is_told_of_audiences_that_are_for_pages() -> None:
     audiences = {"told": _Audience(), "secret": _Audience(page=False), "theirs": _Audience(space="other")}
     offers = {"letter": make_offer(audience="secret", cap=Cap(shown=1, within_days=2), min_assurance=2)}
     page = PageOffers(KEYRING, audiences, offers)
-    assert page.want("main") == Wanted(("secret", "told"), {"letter": 2 * 86_400_000}, with_consent=False)
-    assert page.want("other") == Wanted(("theirs",))
-    assert page.want("third") == Wanted()
+    assert page.want("main") == Wanted(("secret", "told"), {"letter": 2 * 86_400_000}, with_consent=True)
+    assert page.want("other") == Wanted(("theirs",), with_consent=True)
+    assert page.want("third") == Wanted(with_consent=True)
     known = Known(audiences={"told": 1, "secret": 1, "theirs": 1})
     told, chosen = page.tell("main", known, make_visit())
     assert (told, [one["id"] for one in chosen]) == (["told"], ["letter"])

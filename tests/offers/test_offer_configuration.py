@@ -71,7 +71,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "audience": ({"audience": "lamp_lover"}, "letter.audience", "no such audience; there are lamp_lovers, theirs"),
     "space": ({"audience": "theirs"}, "letter.audience", "of space other"),
     "setting": ({"prio": 1}, "letter.prio", "no such setting of an offer; it has slot, content"),
-    "purpose": ({"purpose": "personalisation"}, "letter.purpose", "storage, identity, fingerprint, marketing"),
+    "purpose": (
+        {"purpose": "storage"},
+        "letter.purpose",
+        "analytics, identity, fingerprint, personalisation, marketing",
+    ),
     "share": ({"hold_out": 1.5}, "offers.letter", "hold_out"),
     "cap": ({"cap": {"shown": 0}}, "offers.letter", "cap"),
     "a word of a cap": ({"cap": {"shown": 1, "days": 3}}, "offers.letter", "days"),

@@ -94,19 +94,11 @@ def say(store: RunningStore, key: str, state: str, after_s: float, source: str =
     store.load(tell(99, "page_view", consents=[word]))
 
 
-def test_the_browser_was_told_and_the_person_has_not_refused(store: RunningStore) -> None:
-    """What the latest event under its signed cookie came with; a refusal by any identifier, until it is taken back."""
+def test_what_the_person_has_refused(store: RunningStore) -> None:
+    """By any identifier, until it is taken back; what one browser was told is no word of the person."""
     tie(store, {1: 4711, 2: 4711})
-    store.load(
-        tell(1, "page_view", 0, consent="identity,storage"),
-        tell(1, "page_view", 10, consent="identity,marketing,storage"),
-        tell(1, "page_view", 20, consent="storage", visitor_proof="script"),
-        tell(1, "purchase", 30, consent="", visitor_proof="server"),
-    )
-    seen = look(store, visitor_key(1), visitor_key(2), ANNA)
-    assert seen[visitor_key(1)].browser.browser == {"identity", "marketing", "storage"}
-    assert seen[visitor_key(2)].browser.browser == set()
-    assert seen[ANNA].known.refused == set()
+    say(store, visitor_key(1), "withdrawn", 30, source="tcf")
+    assert look(store, ANNA)[ANNA].known.refused == set()
     say(store, visitor_key(2), "withdrawn", 40)
     assert look(store, ANNA)[ANNA].known.refused == {"marketing"}
     say(store, ANNA, "granted", 50, source="list")

@@ -257,15 +257,39 @@ def test_consent_is_what_was_said_last_of_any_identifier(store: RunningStore) ->
     def say(key: str, state: str, after_ms: int, purpose: str = "marketing") -> ConsentRow:
         return ConsentRow(f"{key}-{state}-{after_ms}", key, purpose, state, "list", NOON_MS + after_ms)
 
-    entries = [say(ANNA, "granted", 1), say(VISITOR, "withdrawn", 5), say(ANNA, "denied", 0, "storage")]
+    entries = [say(ANNA, "granted", 1), say(VISITOR, "withdrawn", 5), say(ANNA, "denied", 0, "analytics")]
     store.load(make_row(1, consents=[*entries, say(VISITOR, "granted", -9, "identity"), say(make_id(9), "denied", 9)]))
-    store.load(make_row(1, consent="marketing,storage", events=[make_event(1)]))
+    store.load(make_row(1, consent="analytics,marketing", events=[make_event(1)]))
     profile = read(store)
     assert [(one.purpose, one.state, one.since_ms - NOON_MS) for one in profile.consents] == [
+        ("analytics", "denied", 0),
         ("marketing", "withdrawn", 5),
-        ("storage", "denied", 0),
     ]
-    assert profile.last_consent == ("marketing", "storage")
+    assert profile.last_consent == ("analytics", "marketing")
+
+
+def test_what_was_said_of_the_person_counts_before_what_a_browser_was_told(store: RunningStore) -> None:
+    """A banner that is accepted later takes no unsubscribing back; where nothing was said of the person, it holds."""
+    know_anna(store)
+
+    def say(key: str, state: str, after_ms: int, source: str, purpose: str) -> ConsentRow:
+        return ConsentRow(f"{key}-{state}-{after_ms}", key, purpose, state, source, NOON_MS + after_ms)
+
+    store.load(
+        make_row(
+            1,
+            consents=[
+                say(ANNA, "withdrawn", 1, "unsubscribe", "marketing"),
+                say(VISITOR, "granted", 5, "tcf", "marketing"),
+                say(VISITOR, "granted", 5, "tcf", "analytics"),
+                say(VISITOR, "withdrawn", 9, "our banner", "analytics"),
+            ],
+        )
+    )
+    assert [(one.purpose, one.state, one.source) for one in read(store).consents] == [
+        ("analytics", "withdrawn", "our banner"),
+        ("marketing", "withdrawn", "unsubscribe"),
+    ]
 
 
 def test_parts_that_nobody_wants_are_not_read(store: RunningStore) -> None:

@@ -81,14 +81,14 @@ def read_events(data: Path) -> list[str]:
 
 def test_a_site_that_was_added_gets_its_events(tmp_path: Path) -> None:
     """Bodies of an unknown site become the rows that they would have become, at the time they were received."""
-    keep(tmp_path, *(make_body(make_event(number), s="blog", c="s") for number in range(1, 4)))
+    keep(tmp_path, *(make_body(make_event(number), s="blog", c="a") for number in range(1, 4)))
     tally = replay(tmp_path)
     assert (tally.bodies, tally.accepted, tally.events, tally.refused) == (3, 3, 3, {})
     rows = read_spool(tmp_path)
     assert [row.events[0].event_id for row in rows] == [make_id(1), make_id(2), make_id(3)]
     (first, *_) = rows
     assert (first.site_id, first.received_at_ms, first.visitor_id) == ("blog", NOW_MS, VISITOR)
-    assert (first.browser, first.network, first.consent) == ("Chrome", "203.0.113.0/24", "storage")
+    assert (first.browser, first.network, first.consent) == ("Chrome", "203.0.113.0/24", "analytics")
     assert first.rejected == []
     assert list_files(tmp_path) == [], "nothing is left to send"
     assert replay(tmp_path).bodies == 0
@@ -96,7 +96,7 @@ def test_a_site_that_was_added_gets_its_events(tmp_path: Path) -> None:
 
 def test_what_is_refused_again_stays(tmp_path: Path) -> None:
     """Of a file the accepted bodies go, those of sites that are still not known stay, and are tried again."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"), make_body(make_event(2), s="other", c="s"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"), make_body(make_event(2), s="other", c="a"))
     tally = replay(tmp_path)
     assert (tally.accepted, tally.refused) == (1, {"site": 1})
     again = replay(tmp_path)
@@ -108,7 +108,7 @@ def test_what_is_refused_again_stays(tmp_path: Path) -> None:
 
 def test_a_file_that_still_grows_stays_whole(tmp_path: Path) -> None:
     """A web process may be writing it: it is sent, and sent again the next time, as the same rows."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"))
     for _ in range(2):
         assert replay(tmp_path, now_ms=NOW_MS + 60_000).accepted == 1
     first, second = read_spool(tmp_path)
@@ -118,10 +118,10 @@ def test_a_file_that_still_grows_stays_whole(tmp_path: Path) -> None:
 
 def test_a_file_that_is_swept_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A web process may remove a file between listing and reading it: it is skipped, and the others are sent."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"))
     [gone] = list_files(tmp_path)
     gone.path.rename(tmp_path / "gone")
-    keep(tmp_path, make_body(make_event(2), s="blog", c="s"))
+    keep(tmp_path, make_body(make_event(2), s="blog", c="a"))
     monkeypatch.setattr("collector.replaying.replay.list_files", lambda data: [gone, *list_files(data)])
     tally = replay(tmp_path)
     assert (tally.bodies, tally.accepted) == (1, 1)
@@ -150,10 +150,10 @@ def test_a_kind_that_was_declared(tmp_path: Path) -> None:
 
 def test_consent_is_judged_again(tmp_path: Path) -> None:
     """A site that is switched off meanwhile gets nothing; what was not granted then is not granted now."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"))
     off = msgspec.structs.replace(NEW_SITE, tag=False)
     assert replay(tmp_path, SiteBook(sites={"blog": off}, read_at_ms=1)).refused == {"off": 1}
-    raw = msgspec.json.encode(make_body(make_event(1), s="blog", c="s"))
+    raw = msgspec.json.encode(make_body(make_event(1), s="blog", c="a"))
     kept = make_kept(raw, make_context(), accept(raw, make_context()))
     assert kept is not None
     denied = msgspec.structs.replace(kept, envelope=msgspec.structs.replace(kept.envelope, consent=""))
@@ -176,10 +176,10 @@ def test_what_the_store_refused_goes_as_it_is(tmp_path: Path) -> None:
 
 def test_only_what_is_wanted(tmp_path: Path) -> None:
     """By reason, by site, by time; what is left alone stays where it is."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"))
-    keep(tmp_path, make_body(make_event(2), c="s"), context=make_context(origin="https://new.example"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"))
+    keep(tmp_path, make_body(make_event(2), c="a"), context=make_context(origin="https://new.example"))
     early = make_context(received_at_ms=NOW_MS - DAY_MS)
-    keep(tmp_path, make_body(make_event(3, t=NOW_MS - DAY_MS), s="blog", c="s"), context=early)
+    keep(tmp_path, make_body(make_event(3, t=NOW_MS - DAY_MS), s="blog", c="a"), context=early)
     assert replay(tmp_path, reason="origin").bodies == 1
     tally = replay(tmp_path, site_id="blog", since_ms=NOW_MS - 1)
     assert (tally.accepted, tally.skipped) == (1, 2)
@@ -190,7 +190,7 @@ def test_only_what_is_wanted(tmp_path: Path) -> None:
 
 def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
     """The same counts, no spool, every file as it was."""
-    keep(tmp_path, make_body(make_event(1), s="blog", c="s"), make_body(make_event(2), s="other", c="s"))
+    keep(tmp_path, make_body(make_event(1), s="blog", c="a"), make_body(make_event(2), s="other", c="a"))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     work = Replay(tmp_path, KEYRING, BOOK, Wanted(), LATER_MS)
     sizes: list[int] = []
@@ -255,7 +255,7 @@ def test_with_the_store_away_the_copy_of_the_sites_counts(tmp_path: Path) -> Non
     now_ms = time.time_ns() // 1_000_000
     store = KeptBodies(data, "web-0", keyring, keep_days=7, max_bytes=1_000_000, now_ms=lambda: now_ms)
     context = make_context(received_at_ms=now_ms, keyring=keyring)
-    raw = msgspec.json.encode(make_body(make_event(1, t=now_ms), s="blog", c="s"))
+    raw = msgspec.json.encode(make_body(make_event(1, t=now_ms), s="blog", c="a"))
     store.note(raw, context, accept(raw, context))
     asyncio.run(store.flush())
     (data / "web").mkdir()

@@ -4,7 +4,7 @@
 
 (() => {
   const COOKIE = "demo_consent";
-  const LETTERS = { storage: "s", identity: "i", fingerprint: "f", marketing: "m" };
+  const LETTERS = { analytics: "a", identity: "i", fingerprint: "f", personalisation: "p", marketing: "m" };
   const AGE_S = 180 * 24 * 3600;
 
   const banner = document.getElementById("consent");

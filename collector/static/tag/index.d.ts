@@ -121,13 +121,25 @@ export type Identifier = string | number | null | undefined;
 
 export interface Purposes {
   /** A visitor id in a first-party cookie. Without it nothing is sent. */
-  storage?: boolean;
+  analytics?: boolean;
   /** `identify` and tagged links: tying the visitor to a customer. */
   identity?: boolean;
   /** Reading signals of the device. */
   fingerprint?: boolean;
+  /** Showing the page's own code who is there: traits, audiences, offers. */
+  personalisation?: boolean;
   /** Using the events for marketing. */
   marketing?: boolean;
+}
+
+/** What is worth keeping about an answer, so that it can be proved years later. Give it when somebody has answered. */
+export interface ConsentProof {
+  /** Where they answered: the name of your banner. Default: `tag`. */
+  source?: string;
+  /** What your banner keeps of it: its own record's id, or the answer as a string. At most 4,000 characters. */
+  proof?: string;
+  /** Version of what they answered to, from 1 to 65,535. Default: the site's `policy_version`. */
+  policy?: number;
 }
 
 /** The visitor's answer. Purposes that it does not name stay as they were. */
@@ -390,7 +402,7 @@ export interface Tagstitch {
   /** See {@link reset}, {@link optOut} and {@link optIn}. */
   (command: "reset" | "optOut" | "optIn"): void;
   /** See {@link consent}. */
-  (command: "consent", answer: ConsentAnswer): void;
+  (command: "consent", answer: ConsentAnswer, about?: ConsentProof): void;
   /** See {@link link}. */
   (command: "link", url: string, use: (decorated: string) => void): void;
   /** See {@link on}. */
@@ -450,8 +462,11 @@ export declare function group(id: string | number, options?: GroupOptions): void
 /** The customer has signed out: from now on it is another visitor. Not for every page without a customer. */
 export declare function reset(): void;
 
-/** Pass on the visitor's answer about consent, on every page, as soon as it is known. */
-export declare function consent(answer: ConsentAnswer): void;
+/**
+ * Pass on the visitor's answer about consent, on every page, as soon as it is known; with `about` when it was given just
+ * now.
+ */
+export declare function consent(answer: ConsentAnswer, about?: ConsentProof): void;
 
 /** The visitor objects to being counted: the tag falls silent, on later pages too. */
 export declare function optOut(): void;

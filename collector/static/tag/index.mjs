@@ -69,8 +69,8 @@ function learnTimeZone() {
   timeZone = Temporal ? Temporal.Now.timeZoneId() : Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 function readBrowser() {
-  const { webdriver, languages, userAgent, language } = navigator;
-  automation ??= +!!webdriver | (!languages?.length || /headless/i.test(userAgent) ? 2 : 0);
+  const { webdriver, languages, language } = navigator;
+  automation ??= +!!webdriver | (languages?.length ? 0 : 2);
   return {
     l: language,
     z: timeZone,
@@ -105,7 +105,7 @@ function loadModule(key, settings, use2, isWanted = () => true) {
   };
   if (settings.script) {
     whenIdle(() => {
-      load("i", "5B+kpsy47O5Vrp1x2f7iNUHa9D5em02gm4d2Mwn8y6I=", (digests) => load(key, digests[key], use2));
+      load("i", "cbZ/HYp5K6TVU5NZxFlMuu8LEAQKCPwpgK5AdPt3oHk=", (digests) => load(key, digests[key], use2));
     }, 2e3);
   }
 }
@@ -169,7 +169,7 @@ var DEFAULTS = {
   debug: "off"
 };
 function isYes(value) {
-  return /^($|t|on|ov)/.test(`${value}`);
+  return /^($|t|on|ov)/.test(value);
 }
 function readSettings(script, init) {
   const settings = {
@@ -335,8 +335,7 @@ function decode(text = "") {
 }
 
 // src/consent.ts
-var PURPOSES = ["storage", "identity", "fingerprint", "marketing"];
-var GRANTED = { off: "sifm", implied: "sim" };
+var GRANTED = { off: "aifpm", implied: "aipm" };
 function createConsent(preset) {
   let said;
   let granted = GRANTED[preset];
@@ -344,20 +343,22 @@ function createConsent(preset) {
   const withoutRefused = (letters = "") => globalPrivacyControl || doNotTrack === "1" ? letters.replace(/[fm]/g, "") : letters;
   return {
     answer(answer) {
-      const before = said ?? granted ?? "";
+      const earlier = said;
+      const before = earlier ?? granted ?? "";
       said = "";
-      for (const name of PURPOSES) {
+      for (const name of "analytics identity fingerprint personalisation marketing".split(" ")) {
         const letter = name[0];
         const given = typeof answer === "string" ? answer === "all" : answer[name] ?? before.includes(letter);
-        if (/^[tg]/.test(`${given}`)) said += letter;
+        if (/^[tg]/.test(given)) said += letter;
       }
+      return earlier && earlier !== said;
     },
     letters: () => said && withoutRefused(said),
     allows: (purpose) => withoutRefused(said ?? granted).includes(purpose),
     settle(other) {
       granted = GRANTED[other];
     },
-    isPending: () => (said ?? granted) === void 0
+    isPending: () => (said ?? granted) == null
   };
 }
 
@@ -837,7 +838,7 @@ function createVisitor(settings) {
       memory = void 0;
       isKept = false;
       writeCookie(cookie, "", cookieDomain, GONE_S);
-      for (const kept of ["", "t", "c", "q"]) keep(cookie + kept, "");
+      for (const kept of ["", ..."tcqg"]) keep(cookie + kept, "");
       return wasKnown;
     }
   };
@@ -849,7 +850,7 @@ var CLOCK_TOLERANCE_MS = 3e4;
 var START_MS = 200;
 var SETTLE_MS = 100;
 function createTag(settings, found, note) {
-  const consent2 = createConsent(settings.consentFrom ? "required" : settings.consent);
+  const consent2 = createConsent(settings.consentFrom ? void 0 : settings.consent);
   const visitor = createVisitor(settings);
   const silence = createSilence(settings);
   const pages = createPages();
@@ -871,7 +872,7 @@ function createTag(settings, found, note) {
   };
   const hasViews = isYes(settings.page);
   const isOn = (word, isUsual = true) => settings.auto ? settings.auto.includes(word) : isUsual;
-  const mayStore = () => consent2.allows("s");
+  const mayStore = () => consent2.allows("a");
   const mayTouch = () => mayStore() && !silence.holds();
   const mayKnow = () => mayTouch() && consent2.allows("i") && !isResetDue && !visitor.memory().resetFrom;
   const maySend = () => settings.consent === "cookieless" || mayStore();
@@ -901,7 +902,7 @@ function createTag(settings, found, note) {
         if (reply.pass) handover.keep(reply.pass);
       }
       const { offset } = reply;
-      if (offset !== void 0) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
+      if (offset != null) memory.offsetMs = Math.abs(offset) > CLOCK_TOLERANCE_MS ? offset : 0;
       if (encodeMemory(memory) !== before) visitor.save();
     }
   });
@@ -1053,20 +1054,21 @@ function createTag(settings, found, note) {
     if (props) record("engagement", props);
     isLeaving = false;
   };
-  const withdraw = () => {
-    drafts = [];
+  const withdraw = (about) => {
     isCounted = isResetDue = isSignalsAsked = false;
+    drafts = [];
     transport.clear();
     if (visitor.forget()) {
-      const event = { i: makeId(), n: "consent", t: Date.now(), q: ++sequence };
+      const event = { i: makeId(), n: "consent", t: Date.now(), p: about };
       transport.add({ event, context: { c: "" }, extra: {} });
     }
   };
-  const takeAnswer = (answer) => {
-    consent2.answer(answer);
+  const takeAnswer = (answer, about) => {
+    const isChanged = consent2.answer(answer);
     note(4 /* Consent */, consent2.letters());
-    if (!mayStore()) withdraw();
     if (!consent2.allows("i")) transport.drop(needsIdentity);
+    if (!mayStore()) withdraw(about);
+    else if (isChanged || about) record("consent", about);
     releaseSoon();
   };
   const commands = {
@@ -1075,7 +1077,7 @@ function createTag(settings, found, note) {
     begin() {
       if (settings.consentFrom) {
         loadModule("c", settings, (watch) => {
-          watch(settings.consentFrom, settings.dataLayer, takeAnswer);
+          watch(settings, takeAnswer);
           consent2.settle(settings.consent);
           releaseSoon();
         });
@@ -1163,7 +1165,7 @@ function createTag(settings, found, note) {
     onProfile(callback) {
       if (profileListeners.push(callback) > 1) return;
       loadModule("p", settings, (follow2) => {
-        onNews = follow2(profileListeners, settings, commands, mayKnow);
+        onNews = follow2(profileListeners, settings, commands, () => mayKnow() && consent2.allows("p"));
       });
     },
     use(addOn, options = {}) {

@@ -150,7 +150,8 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
         time_ms Int64,
         policy_version UInt16,
         actor String,
-        proof String)) COMMENT 'What people granted or took back, see collector.event.ConsentRow',
+        proof String,
+        page String)) COMMENT 'What people granted or took back, see collector.event.ConsentRow',
     reads Array(Tuple(
         read_id UUID,
         key UUID,

@@ -4,7 +4,8 @@
 -- away. Revocations are few rows that every web process polls, as it does sites and keys.
 --
 -- The consent ledger only grows: what holds is the entry of the latest time, but no list gives back what somebody took
--- back by a link. It names people by their own person ids.
+-- back by a link, and what was said of a person (by a link, a list, an officer) counts before what a browser was told.
+-- It names people and browsers by their own person ids.
 --
 -- What happened to a link stands in `events`, and the views for readers say it in the words of mailings. A link is
 -- followed in two ways, and a click is counted once: by way of /l/ the request itself is the click, and the page behind
@@ -54,14 +55,15 @@ CREATE TABLE IF NOT EXISTS @local(consent_ledger) @on_cluster
 (
     space_id LowCardinality(String) COMMENT 'Identity space',
     key UUID COMMENT 'Own person id of the customer key or the visitor',
-    purpose LowCardinality(String) COMMENT 'What it was about: storage, identity, fingerprint or marketing',
+    purpose LowCardinality(String) COMMENT 'What it was about: analytics, identity, fingerprint, personalisation or marketing',
     time DateTime64(3, 'UTC') COMMENT 'When it was said; the latest entry holds',
     state LowCardinality(String) COMMENT 'granted, denied or withdrawn',
-    source LowCardinality(String) COMMENT 'By which way: unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     site_id LowCardinality(String) COMMENT 'Site on which it was said; empty: on none',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
+    page String COMMENT 'Address of the page on which it was said; empty: on none',
     actor String COMMENT 'Who wrote it down, where it was not the person',
-    proof String COMMENT 'Id of the tagged link''s token, or of the minting, by which it came',
+    proof String COMMENT 'What proves it: the answer of a consent tool, the id of a page''s own record, of the tagged link''s token, or of the minting',
     consent_id String COMMENT 'Id of the entry; the same for every retry',
     received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it',
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from; empty: written by a command',
@@ -86,6 +88,7 @@ SELECT
     item.source AS source,
     site_id,
     item.policy_version AS policy_version,
+    item.page AS page,
     item.actor AS actor,
     item.proof AS proof,
     item.consent_id AS consent_id,
@@ -298,21 +301,22 @@ CREATE OR REPLACE VIEW @name(v_consent_history) @on_cluster
 (
     space_id LowCardinality(String) COMMENT 'Identity space',
     own_person_id UUID COMMENT 'Own person id of the customer key or the visitor that it is about, see v_identity_map',
-    purpose LowCardinality(String) COMMENT 'What it was about: storage, identity, fingerprint or marketing',
+    purpose LowCardinality(String) COMMENT 'What it was about: analytics, identity, fingerprint, personalisation or marketing',
     time DateTime64(3, 'UTC') COMMENT 'When it was said',
     state LowCardinality(String) COMMENT 'granted, denied or withdrawn',
-    source LowCardinality(String) COMMENT 'By which way: unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     site_id LowCardinality(String) COMMENT 'Site on which it was said; empty: on none',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
-    proof String COMMENT 'Id of the tagged link''s token, or of the minting, by which it came',
+    page String COMMENT 'Address of the page on which it was said; empty: on none',
+    proof String COMMENT 'What proves it: the answer of a consent tool, the id of a page''s own record, of the tagged link''s token, or of the minting',
     consent_id String COMMENT 'Id of the entry; the same for every retry',
     received_at DateTime64(3, 'UTC') COMMENT 'When the collector received it'
 )
 @security AS
-SELECT space_id, key AS own_person_id, purpose, time, state, source, site_id, policy_version, proof, consent_id,
+SELECT space_id, key AS own_person_id, purpose, time, state, source, site_id, policy_version, page, proof, consent_id,
     received_at
 FROM @name(consent_ledger) FINAL
-COMMENT 'Everything that was granted, refused or taken back by a link or a list';
+COMMENT 'Everything that was granted, refused or taken back: on pages, by links and lists, and by signals of browsers';
 
 CREATE OR REPLACE VIEW @name(v_consents) @on_cluster
 (
@@ -320,10 +324,10 @@ CREATE OR REPLACE VIEW @name(v_consents) @on_cluster
     own_person_id UUID COMMENT 'Own person id of the customer key or the visitor that it is about',
     person_id UUID COMMENT 'Person that it belongs to, by all that is known now',
     customer_id String COMMENT 'Customer id of that person; empty: not known',
-    purpose LowCardinality(String) COMMENT 'What it is about: storage, identity, fingerprint or marketing',
+    purpose LowCardinality(String) COMMENT 'What it is about: analytics, identity, fingerprint, personalisation or marketing',
     state LowCardinality(String) COMMENT 'What holds: granted, denied or withdrawn',
     since DateTime64(3, 'UTC') COMMENT 'When that was said',
-    source LowCardinality(String) COMMENT 'By which way: unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
     entries UInt64 COMMENT 'How often anything was said about it'
 )
@@ -345,11 +349,13 @@ FROM
         space_id,
         key AS own_person_id,
         purpose,
-        argMaxIf((time, state, source, policy_version), (time, received_at, state != 'granted', consent_id), source != 'list') AS own,
-        argMax((time, state, source, policy_version), (time, received_at, state != 'granted', consent_id)) AS latest,
+        argMaxIf((time, state, source, policy_version), (time, received_at, state != 'granted', consent_id),
+            source != 'list' AND source IN ('list', 'objection', 'preferences', 'privacy', 'unsubscribe')) AS own,
+        argMax((time, state, source, policy_version),
+            (source IN ('list', 'objection', 'preferences', 'privacy', 'unsubscribe'), time, received_at, state != 'granted', consent_id)) AS latest,
         if(own.2 = 'withdrawn', own, latest) AS last,
         uniqExact(consent_id) AS entries
     FROM @name(consent_ledger)
     GROUP BY space_id, key, purpose
 )
-COMMENT 'What holds now of everybody''s consent, as links and lists have told: one row for each key and purpose';
+COMMENT 'What holds now of everybody''s consent: one row for each key and purpose; what was said of a person, by a link or a list, counts before what a browser was told';

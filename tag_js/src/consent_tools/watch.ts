@@ -6,7 +6,16 @@
 // an answer GPP is not heard, and once either has, Google is not. A tool may come later than the tag: it is looked for
 // with growing pauses, for about 100 seconds.
 
+import { digest } from "../campaign";
+import type { Answer } from "../consent";
+import { keep, recall } from "../device";
 import { quiet } from "../quiet";
+import type { Settings } from "../settings";
+import type { Props } from "../wire";
+
+const NAMES = ["analytics", "identity", "personalisation", "marketing", "fingerprint"];
+const SOURCES = ["google", "gpp", "tcf"];
+const PROVED = "g"; // under which name, behind the cookie's, it is kept which answer the collector was told of
 
 /** What a TCF listener gets. Where GDPR does not apply, all else may be missing. */
 interface TcData {
@@ -16,10 +25,12 @@ interface TcData {
   purpose: { consents: Record<number, boolean> };
   /** Consent by special feature. */
   specialFeatureOptins: Record<number, boolean>;
+  /** The whole answer, as tools keep it. */
+  tcString?: string;
 }
 
 type Tcf = (command: string, version: number, listener: (data: TcData) => void) => void;
-type Gpp = (command: string, listener: (event: { pingData: unknown }) => void) => void;
+type Gpp = (command: string, listener: (event: { pingData: { gppString?: string } }) => void) => void;
 
 /** What stands in a data layer: `arguments` of gtag, lists, and whatever else a page puts there. */
 type Entry = Record<number, unknown>;
@@ -33,26 +44,25 @@ const awaitGlobal = quiet((name: string, use: (found: never) => void, pauseMs: n
 
 /** Call `answer` with what the tools named in `from` say, whenever that changes. */
 export function watchConsent(
-  from: string,
-  dataLayer: string,
-  answer: (answer: Record<"storage" | "identity" | "fingerprint" | "marketing", boolean>) => void,
+  { consentFrom: from, cookie, dataLayer }: Settings,
+  answer: (answer: Answer, about?: Props) => void,
 ): void {
   let strongest = 0;
   let last: string;
 
-  const say = (rank: number, storage: unknown, identity: unknown, marketing: unknown, fingerprint?: unknown): void => {
-    // Whoever refuses storage refuses everything.
-    const said = {
-      storage: !!storage,
-      identity: !!(storage && identity),
-      fingerprint: !!(storage && fingerprint),
-      marketing: !!(storage && marketing),
-    };
+  /** `proof`: the answer as the tool keeps it. `given`: as `NAMES`. */
+  const say = (rank: number, proof: unknown, ...given: unknown[]): void => {
+    // Whoever refuses analytics refuses everything.
+    const said = Object.fromEntries(NAMES.map((name, i) => [name, !!(given[0] && given[i])]));
     const text = JSON.stringify(said);
     if (rank < strongest || text === last) return;
     strongest = rank;
     last = text;
-    answer(said);
+    // Its proof is sent once, not with every page. What is on the device is looked at only where that was granted.
+    const mark = digest(text + proof);
+    const isNews = !given[0] || recall(cookie + PROVED) !== mark;
+    if (given[0]) keep(cookie + PROVED, mark);
+    answer(said, isNews ? { source: SOURCES[rank], proof } : undefined);
   };
 
   if (from.includes("tcf")) {
@@ -61,7 +71,15 @@ export function watchConsent(
         // The third status, `cmpuishown`, is no answer: the question is on the screen.
         if (data.gdprApplies && /^(tcl|user)/.test(data.eventStatus)) {
           const given = data.purpose.consents;
-          say(2, given[1] && given[8], given[5], given[3] && given[4] && given[7], data.specialFeatureOptins[2]);
+          say(
+            2,
+            data.tcString,
+            given[1] && given[8],
+            given[5],
+            given[5] && given[6],
+            given[3] && given[4] && given[7],
+            data.specialFeatureOptins[2],
+          );
         }
       });
       api("addEventListener", 2, listen);
@@ -75,7 +93,7 @@ export function watchConsent(
         // sections in force must be the United States', from 6 on.
         const text = JSON.stringify(pingData);
         if (/"ready"/.test(text) && /eSections":\[(([6-9]|\d\d),?)+]/.test(text) && /OptOut"/.test(text)) {
-          say(1, true, true, !/(OptOut|Gpc)":(1|true)/.test(text));
+          say(1, pingData.gppString, true, true, true, !/(OptOut|Gpc)":(1|true)/.test(text));
         }
       });
       api("addEventListener", listen);
@@ -93,7 +111,9 @@ export function watchConsent(
           if (types.analytics_storage) {
             say(
               0,
+              JSON.stringify(types),
               given("analytics_storage"),
+              given("personalization_storage"),
               given("personalization_storage"),
               given("ad_storage") && given("ad_user_data") && given("ad_personalization"),
             );

@@ -67,7 +67,7 @@ export function createLedger(): Ledger {
         for (const id of [...held].slice(0, detail as number)) held.delete(id);
       } else if (said === Said.Consent) {
         letters = detail as string | undefined;
-        if (!/s/.test(letters || "")) dropAll();
+        if (!/a/.test(letters || "")) dropAll();
       } else if (said === Said.Silent) dropAll();
       else if (said === Said.DroppedNoConsent || said === Said.DroppedByHook) refused++;
     },

@@ -8,7 +8,13 @@ import { make } from "./make";
 import { describe } from "./words";
 
 /** Purposes by their letters on the wire. */
-export const PURPOSES: Record<string, string> = { s: "storage", i: "identity", f: "fingerprint", m: "marketing" };
+export const PURPOSES: Record<string, string> = {
+  a: "analytics",
+  i: "identity",
+  f: "fingerprint",
+  p: "personalisation",
+  m: "marketing",
+};
 
 export function makeRow(note: Note): HTMLElement {
   const [kind] = describe(note.said);

@@ -1,6 +1,6 @@
 // Who is this? Asks the collector for the visitor's profile, tells the page's own code and fills the page's slots.
 //
-// Asked only while the visitor may be known (`mayKnow`: consent to storage and identity, no objection, no reset on its
+// Asked only while the visitor may be known (`mayKnow`: consent to identity and personalisation, no objection, no reset on its
 // way): once a view of the page, and once more when the collector has heard who the visitor is. Nothing is kept on the
 // device. Where there is no answer within three seconds, or one of another form, the visitor is nobody; so is everybody
 // from the moment on at which they may not be known any more, and in the back-forward cache.

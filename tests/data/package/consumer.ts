@@ -60,15 +60,16 @@ group(undefined);
 reset("4711");
 
 // ---- consent
-const answer: ConsentAnswer = { storage: true, marketing: false };
+const answer: ConsentAnswer = { analytics: true, marketing: false };
 consent(answer);
 consent("none");
 optOut();
 optIn();
 // @ts-expect-error: no such answer
 consent("yes");
+consent("all", { source: "our banner", proof: "record 17", policy: 3 });
 // @ts-expect-error: no such purpose
-consent({ analytics: true });
+consent({ storage: true });
 
 // ---- events
 const items: Item[] = [
@@ -119,7 +120,7 @@ on("event", (event) => event.name);
 // @ts-expect-error: nothing of that name is to be heard
 on("beacon", () => {});
 // @ts-expect-error: no such purpose
-use("/add-on.js", { purpose: "analytics" });
+use("/add-on.js", { purpose: "storage" });
 
 // ---- the function, as pages with the script call it
 tagstitch("init", { site: "shop" });

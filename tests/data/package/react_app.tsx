@@ -25,7 +25,7 @@ function App() {
     <>
       <Tagstitch customer={customer} />
       <h1>{path}</h1>
-      <button onClick={() => consent({ storage: true, identity: true })}>consent</button>
+      <button onClick={() => consent({ analytics: true, identity: true })}>consent</button>
       <button onClick={() => go("/react/basket")}>basket</button>
       <button onClick={() => setCustomer({ id: "4711", signature: "1.2.ab" })}>sign in</button>
       <button onClick={() => setCustomer(undefined)}>sign out</button>

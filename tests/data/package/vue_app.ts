@@ -21,7 +21,7 @@ createApp({
     const button = (text: string, onClick: () => void) => h("button", { onClick }, text);
     return () => [
       h("h1", path.value),
-      button("consent", () => consent({ storage: true, identity: true })),
+      button("consent", () => consent({ analytics: true, identity: true })),
       button("basket", () => go("/vue/basket")),
       button("sign in", () => {
         customer.value = { id: "4711", signature: "1.2.ab" };
