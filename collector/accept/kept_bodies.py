@@ -1,6 +1,6 @@
 """What is kept of a refused beacon, so that `tagstitch replay` can send it again after a fix. No I/O.
 
-Kept is what the steps would have made of it, never the body: consent was read and allows storage, what was not
+Kept is what the steps would have made of it, never the body: consent was read and allows analytics, what was not
 consented to is gone, addresses and texts are minimised, browser and network are recognised and the rest of the request
 forgotten. Not kept, whatever the settings say:
 

@@ -6,9 +6,9 @@ merge tag that nobody filled above all, and so does everything on a page without
 
 What a beacon with a link may leave behind, by the purposes of the page:
 
-    storage                            status, kind, campaign, message, link, class: nothing of whose link it was
-    storage, identity                  and the customer, once a human has confirmed it
-    storage, identity and marketing    and the token's id on the row, unless the customer has withdrawn from marketing
+    analytics                          status, kind, campaign, message, link, class: nothing of whose link it was
+    analytics, identity                and the customer, once a human has confirmed it
+    analytics, identity and marketing  and the token's id on the row, unless the customer has withdrawn from marketing
 
 A link ties where all of this holds: it is of the kind message or recipient, valid and not taken back, of this space
 and a kind of this site; it was followed by a human (see `links.clicks`), who gave a sign; identity is granted.

@@ -5,7 +5,7 @@ language, one identifier of several) are left out and named, and cost no event.
 
     when   `timestamp`, else the time in a message id that is a UUIDv7. Never corrected by `sentAt`: the time is part of
            the row's key, and what depends on when a call was sent differs with each retry
-    may    `context.consent`. A server that says nothing vouches for storage and identity; see docs/server-events.md
+    may    `context.consent`. A server that says nothing vouches for analytics and identity; see docs/server-events.md
 """
 
 from __future__ import annotations

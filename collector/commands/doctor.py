@@ -37,7 +37,7 @@ def doctor(
 
     The page is opened in a fresh Chromium, or its text is read where there is none. In this order: tag found, content
     policy, path on the site's own origin, cookies by whom and for how long, origin allowed, consent, event stored.
-    Consent to storage is given for this look, and one page view is sent. An automated browser sends it, so it is
+    Consent to analytics is given for this look, and one page view is sent. An automated browser sends it, so it is
     marked as a robot's and reports leave it out. Ends with status 1 where something is wrong.
 
         tagstitch doctor

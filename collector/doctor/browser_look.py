@@ -1,7 +1,7 @@
 """Opens a page in Chromium, as a new visitor, and writes down what the tag does there.
 
 Needs a Chromium of the system and the Python package playwright. The profile is empty and thrown away. The page is
-left alone first, to see what happens before an answer about consent; then consent to storage alone is given, because
+left alone first, to see what happens before an answer about consent; then consent to analytics alone is given, because
 without it nothing is sent. An automated browser says that it is one: its events are marked as a robot's.
 """
 
@@ -169,7 +169,7 @@ def _look_at(page: Page, url: str, config: Config, certificate_problem: str) -> 
 
 
 def _watch_tag(page: Page, traffic: Traffic, look: PageLook, name: str) -> None:
-    """See the tag load and run; consent to storage; see its beacon and its cookies."""
+    """See the tag load and run; consent to analytics; see its beacon and its cookies."""
     if look.snippet is None:
         return
     src = look.snippet.src

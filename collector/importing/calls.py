@@ -3,7 +3,7 @@
 A dot in a column's name leads into an object: `properties.price`, `context.page.url`. A mapping renames columns
 first. A row without `messageId` gets one that is a digest of the row: the same row is the same event, however often
 it is imported. Invariants: the call is a function of the row and the mapping alone; a call that passes `check_call`
-grants storage, so whoever writes calls down writes none that somebody refused.
+grants analytics, so whoever writes calls down writes none that somebody refused.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class RowReader:
     def may_be_kept(self, row: Row) -> bool:
         """Whether a refused row may be written down: for rows that are no call, so that no call says it.
 
-        Where it says something of consent that grants no storage, or that cannot be read, it may not.
+        Where it says something of consent that grants no analytics, or that cannot be read, it may not.
         """
         if isinstance(row.values, Rejected):
             names = {"consent", *(column for column, field in self._mapping.items() if _is_consent(field))}

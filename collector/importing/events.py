@@ -1,7 +1,7 @@
 """Imports events of the past: from a file into the spool, by the code that judges a server's calls.
 
     read      the file once for its digest: the import's id (see `state`)
-    sort      rows → calls → a file for each month (see `rows`, `calls`, `months`), of those that grant storage
+    sort      rows → calls → a file for each month (see `rows`, `calls`, `months`), of those that grant analytics
     spool     month by month: judged (`accept_calls`), appended to `spool/import-<id>`, noted how far
 
 Invariants: how far it is stands in the state only after everything before that point is in the spool or among the
@@ -9,7 +9,7 @@ refused rows, synced. After a crash at most STATE_CALLS calls are spooled again,
 of each for every reader. A file that was imported is known by its content and not imported again.
 
 An event may be as old as 1970. Everything else is as for a server's call of today: bounds, consent, minimisation.
-What is refused stands in the file of refused rows, with its reason. The content of a row whose consent lacks storage,
+What is refused stands in the file of refused rows, with its reason. The content of a row whose consent lacks analytics,
 or cannot be read, is written nowhere, whatever the row is refused for. The import leaves half of the spool and twice
 the least free disk to the beacons of today, and waits.
 """
@@ -367,7 +367,7 @@ def _refuse(state: ImportState, write: Callable[[bytes], object], row: RefusedRo
 
 
 def _describe(number: int, refused: Rejected, row: msgspec.Raw | str) -> RefusedRow:
-    """Return the refusal for the file. `row`: "" where its consent lacks storage: that is named, never written."""
+    """Return the refusal for the file. `row`: "" where its consent lacks analytics: that is named, never written."""
     kept = "" if refused.reason == Reason.CONSENT else row
     return RefusedRow(number, refused.reason, refused.step, refused.field, kept)
 

@@ -93,7 +93,7 @@ def test_fingerprint_needs_consent_and_is_sent_once(whole_page: Page, page_serve
     assert loaded == []
 
     whole_page.evaluate("tagstitch('consent', 'all')")
-    page_server.event_names_are(site, ["page_view", "fingerprint"])
+    page_server.event_names_are(site, ["page_view", "consent", "fingerprint"])
     sent = page_server.beacons(site)[-1].envelope["f"]
     assert sent["v"] == 2
     assert set(sent["s"]) == SIGNALS
@@ -104,7 +104,7 @@ def test_fingerprint_needs_consent_and_is_sent_once(whole_page: Page, page_serve
 
     whole_page.goto(url)
     whole_page.evaluate("tagstitch('consent', 'all')")
-    page_server.event_names_are(site, ["page_view", "fingerprint", "page_view"])
+    page_server.event_names_are(site, ["page_view", "consent", "fingerprint", "page_view"])
     whole_page.wait_for_timeout(500)
     assert len(loaded) == 1
 
@@ -128,7 +128,7 @@ def test_privacy_control_keeps_the_fingerprint_away(page: Page, page_server: Pag
     page.goto(page_server.add_tagged_page("/gpc", site, consent="required"))
     page.evaluate("tagstitch('consent', 'all')")
     (beacon,) = page_server.beacon_count_is(site, 1)
-    assert beacon.envelope["c"] == "ai"
+    assert beacon.envelope["c"] == "aip"
     page.wait_for_timeout(500)
     assert page_server.events(site)[0]["n"] == "page_view"
     assert len(page_server.events(site)) == 1

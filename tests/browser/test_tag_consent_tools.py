@@ -136,21 +136,21 @@ def test_tcf_banner_is_waited_for_and_obeyed(
     assert page.context.cookies() == []
 
     page.evaluate("text => tcf.update(text, false)", encode(page, [1, 5, 8], []))
-    page_server.event_names_are(site, ["page_view"])
+    page_server.event_names_are(site, ["page_view", "consent"])
     assert sent_consent(page_server, site) == ["ai"]
 
     page.evaluate("text => tcf.update(text, true)", encode(page, [], []))
     page.evaluate("tagstitch('track', 'while_open')")
-    page_server.event_names_are(site, ["page_view", "while_open"])
+    page_server.event_names_are(site, ["page_view", "consent", "while_open"])
     page.evaluate("text => tcf.update(text, false)", encode(page, [], []))
-    page_server.event_names_are(site, ["page_view", "while_open", "consent"])
+    page_server.event_names_are(site, ["page_view", "consent", "while_open", "consent"])
     assert sent_consent(page_server, site)[-1] == ""
     assert page.context.cookies() == []
 
 
 @pytest.mark.parametrize(
     ("purposes", "features", "letters"),
-    [(ALL_PURPOSES, [1], "aim"), ([1, 3, 4, 7, 8], [], "am"), ([1, 8], [1], "a")],
+    [(ALL_PURPOSES, [1], "aipm"), ([1, 3, 4, 7, 8], [], "am"), ([1, 8], [1], "a")],
 )
 def test_tcf_answer_of_an_earlier_visit_counts_at_once(
     open_page: Callable[..., Page],
@@ -161,12 +161,18 @@ def test_tcf_answer_of_an_earlier_visit_counts_at_once(
     letters: str,
 ) -> None:
     """A stored consent string, decoded by the reference implementation, gives our letters; precise location gives none
-    of them."""
+    of them. The string is sent as the answer's proof, once."""
     page = open_page("tcf", head=inline("@iabtechlabtcf/stub/lib/stub.js"))
     page.evaluate("loadTcf()")
     page.evaluate("text => tcf.update(text, false)", encode(page, purposes, features))
-    page_server.event_names_are(site, ["page_view"])
+    page_server.event_names_are(site, ["page_view", "consent"])
     assert sent_consent(page_server, site) == [letters]
+    [beacon] = page_server.beacons(site)
+    assert beacon.envelope["e"][1]["p"] == {"source": "tcf", "proof": encode(page, purposes, features)}
+    page.reload()
+    page.evaluate("loadTcf()")
+    page.evaluate("text => tcf.update(text, false)", encode(page, purposes, features))
+    page_server.event_names_are(site, ["page_view", "consent", "page_view"])  # its proof is known by now
 
 
 def test_tcf_special_feature_two_allows_the_fingerprint(
@@ -176,8 +182,8 @@ def test_tcf_special_feature_two_allows_the_fingerprint(
     page = open_page("tcf", head=inline("@iabtechlabtcf/stub/lib/stub.js"))
     page.evaluate("loadTcf()")
     page.evaluate("text => tcf.update(text, false)", encode(page, ALL_PURPOSES, [2]))
-    page_server.event_names_are(site, ["page_view", "fingerprint"])
-    assert sent_consent(page_server, site)[-1] == "aifm"
+    page_server.event_names_are(site, ["page_view", "consent", "fingerprint"])
+    assert sent_consent(page_server, site)[-1] == "aifpm"
 
 
 def test_tcf_tool_without_stub_may_come_late(
@@ -188,7 +194,7 @@ def test_tcf_tool_without_stub_may_come_late(
     page.wait_for_timeout(500)
     text = encode(page, [1, 8], [])
     page.evaluate("text => { loadTcf(); tcf.update(text, false) }", text)
-    page_server.event_names_are(site, ["page_view"])
+    page_server.event_names_are(site, ["page_view", "consent"])
     assert sent_consent(page_server, site) == ["a"]
 
 
@@ -239,7 +245,7 @@ def test_gpp_opt_out_is_obeyed(open_page: Callable[..., Page], page_server: Page
     assert page_server.beacons(site) == []
 
     page.evaluate("gpp.setSignalStatus('ready')")
-    page_server.event_names_are(site, ["page_view"])
+    page_server.event_names_are(site, ["page_view", "consent"])
     for value, event in ((1, "out"), (2, "in")):
         page.evaluate(
             """value => {
@@ -252,7 +258,7 @@ def test_gpp_opt_out_is_obeyed(open_page: Callable[..., Page], page_server: Page
         )
         page.evaluate("name => tagstitch('track', name)", event)
         page_server.beacon_count_is(site, len(page_server.beacons(site)) + 1)
-    assert sent_consent(page_server, site) == ["aim", "ai", "aim"]
+    assert sent_consent(page_server, site) == ["aipm", "aip", "aipm"]
 
 
 def test_gpp_in_europe_is_no_answer(open_page: Callable[..., Page], page_server: PageServer, site: str) -> None:
@@ -282,13 +288,13 @@ def test_google_consent_commands_are_heard(
 
     assert page.evaluate("dataLayer.push({event: 'shown'})") == 2
     page.evaluate("gtag('consent', 'update', {analytics_storage: 'granted', personalization_storage: 'granted'})")
-    page_server.event_names_are(site, ["page_view"])
+    page_server.event_names_are(site, ["page_view", "consent"])
     page.evaluate(
         "gtag('consent', 'update', {ad_storage: 'granted', ad_user_data: 'granted', ad_personalization: 'granted'})"
     )
     page.evaluate("tagstitch('track', 'later')")
-    page_server.event_names_are(site, ["page_view", "later"])
-    assert sent_consent(page_server, site) == ["ai", "aim"]
+    page_server.event_names_are(site, ["page_view", "consent", "consent", "later"])
+    assert sent_consent(page_server, site) == ["aip", "aipm"]
     if manager != "none":
         assert {"event": "shown"} in page.evaluate("seen")
 

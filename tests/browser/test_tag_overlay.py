@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 pytestmark = pytest.mark.browser
 
+PURPOSES = ("analytics", "identity", "fingerprint", "personalisation", "marketing")
 POLICY = (
     "default-src 'none'; script-src 'nonce-n0'; style-src 'none'; connect-src 'self'; "
     "require-trusted-types-for 'script'; trusted-types tagstitch"
@@ -71,20 +72,20 @@ def test_the_panel_says_what_is_held_sent_and_refused(page: Page, page_server: P
     panel = open_panel(page, serve_panel(page_server, site, consent="required"))
     wait_for(panel, "0 sent 1 held 0 refused")
     chips = panel.get_by_role("list", name="Consent").get_by_role("listitem")
-    assert chips.all_inner_texts() == ["storage ?", "identity ?", "fingerprint ?", "marketing ?"]
+    assert chips.all_inner_texts() == [f"{name} ?" for name in PURPOSES]
     page.evaluate("tagstitch('track', 'add_to_cart', {price: 12.5})")
     wait_for(panel, "0 sent 2 held 0 refused")
     page_server.answers[site] = [Response(status_code=204, headers={"X-Tagstitch-Rejected": "signature"})]
     page.evaluate("tagstitch('consent', {analytics: true})")
     wait_for(panel, "1 sent 0 held 1 refused")
-    assert chips.all_inner_texts() == ["storage ✓", "identity ✕", "fingerprint ✕", "marketing ✕"]
+    assert chips.all_inner_texts() == ["analytics ✓", *(f"{name} ✕" for name in PURPOSES[1:])]
 
     rows = panel.get_by_role("list", name="newest first").get_by_role("listitem")
     lines = [row.replace("\n", " ").split(" ", 2)[1:] for row in rows.all_inner_texts()]
     assert [line[0].lower() for line in lines] == ["refused", "sent", "note", "held", "held"]
     assert lines[0][1] == "partly refused by the collector: signature"
     assert lines[1][1] == "page_view, add_to_cart"
-    assert lines[2][1] == "consent: storage"
+    assert lines[2][1] == "consent: analytics"
     rows.nth(1).locator("summary").click()
     (beacon,) = page_server.beacon_count_is(site, 1)
     assert json.loads(rows.nth(1).locator("pre").inner_text()) == beacon.envelope
