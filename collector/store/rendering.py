@@ -34,7 +34,7 @@ from collector.store.dsn import ANALYTICS_DATABASE, read_dsn
 Form = Literal["embedded", "single", "cluster"]
 WINDOW = 10_000
 WINDOW_S = 7 * 86_400
-CLEANUP = "cleanup_delay_period = 2, max_cleanup_delay_period = 4, cleanup_delay_period_random_add = 0"
+CLEANUP = "cleanup_delay_period = 1, max_cleanup_delay_period = 2, cleanup_delay_period_random_add = 0"
 """Of every table: files that were replaced leave the disk within seconds, not minutes, because of what may be erased.
 Costs 0.3 % of a core. Not on a cluster: there each look asks the keeper, and old files stay for minutes anyway."""
 WORD = re.compile(r"@([a-z_]+)(?:\(((?:[^()]|\([^()]*\))*)\))?")

@@ -83,7 +83,7 @@ def test_accept_all_is_remembered_and_lets_the_first_page_through(
     visitor = _accept(shop, context)
     assert pages.wait_event(visitor, "page_view")
     [kept] = [cookie for cookie in context.cookies() if cookie.get("name") == "demo_consent"]
-    assert (kept.get("value"), kept.get("path"), kept.get("sameSite")) == ("aifm", "/demo", "Lax")
+    assert (kept.get("value"), kept.get("path"), kept.get("sameSite")) == ("aifpm", "/demo", "Lax")
     shop.goto(f"{pages.origin}/demo/product/dusk-lamp")
     expect(shop.locator("#consent")).to_be_hidden()
     item = pages.wait_event(visitor, "view_item")["p"]
@@ -106,11 +106,11 @@ def test_only_necessary_is_remembered_and_nothing_is_counted(
 
 
 def test_single_purposes_can_be_chosen_and_changed(shop: Page, context: BrowserContext) -> None:
-    """Choosing storage alone keeps "a"; nothing is ticked before; the foot of the page opens the question again."""
+    """Choosing analytics alone keeps "a"; nothing is ticked before; the foot of the page opens the question again."""
     shop.locator("[data-consent-choice=choose]").click()
     for box in shop.locator("#purposes input").all():
         expect(box).not_to_be_checked()
-    shop.locator("#purposes input[name=storage]").check()
+    shop.locator("#purposes input[name=analytics]").check()
     shop.locator("[data-consent-choice=selected]").click()
 
     def keeps(wanted: str) -> bool:
@@ -126,7 +126,7 @@ def test_single_purposes_can_be_chosen_and_changed(shop: Page, context: BrowserC
     shop.locator("[data-open-consent]").click()
     expect(shop.locator("#consent-title")).to_be_focused()
     shop.locator("[data-consent-choice=choose]").click()
-    expect(shop.locator("#purposes input[name=storage]")).to_be_checked()
+    expect(shop.locator("#purposes input[name=analytics]")).to_be_checked()
     shop.locator("#purposes input[name=identity]").check()
     shop.locator("[data-consent-choice=selected]").click()
     assert keeps("ai")

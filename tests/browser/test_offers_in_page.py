@@ -149,7 +149,7 @@ def test_without_consent_to_marketing_nothing_is_offered(
 ) -> None:
     """Known and greeted, and neither offered anything nor held out from it."""
     reader = open_reader()
-    answer = {"name": "demo_consent", "value": "ai", "domain": "127.0.0.1", "path": "/demo"}
+    answer = {"name": "demo_consent", "value": "aip", "domain": "127.0.0.1", "path": "/demo"}
     reader.context.add_cookies([answer])  # type: ignore[list-item]
     reader.page.goto(f"{instance.url}/demo")
     reader.page.wait_for_timeout(700)

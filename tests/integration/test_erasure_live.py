@@ -216,7 +216,10 @@ def test_a_certificate_is_verified_again(space: Space, tmp_path: Path) -> None:
     assert (requests["state"], requests["subjects"], requests["kind"]) == ("done", "", "erase")
 
 
-@pytest.mark.parametrize("step", ["drain", "part", "delete", "files", "verify"])
+LONG_STEPS = [pytest.param(step, marks=pytest.mark.long) for step in ("drain", "delete", "verify")]
+
+
+@pytest.mark.parametrize("step", ["part", "files", *LONG_STEPS])
 def test_who_is_stopped_begins_again(space: Space, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An erasure that ends at any step is open, and carried out by the role govern; the certificate counts it all."""
     anna, ben = space.browser(), space.browser()

@@ -116,7 +116,10 @@ def test_an_objection_takes_consent_back_under_every_name(space: Space) -> None:
     anna.sign_in(customer="anna", email="anna@shop.example", ago_h=1)
     space.settle()
     run(space, "object", "customer=anna", "--purpose", "marketing", "--actor", "eve")
-    rows = space.query("SELECT purpose, state, source FROM v_consents WHERE space_id = {space:String}")
+    rows = space.query(
+        "SELECT purpose, state, source FROM v_consents WHERE space_id = {space:String} AND customer_id = 'anna'"
+        " AND purpose = 'marketing'"
+    )
     assert len(rows) == 3
     assert {tuple(row.values()) for row in rows} == {("marketing", "withdrawn", "objection")}
     answer = run(space, "object", "customer=anna", "--purpose", "nonsense", check=False)

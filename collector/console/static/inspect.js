@@ -373,7 +373,7 @@
     const site = byId("site").value || byId("site").options[1]?.textContent || "shop";
     const event = { i: crypto.randomUUID?.() ?? "", n: "page_view", t: now, p: { price: 49.9, contact: "ada@mail.example" } };
     const page = `${byId("origin").value || location.origin}/shoes?utm_source=letter&session=1#top`;
-    byId("body").value = JSON.stringify({ v: 1, s: site, st: now, c: "si", u: page, e: [event] }, null, 2);
+    byId("body").value = JSON.stringify({ v: 1, s: site, st: now, c: "ai", u: page, e: [event] }, null, 2);
   });
   byId("try-form").addEventListener("submit", async (event) => {
     event.preventDefault();

@@ -97,7 +97,9 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS @local(traits_to_touched_keys) @on_cluste
 SELECT DISTINCT 'trait' AS cause, space_id, key FROM @local(traits);
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS @local(consent_ledger_to_touched_keys) @on_cluster TO @local(touched_keys) AS
-SELECT DISTINCT 'consent' AS cause, space_id, key FROM @local(consent_ledger);
+SELECT DISTINCT 'consent' AS cause, space_id, key FROM @local(consent_ledger)
+-- What a browser has granted comes with its events; what it has taken back may come with none.
+WHERE state = 'withdrawn' OR source IN ('list', 'objection', 'preferences', 'privacy', 'unsubscribe');
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS @local(person_states_to_touched_keys) @on_cluster TO @local(touched_keys) AS
 SELECT DISTINCT 'consent' AS cause, space_id, key FROM @name(person_states) AS state;
