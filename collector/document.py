@@ -1,4 +1,6 @@
-"""The parts of docs/ that are made from the program: settings and commands. `make docs` writes them, a test compares.
+"""The parts of docs/ that are made from the program: settings, commands and what each purpose of consent switches.
+
+`make docs` writes them, tests compare.
 
 Run as `python -m collector.document`.
 """
@@ -12,7 +14,9 @@ import typer.main
 
 from collector.cli import make_app
 from collector.config import ENVIRONMENT_PREFIX, FILE_NAME, describe_settings
+from collector.purposes import SWITCHES, Purpose
 
+PURPOSES_BEGIN, PURPOSES_END = "<!-- purposes: begin, made by make docs -->", "<!-- purposes: end -->"
 DOCS = Path(__file__).parent.parent / "docs"
 
 
@@ -62,6 +66,20 @@ def render_commands() -> str:
     return "\n".join(lines)
 
 
+def render_privacy(page: str) -> str:
+    """Return docs/privacy.md with its table of purposes made anew. `page`: the page as it stands."""
+    head, _, rest = page.partition(PURPOSES_BEGIN)
+    _, _, tail = rest.partition(PURPOSES_END)
+    rows = ["| purpose | what happens only with it | seen to in | taken back |", "|---|---|---|---|"]
+    rows += [
+        f"| `{one.purpose}` | {one.what} | {', '.join(one.places)} | {one.backwards} |"
+        for purpose in Purpose
+        for one in SWITCHES
+        if one.purpose is purpose
+    ]
+    return "".join((head, PURPOSES_BEGIN, "\n", "\n".join(rows), "\n", PURPOSES_END, tail))
+
+
 # Typer brings its own copy of click, so commands and parameters are known by what they have.
 def _list_commands(command: Any, path: str) -> list[tuple[str, Any]]:
     inner = getattr(command, "commands", None)
@@ -99,9 +117,11 @@ def _escape(text: str) -> str:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write the pages."""
     (DOCS / "settings.md").write_text(render_settings(), encoding="utf-8")
     (DOCS / "commands.md").write_text(render_commands(), encoding="utf-8")
+    privacy = DOCS / "privacy.md"
+    privacy.write_text(render_privacy(privacy.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -254,6 +254,8 @@ class LandingRow(msgspec.Struct, omit_defaults=True):
     link_reasons: str = ""  # what spoke for that, words with a comma between
     link_way: str = ""  # redirect: by way of /l/, which counts the click itself; page: in the page's own address
     keep_days: int = 0  # 0: for ever
+    network_days: int = 30  # as the store has it where it is left out
+    rejected_days: int = 14  # the same
     events: list[EventRow] = msgspec.field(default_factory=list)
     evidence: list[EvidenceRow] = msgspec.field(default_factory=list)
     rejected: list[RejectedRow] = msgspec.field(default_factory=list)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from collector.config import Config
-from collector.document import render_commands, render_settings
+from collector.document import render_commands, render_privacy, render_settings
+from collector.purposes import Purpose
 from collector.reasons import Reason
 
 ROOT = Path(__file__).parent.parent
@@ -20,6 +21,14 @@ def test_the_settings_page_is_fresh() -> None:
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == render_settings()
     for name in Config.__struct_fields__:
         assert f"`{name}`" in render_settings()
+
+
+def test_the_table_of_purposes_is_fresh() -> None:
+    """docs/privacy.md says what each purpose switches, as the code does; every purpose switches something."""
+    text = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
+    assert text == render_privacy(text)
+    for purpose in Purpose:
+        assert f"| `{purpose}` |" in text
 
 
 def test_the_commands_page_is_fresh() -> None:

@@ -62,7 +62,7 @@ def make_click(
     if token is not None and is_marketing_known(context, judged):
         row.link_token_id, row.consent = token.token_id, Purpose.MARKETING
         row.country = context.country if COUNTRY.fullmatch(context.country) else ""
-        row.network = truncate_address(context.address)
+        row.network = truncate_address(context.address) if site.network_days else ""
     url = clean_url(target, list_kept_parameters(site, context.link_parameter)) if name == LINK_CLICK else ""
     row.events = [EventRow(event_id, name, context.received_at_ms, url)]
     return row
@@ -136,6 +136,7 @@ def _start_row(context: Context, site: Site | None) -> LandingRow:
         space_id=site.space_id if site is not None else "",
         visitor_proof=NOBODY,
         keep_days=site.keep_days if site is not None else 0,
+        network_days=site.network_days if site is not None else 0,
     )
 
 

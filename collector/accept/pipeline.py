@@ -120,7 +120,7 @@ def _refuse(beacon: Beacon, context: Context, rejected: Rejected) -> Refused:
         digest=_digest(beacon.body, context),
     )
     count_rejected(rejected.step, rejected.reason)
-    refusal = Refusal(context.received_at_ms, beacon.site.site_id, beacon.site.space_id, row)
+    refusal = Refusal(context.received_at_ms, beacon.site.site_id, beacon.site.space_id, row, beacon.site.rejected_days)
     if rejected.reason not in _DROPS_COOKIE:
         return Refused(refusal, rejected)
     line = _ENCODE(_make_withdrawal(beacon)) if beacon.withdrawals else b""

@@ -68,7 +68,7 @@ def recognise(beacon: Beacon, context: Context) -> Beacon | Rejected:
     row.bot_reason = _find_robot(client, beacon.envelope.automation, context)
     row.is_bot = int(bool(row.bot_reason) and not beacon.site.count_automated)
     row.country = context.country if COUNTRY.fullmatch(context.country) else ""
-    row.network = truncate_address(context.address)
+    row.network = truncate_address(context.address) if beacon.site.network_days else ""
     return beacon
 
 

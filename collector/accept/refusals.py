@@ -19,6 +19,7 @@ import msgspec
 from collector.errors import SpoolError
 from collector.event import LandingRow, RejectedRow
 from collector.metrics import count_request
+from collector.sites.book import Site
 
 INTERVAL_S = 1.0
 MAX_SUMS = 1024
@@ -47,6 +48,7 @@ class Refusal(NamedTuple):
     site_id: str
     space_id: str
     row: RejectedRow
+    keep_days: int = Site("").rejected_days
 
 
 _Key = tuple[str, str, str, str]
@@ -108,6 +110,7 @@ def make_line(refusal: Refusal) -> bytes:
             site_id=refusal.site_id,
             space_id=refusal.space_id,
             visitor_proof="none",
+            rejected_days=refusal.keep_days,
             rejected=[refusal.row],
         )
     )

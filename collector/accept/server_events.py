@@ -140,7 +140,7 @@ def _keep(outcome: AcceptedCalls, statements: list[Statement], caller: Caller) -
         count_removed(place, values)
     if not context.user_agent:  # nothing was said of a browser: that alone makes no robot of a server's customer
         beacon.row.country = context.country if COUNTRY.fullmatch(context.country) else ""
-        beacon.row.network = truncate_address(context.address)
+        beacon.row.network = truncate_address(context.address) if beacon.site.network_days else ""
     lone = _identify(beacon, context, statements, caller)
     site_id = beacon.site.site_id
     if beacon.row.visitor_id != NIL_ID:
@@ -181,6 +181,8 @@ def _make_beacon(statements: list[Statement], caller: Caller) -> tuple[Beacon, C
         language=first.language,
         time_zone=first.time_zone,
         keep_days=site.keep_days,
+        network_days=site.network_days,
+        rejected_days=site.rejected_days,
     )
     purposes = read_purposes(first.letters, site.consent)
     row.consent = ",".join(sorted(purposes))

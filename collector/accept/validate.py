@@ -44,7 +44,9 @@ def validate(beacon: Beacon, context: Context) -> Beacon | Rejected:
     if site is None:
         return Rejected(Reason.SITE, field="s")
     beacon.site = site
-    beacon.row.site_id, beacon.row.space_id, beacon.row.keep_days = site.site_id, site.space_id, site.keep_days
+    row = beacon.row
+    row.site_id, row.space_id, row.keep_days = site.site_id, site.space_id, site.keep_days
+    row.network_days, row.rejected_days = site.network_days, site.rejected_days
     if context.origin and context.origin not in site.origins:
         return Rejected(Reason.ORIGIN)
     if context.cookies.get(OPT_OUT) == "1":

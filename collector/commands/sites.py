@@ -25,6 +25,7 @@ from collector.commands.options import (
 from collector.identity import audit
 from collector.sites import rows as site_rows
 from collector.sites.book import Site
+from collector.sites.presets import DEFAULT, PRESETS
 from collector.sites.specs import read_capture_cookie, read_issuer, read_kind
 from collector.sites.validate import AUTO_WORDS
 from collector.store.client import StoreClient
@@ -70,7 +71,19 @@ def add_site(
     ] = None,
     keep_days: Annotated[
         int | None,
-        typer.Option("--keep-days", help="Retention of its events; 0: for ever. [default: 0]", rich_help_panel=WHERE),
+        typer.Option("--keep-days", help="Retention of events; 0: for ever. [default: 426]", rich_help_panel=CONSENT),
+    ] = None,
+    network_days: Annotated[
+        int | None,
+        typer.Option("--network-days", help="The same of truncated addresses. [default: 30]", rich_help_panel=CONSENT),
+    ] = None,
+    rejected_days: Annotated[
+        int | None,
+        typer.Option("--rejected-days", help="The same of what was refused. [default: 14]", rich_help_panel=CONSENT),
+    ] = None,
+    preset: Annotated[
+        Literal["eu", "us", "strict", "none"] | None,
+        typer.Option("--preset", help="Consent and retention at once: docs/privacy.md.", rich_help_panel=CONSENT),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -259,6 +272,8 @@ def add_site(
         "time_zone": time_zone,
         "session_minutes": session_minutes,
         "keep_days": keep_days,
+        "network_days": network_days,
+        "rejected_days": rejected_days,
         "excluded_networks": _list(exclude, str, "--exclude"),
         "url_parameters": _list(parameter, str, "--parameter"),
         "identify": identify,
@@ -278,7 +293,8 @@ def add_site(
         "vault": vault,
     }
     default = Site(site_id=site)
-    named = {
+    chosen = PRESETS[preset] if preset else {} if replace else PRESETS[DEFAULT]
+    named = chosen | {
         name: getattr(default, name) if value in ("", ()) else value
         for name, value in given.items()
         if value is not None

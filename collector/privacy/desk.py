@@ -86,7 +86,7 @@ class PrivacyDesk:
     keyring: Keyring
     space_id: str
     actor: str
-    via: str = "command"
+    via: str = requests.COMMAND
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     patience_s: float = 600.0  # how long to wait while another request is carried out on this host
 

@@ -80,6 +80,7 @@ PLACES: tuple[Place, ...] = (
     Place("identifier_vault", "clear values, sealed", _whole("key")),
     Place("traits", "values about somebody", f"{_whole('key')} OR {_part('key')}"),
     Place("consent_ledger", "what was consented to", f"{_whole('key')} OR {_part('key')}"),
+    Place("signal_withdrawals", "whose fingerprints are of no use any more", _whole("key")),
     Place(
         "audit_details",
         "whom an operator's change was about",

@@ -106,6 +106,7 @@ NOT_SHOWN = {
     "identifier_vault": "shown as identifiers, opened",
     "traits": "shown as traits, opened",
     "audit_details": "names others as well: what an operator did shows in `links_between_identifiers`",
+    "signal_withdrawals": "follows from what was consented to",
     "touched_people": "which batches were worked on, for a day",
     "touched_keys": "which identifiers were worked on, for a day",
     "link_revocations": "links that were taken back, for everybody who has them",

@@ -22,6 +22,9 @@ from collector.privacy.traces import Names
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
+COMMAND = "command"
+"""By which way a request came that a command was given."""
+
 WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED = "waiting", "open", "running", "done", "refused", "failed"
 STATES = (WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED)
 ERASE, ANONYMISE, EXPORT, CORRECT = "erase", "anonymise", "export", "correct"

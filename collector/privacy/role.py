@@ -2,7 +2,9 @@
 
     every govern_interval_s    new entries and looks enter the chain
                                erasures that are open are carried out, one after the other
-    every AGAIN_S              erasures of the last AGAIN_DAYS are looked at once more: what came in since is erased too
+    at any time                fingerprints are hidden as soon as consent to them is taken back
+    every AGAIN_S              fingerprints that are hidden are deleted; backups that are over their time go
+                               erasures of the last AGAIN_DAYS are looked at once more: what came in since is erased too
 
 One of these is enough. A store that does not answer is waited for, with one line in the log; what an erasure waits for
 stands in its request.
@@ -29,6 +31,7 @@ from collector.privacy.erasing import erase_again
 from collector.privacy.govern_status import GovernStatus, write_status
 from collector.privacy.journal import find_backups
 from collector.privacy.requests import DataRequest
+from collector.privacy.signals import delete_signals, watch_signals
 from collector.store.client import StoreClient, open_client
 
 ACTOR = "role:govern"
@@ -38,6 +41,8 @@ AGAIN_S, AGAIN_DAYS = 900.0, 8
 RETRY_S = 60.0
 """How long an erasure that could not be carried out waits for its next try."""
 BUSY_S = 1.0
+COMMAND_MS = 5_000
+"""A command that asks for an erasure carries it out itself, and shows it; it gets so long to begin."""
 
 
 class Governor:
@@ -66,10 +71,12 @@ class Governor:
         linked = extend_chain(self._client, self._keyring, self._now_ms())
         self._note(linked=self.status.linked + linked)
         for space_id, request in requests.list_open(self._client):
-            if self._clock() >= self._retry_at.get(request.request_id, 0.0):
+            waits = self._clock() < self._retry_at.get(request.request_id, 0.0)
+            if not waits and not self._is_left_to_command(request):
                 self._carry_out(space_id, request)
         if self._clock() >= self._again_at:
             self._remove_old_backups()
+            self._delete_signals()
             self._again_at = self._clock() + AGAIN_S
             found = erase_again(self._client, self._now_ms() - AGAIN_DAYS * 86_400_000)
             self._note(found_again=self.status.found_again + found)
@@ -79,6 +86,10 @@ class Governor:
     def say(self, trouble: str) -> None:
         """Write down why it does not go on."""
         self._note(trouble=trouble)
+
+    def _is_left_to_command(self, request: DataRequest) -> bool:
+        is_new = not request.step and self._now_ms() < request.requested_at_ms + COMMAND_MS
+        return request.via == requests.COMMAND and is_new
 
     def _carry_out(self, space_id: str, request: DataRequest) -> None:
         desk = PrivacyDesk(
@@ -99,6 +110,12 @@ class Governor:
         get_logger().info("an erasure was carried out", request=request.request_id)
         self._note(erased=self.status.erased + 1)
 
+    def _delete_signals(self) -> None:
+        try:
+            delete_signals(self._client)
+        except PrivacyError as error:
+            get_logger().warning("fingerprints cannot be deleted", reason=str(error))
+
     def _remove_old_backups(self) -> None:
         """Destroy keys of backups whose time is over, and remove the backups."""
         try:
@@ -117,6 +134,7 @@ class Governor:
 def run_govern(config: Config, keyring: Keyring, stop: threading.Event) -> None:
     """Govern until told to stop."""
     pause_s, trouble = FIRST_PAUSE_S, ""
+    threading.Thread(target=watch_signals, args=(config, keyring, stop), name="signals", daemon=True).start()
     with open_client(config, keyring, "writer") as client:
         governor = Governor(client, config, keyring)
         while not stop.is_set():

@@ -54,6 +54,8 @@ def validate_site(site: Site, others: Iterable[Site] = ()) -> None:
     _require(1 <= site.policy_version <= MAX_POLICY_VERSION, site, "policy_version", f"is 1 to {MAX_POLICY_VERSION}")
     _require(site.identify in IDENTIFY_MODES, site, "identify", f"is one of {', '.join(IDENTIFY_MODES)}")
     _require(1 <= site.session_minutes <= 24 * 60, site, "session_minutes", "is 1 to 1440")
+    _require(0 <= site.network_days <= MAX_KEEP_DAYS, site, "network_days", f"is 0 (never) to {MAX_KEEP_DAYS}")
+    _require(1 <= site.rejected_days <= MAX_KEEP_DAYS, site, "rejected_days", f"is 1 to {MAX_KEEP_DAYS}")
     _require(0 <= site.keep_days <= MAX_KEEP_DAYS, site, "keep_days", f"is 0 (for ever) to {MAX_KEEP_DAYS}")
     try:
         if site.time_zone != "UTC":  # known without a time zone database too

@@ -14,6 +14,8 @@ from collector.store.client import StoreClient
 CUSTOMERS, INTERVALS, IDENTITY = "identity_customers", "identity_intervals_dict", "identity"
 ERASED = "erased"
 """What was erased: loaded anew by an erasure alone."""
+WITHDRAWN = "withdrawn_signals"
+"""Who has taken back consent to the fingerprint: loaded anew by the role govern."""
 DICTIONARIES = (CUSTOMERS, INTERVALS, IDENTITY)
 """In the order in which they are loaded: who is found in the last one has a customer id and intervals already."""
 
@@ -24,5 +26,5 @@ def reload_dictionaries(client: StoreClient, names: Collection[str] = DICTIONARI
     Raises StoreError where one cannot be read.
     """
     on_cluster = f" ON CLUSTER `{client.cluster}`" if client.cluster else ""
-    for name in filter(names.__contains__, (*DICTIONARIES, ERASED)):
+    for name in filter(names.__contains__, (*DICTIONARIES, ERASED, WITHDRAWN)):
         client.command(f"SYSTEM RELOAD DICTIONARY{on_cluster} {client.database}.{name}")

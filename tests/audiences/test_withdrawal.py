@@ -11,6 +11,7 @@ from collector.audiences.changes import Reason
 from collector.audiences.compile import make_judge
 from collector.audiences.configuration import read_audiences
 from collector.audiences.judging import Judging
+from collector.event import ConsentRow
 from collector.profiles.states import State, set_state
 from tests.running_store import NOON_MS, RunningStore, make_event, make_id, make_row
 
@@ -50,7 +51,7 @@ def test_by_the_banner(store: RunningStore, touched: Reason) -> None:
     judging = make_judging(store)
     load(store, 1, "purchase", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
-    load(store, 2, "page_view", "storage")
+    load(store, 2, "page_view", "analytics")
     judging.judge_people("main", {ANNA: touched})
     assert list_changes(store) == [("enter", "event"), ("leave", "consent")]
 
@@ -63,6 +64,34 @@ def test_whoever_leaves_for_another_cause(store: RunningStore) -> None:
     load(store, 2, "complaint", "analytics,marketing")
     judging.judge_people("main", {ANNA: Reason.EVENT})
     assert list_changes(store) == [("enter", "event"), ("leave", "event")]
+
+
+def tell(store: RunningStore, state: str, after_s: int, source: str = "tag") -> None:
+    """What the ledger says of marketing, without an event."""
+    time_ms = NOON_MS + after_s * 1000
+    store.load(make_row(1, consents=[ConsentRow(f"{state}{after_s}", ANNA, "marketing", state, source, time_ms)]))
+
+
+def test_by_a_browser_that_takes_everything_back(store: RunningStore) -> None:
+    """It sends no event any more; the ledger alone has it."""
+    judging = make_judging(store)
+    load(store, 1, "purchase", "analytics,marketing")
+    judging.judge_people("main", {ANNA: Reason.EVENT})
+    tell(store, "withdrawn", 5)
+    judging.judge_people("main", {ANNA: Reason.CONSENT})
+    load(store, 9, "page_view", "analytics,marketing")
+    judging.judge_people("main", {ANNA: Reason.EVENT})
+    assert list_changes(store) == [("enter", "event"), ("leave", "consent"), ("enter", "event")]
+
+
+def test_a_banner_takes_no_unsubscribing_back(store: RunningStore) -> None:
+    """What the person said holds, whatever a browser of theirs is told later."""
+    judging = make_judging(store)
+    tell(store, "withdrawn", 0, "unsubscribe")
+    tell(store, "granted", 5, "tcf")
+    load(store, 9, "purchase", "analytics,marketing")
+    judging.judge_people("main", {ANNA: Reason.EVENT})
+    assert list_changes(store) == []
 
 
 def test_whoever_is_erased_while_something_happens(store: RunningStore) -> None:
@@ -80,7 +109,7 @@ def test_of_an_audience_by_a_statement(store: RunningStore) -> None:
     judging = make_judging(store)
     load(store, 1, "purchase", "analytics,marketing")
     judging.place_people("main", "listed", {ANNA: True}, Reason.DEFINITION)
-    load(store, 2, "page_view", "storage")
+    load(store, 2, "page_view", "analytics")
     judging.place_people("main", "listed", {ANNA: False}, Reason.TIME)
     assert list_changes(store) == [("enter", "definition"), ("leave", "consent")]
 
@@ -92,7 +121,7 @@ def test_an_audience_by_a_statement_is_left_at_once(store: RunningStore) -> None
     judging.place_people("main", "listed", {ANNA: True}, Reason.DEFINITION)
     judging.judge_people("main", {ANNA: Reason.EVENT})
     assert list_changes(store)[1:] == [("enter", "definition")], "whoever may be in it stays"
-    load(store, 2, "page_view", "storage")
+    load(store, 2, "page_view", "analytics")
     judging.judge_people("main", {ANNA: Reason.EVENT})
     assert list_changes(store)[2:] == [("enter", "definition"), ("leave", "consent")]
 
@@ -100,6 +129,6 @@ def test_an_audience_by_a_statement_is_left_at_once(store: RunningStore) -> None
 def test_an_old_list_lets_nobody_in_who_has_withdrawn_since(store: RunningStore) -> None:
     """What a statement gave a minute ago may be placed only now."""
     judging = make_judging(store)
-    load(store, 1, "purchase", "storage")
+    load(store, 1, "purchase", "analytics")
     judging.place_people("main", "listed", {ANNA: True}, Reason.TIME)
     assert list_changes(store) == []

@@ -26,7 +26,7 @@ CANARY = "Xk7canary"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("erasure"), spaces=10, options=("govern_interval_s=0.2",)) as running:
+    with running_world(tmp_path_factory.mktemp("erasure"), spaces=11, options=("govern_interval_s=0.2",)) as running:
         write_plain(running)
         yield running
 
@@ -214,6 +214,27 @@ def test_a_certificate_is_verified_again(space: Space, tmp_path: Path) -> None:
     assert (answer.returncode, "changed" in answer.stderr) == (1, True)
     requests = json.loads(command(space, "requests", "--all", "--json").stdout)
     assert (requests["state"], requests["subjects"], requests["kind"]) == ("done", "", "erase")
+
+
+def test_fingerprints_go_when_consent_to_them_is_taken_back(space: Space) -> None:
+    """Nobody sees them from then on, within seconds; what came with the answer that takes them back has none."""
+    golden = Path(__file__).parents[1] / "data" / "beacons" / "v1_fingerprint_2.json"
+    signals = json.loads(golden.read_text(encoding="utf-8"))["f"]
+    anna = space.browser()
+    anna.send(anna.make_event("fingerprint", 1), c="aif", f=signals)
+    space.settle()
+
+    def read() -> list[str]:
+        rows = space.query("SELECT fingerprint FROM v_events WHERE space_id = {space:String} AND fingerprint != ''")
+        return [row["fingerprint"] for row in rows]
+
+    assert len(read()) == 1
+    anna.send(anna.make_event("page_view", 0.5), c="ai", f=signals)
+    space.settle()
+    deadline = time.monotonic() + 20
+    while read():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 LONG_STEPS = [pytest.param(step, marks=pytest.mark.long) for step in ("drain", "delete", "verify")]

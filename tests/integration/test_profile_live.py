@@ -287,13 +287,25 @@ def test_a_page_is_told_what_its_visitors_level_reaches(desk: Desk) -> None:
     assert signed.headers["cache-control"] == "no-store"
     assert signed.headers["access-control-allow-origin"] == "https://shop.example"
     assert set(signed.headers["vary"].split(", ")) >= {"Origin", "Cookie"}
+    assert ask_me(desk, {**PAGE, "Sec-GPC": "1", **sign_in(desk, 3, consent="aip1")}).json() == signed.json()
     linked = ask_me(desk, {**PAGE, **sign_in(desk, 2)}).json()
     assert linked == {**NOBODY, "known": True, "level": 2, "traits": {"plan": "gold"}}
 
 
 @pytest.mark.parametrize(
     "how",
-    ["no cookie", "script", "forged", "other site", "over", "claimed", "forwarded", "opted out"],
+    [
+        "no cookie",
+        "script",
+        "forged",
+        "other site",
+        "over",
+        "claimed",
+        "forwarded",
+        "opted out",
+        "not personalised",
+        "not identified",
+    ],
 )
 def test_whoever_is_not_known_gets_the_same_answer(desk: Desk, how: str) -> None:
     """A stolen id, a sign-in that is over, a mail that was forwarded to somebody else: nothing, and not why."""
@@ -308,6 +320,8 @@ def test_whoever_is_not_known_gets_the_same_answer(desk: Desk, how: str) -> None
         "claimed": sign_in(desk, 1),
         "forwarded": sign_in(desk, 2, customer="5001"),
         "opted out": {"Cookie": f"{good}; _ts_out=1"},
+        "not personalised": sign_in(desk, 3, consent="aim1"),
+        "not identified": sign_in(desk, 3, consent="apm1"),
     }[how]
     assert ask_me(desk, {**PAGE, **cookie}).json() == NOBODY
 

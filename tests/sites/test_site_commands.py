@@ -79,6 +79,9 @@ def test_every_setting_can_be_given(store: RunningStore, data: Path) -> None:
         link_hosts=("apps.example",),
         sample=0.25,
         tag=False,
+        keep_days=426,
+        network_days=30,
+        rejected_days=14,
     )
     empty = [
         word

@@ -69,6 +69,7 @@ def test_the_cluster_gets_local_tables_with_a_distributed_one_over_them() -> Non
         *("landing", "events", "identity_evidence", "identity_pairs"),
         *("sessions", "rejected_events", "identifier_vault", "consent_ledger"),
         *("timeline", "visitor_facts", "traits", "touched_people", "touched_keys", "profile_reads", "offer_exposures"),
+        "signal_withdrawals",
     )
     assert local == {f"{name}_local" for name in names}
     for name in local:
@@ -100,7 +101,7 @@ def test_every_table_behind_a_view_has_its_window() -> None:
     for target, setting in ((EMBEDDED, "non_replicated_deduplication_window"), (CLUSTER, "replicated_dedup")):
         statements = render_all(target)
         targets = {m[1] for s in statements if (m := re.match(r"CREATE MATERIALIZED VIEW .* TO (\S+) AS", s))}
-        assert len(targets) == 15
+        assert len(targets) == 16
         for name in targets:
             table = next(s for s in statements if s.startswith(f"CREATE TABLE IF NOT EXISTS {name} "))
             window = re.search(rf"{setting}\w* = (\d+)", table)
@@ -172,6 +173,7 @@ def test_the_views_to_wait_for_come_from_the_migrations() -> None:
         "identity_intervals_to_touched_keys",
         "traits_to_touched_keys",
         "consent_ledger_to_touched_keys",
+        "consent_ledger_to_signal_withdrawals",
         "person_states_to_touched_keys",
     }
     assert list_views(CLUSTER) == {f"{name}_local" for name in list_views(EMBEDDED)}

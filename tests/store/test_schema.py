@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -489,7 +490,7 @@ def test_a_day_is_read_not_a_month(store: RunningStore) -> None:
 
 
 def test_events_go_when_their_days_are_over(store: RunningStore) -> None:
-    """keep_days counts from the event's time; 0 keeps for ever. The network goes after 30 days in any case."""
+    """keep_days counts from the event's time; 0 keeps for ever. The network has days of its own."""
     long_ago_s = 1_600_000_000 - NOON_MS / 1000  # September 2020
     for visitor, keep_days in ((1, 30), (2, 0), (3, 30_000)):
         store.load(
@@ -498,15 +499,30 @@ def test_events_go_when_their_days_are_over(store: RunningStore) -> None:
                 after_s=long_ago_s,
                 keep_days=keep_days,
                 network="192.0.2.0/24",
+                network_days=60_000 if visitor == 3 else 30,
                 events=[make_event(visitor, after_s=long_ago_s)],
             )
         )
     for table in ("events", "sessions"):
         store.writer.command(f"OPTIMIZE TABLE {table} FINAL")
     left = store.query("SELECT visitor_id, network FROM events ORDER BY visitor_id")
-    assert [(str(r["visitor_id"]), r["network"]) for r in left] == [(make_id(2, 0xA), ""), (make_id(3, 0xA), "")]
+    assert [(str(r["visitor_id"]), r["network"]) for r in left] == [
+        (make_id(2, 0xA), ""),
+        (make_id(3, 0xA), "192.0.2.0/24"),
+    ]
     sessions = store.query("SELECT DISTINCT visitor_id FROM sessions ORDER BY visitor_id")
     assert [str(r["visitor_id"]) for r in sessions] == [make_id(2, 0xA), make_id(3, 0xA)]
+
+
+def test_refusals_go_when_their_days_are_over(store: RunningStore) -> None:
+    """The site says how many; 14 where nobody does."""
+    for after_days, rejected_days in ((-13, 14), (-15, 14), (-15, 20), (-15, 7)):
+        after_s = time.time() - NOON_MS / 1000 + after_days * 86_400
+        refusal = make_refusal()
+        store.load(make_row(1, after_s=after_s, rejected_days=rejected_days, rejected=[refusal]))
+    store.writer.command("OPTIMIZE TABLE rejected_events FINAL")
+    left = store.query("SELECT keep_days FROM rejected_events ORDER BY received_at")
+    assert [row["keep_days"] for row in left] == [20, 14]
 
 
 def test_views_for_readers_show_no_personal_value(store: RunningStore) -> None:

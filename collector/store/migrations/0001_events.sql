@@ -51,6 +51,33 @@ RANGE(MIN from_ms MAX last_ms)
 LIFETIME(MIN 30 MAX 60)
 COMMENT 'tombstones in memory: whether an identifier was erased, for a moment in time; an erasure reloads it';
 
+CREATE TABLE IF NOT EXISTS @local(signal_withdrawals) @on_cluster
+(
+    space_id LowCardinality(String) COMMENT 'Identity space',
+    key UUID COMMENT 'Own person id of the visitor',
+    time DateTime64(3, 'UTC') COMMENT 'When consent to the fingerprint was taken back: no fingerprint up to then is of use any more',
+    loaded_at DateTime64(3, 'UTC') DEFAULT now64(3) COMMENT 'When the row was written'
+)
+ENGINE = @engine(signal_withdrawals, ReplacingMergeTree, time)
+ORDER BY (space_id, key)
+TTL toDateTime(loaded_at) + toIntervalDay(30)
+SETTINGS @deduplication
+COMMENT 'Who has taken back consent to the fingerprint, for as long as an event of theirs may still come in late';
+
+@facade(signal_withdrawals, cityHash64(key));
+
+CREATE DICTIONARY IF NOT EXISTS @name(withdrawn_signals) @on_cluster
+(
+    key_hash UInt64,
+    last_ms Int64
+)
+PRIMARY KEY key_hash
+SOURCE(CLICKHOUSE(@dictionary_login QUERY '
+    SELECT cityHash64(key) AS key_hash, max(toUnixTimestamp64Milli(time)) AS last_ms FROM @name(signal_withdrawals) GROUP BY key'))
+LAYOUT(HASHED())
+LIFETIME(MIN 1 MAX 3)
+COMMENT 'signal_withdrawals in memory; the role govern reloads it';
+
 CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
 (
     batch_host LowCardinality(String) COMMENT 'Host whose spool the batch came from',
@@ -91,6 +118,8 @@ CREATE TABLE IF NOT EXISTS @local(landing) @on_cluster
     link_reasons LowCardinality(String) COMMENT 'What spoke for that class, words with a comma between, see docs/marketers.md',
     link_way LowCardinality(String) COMMENT 'How the tagged link led here: redirect (by way of /l/, whose own event is the click) or page (in the page''s address)',
     keep_days UInt16 COMMENT 'Days that the site keeps its events; 0: for ever',
+    network_days UInt16 DEFAULT 30 COMMENT 'Days that its events have the truncated address; 0: never',
+    rejected_days UInt16 DEFAULT 14 COMMENT 'Days that it keeps what was refused',
     events Array(Tuple(
         event_id UUID,
         name String,
@@ -220,10 +249,11 @@ CREATE TABLE IF NOT EXISTS @local(events) @on_cluster
     link_way LowCardinality(String) COMMENT 'How the tagged link led here: redirect (by way of /l/, whose own event is the click) or page (in the page''s address)',
     consent LowCardinality(String) COMMENT 'Purposes consented to when it happened, sorted, comma between',
     country LowCardinality(String) COMMENT 'Country by the address, ISO 3166-1 alpha-2; empty: unknown',
-    network String COMMENT 'Truncated address, /24 or /48; emptied after 30 days' TTL toDateTime(received_at) + toIntervalDay(30),
+    network String COMMENT 'Truncated address, /24 or /48; emptied when network_days are over' TTL toDateTime(received_at) + toIntervalDay(network_days),
     sequence UInt32 COMMENT 'Order in which the sender made the events of one page',
     wire_version UInt16 COMMENT 'Version of the wire format that the sender used',
     keep_days UInt16 COMMENT 'Days that the event is kept, counted from its time; 0: for ever',
+    network_days UInt16 DEFAULT 30 COMMENT 'Days that the truncated address is kept, counted from when it was received',
     batch_host LowCardinality(String) COMMENT 'Host whose spool the event came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host',
     precedence UInt32 DEFAULT 4294967295 - toUnixTimestamp(received_at) COMMENT 'Of two rows of one event the one with the higher value stays: what was received first',
@@ -302,8 +332,10 @@ SELECT
     language,
     time_zone,
     viewport,
-    fingerprint,
-    fingerprint_version,
+    if(fingerprint != ''
+        AND dictGetOrDefault('@name(withdrawn_signals)', 'last_ms', cityHash64(own_person_id), toInt64(0)) >= event.time_ms,
+        '', fingerprint) AS fingerprint,
+    if(fingerprint = '', 0, fingerprint_version) AS fingerprint_version,
     link_status,
     link_kind,
     link_token_id,
@@ -319,6 +351,7 @@ SELECT
     toUInt32(greatest(0, least(event.sequence, 4294967295))) AS sequence,
     wire_version,
     keep_days,
+    network_days,
     batch_host,
     batch_seq
 FROM @local(landing)

@@ -75,15 +75,16 @@ CREATE TABLE IF NOT EXISTS @local(rejected_events) @on_cluster
     beacons UInt32 COMMENT 'How many beacons are counted in this row: equal refusals of one second are one',
     digest String COMMENT 'Keyed digest of the body, to recognise a repeated one; empty: several bodies',
     is_bot UInt8 COMMENT '1: a robot, or an automated browser',
+    keep_days UInt16 DEFAULT 14 COMMENT 'Days that the row is kept',
     batch_host LowCardinality(String) COMMENT 'Host whose spool it came from',
     batch_seq UInt64 COMMENT 'Number of the batch on that host'
 )
 ENGINE = @engine(rejected_events, MergeTree)
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (site_id, received_at)
-TTL toDateTime(received_at) + toIntervalDay(90)
+TTL toDateTime(received_at) + toIntervalDay(keep_days)
 SETTINGS @deduplication, default_compression_codec = 'ZSTD(1)'
-COMMENT 'Every refusal with its reason, without what was refused; kept 90 days';
+COMMENT 'Every refusal with its reason, without what was refused; kept for the site''s rejected_days';
 
 @facade(rejected_events, rand());
 
@@ -99,6 +100,7 @@ SELECT
     refusal.beacons AS beacons,
     refusal.digest AS digest,
     is_bot,
+    rejected_days AS keep_days,
     batch_host,
     batch_seq
 FROM @local(landing)

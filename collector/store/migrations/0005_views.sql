@@ -130,8 +130,9 @@ SELECT
     time_zone,
     viewport,
     country,
-    fingerprint,
-    fingerprint_version,
+    if(fingerprint != '' AND dictGetOrDefault('@name(withdrawn_signals)', 'last_ms', cityHash64(own_person_id), toInt64(0))
+        >= toUnixTimestamp64Milli(time), '', fingerprint) AS fingerprint,
+    if(fingerprint = '', 0, fingerprint_version) AS fingerprint_version,
     link_status,
     link_kind,
     link_token_id,
@@ -294,7 +295,7 @@ CREATE OR REPLACE VIEW @name(v_rejected) @on_cluster
 @security AS
 SELECT received_at, site_id, step, reason, field, body_bytes, events, beacons, digest, is_bot
 FROM @name(rejected_events)
-COMMENT 'Every refusal of the last 90 days with its reason, without what was refused';
+COMMENT 'Every refusal with its reason, without what was refused';
 
 CREATE OR REPLACE VIEW @name(v_identity_evidence) @on_cluster
 (

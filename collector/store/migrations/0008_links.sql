@@ -99,6 +99,9 @@ FROM @local(landing)
 ARRAY JOIN consents AS item
 WHERE NOT dictHas('@name(erased)', cityHash64(item.key), item.time_ms);
 
+CREATE MATERIALIZED VIEW IF NOT EXISTS @local(consent_ledger_to_signal_withdrawals) @on_cluster TO @local(signal_withdrawals) AS
+SELECT space_id, key, time FROM @local(consent_ledger) WHERE purpose = 'fingerprint' AND state = 'withdrawn';
+
 CREATE OR REPLACE VIEW @name(v_link_clicks) @on_cluster
 (
     time DateTime64(3, 'UTC') COMMENT 'When it happened',
