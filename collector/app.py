@@ -19,6 +19,7 @@ from collector.console.links_page_store import RealStore
 from collector.endpoints import (
     api,
     beacon,
+    catalogue,
     data_requests,
     exports,
     gpc,
@@ -80,6 +81,7 @@ def create_app(
         *pixel.routes(edge),
         *opt_out.routes(edge),
         *gpc.routes(),
+        *catalogue.routes(edge),
         *links.routes(edge),
         *tag.routes(config),
         *api.routes(config, keyring, poller),

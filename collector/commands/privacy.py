@@ -9,6 +9,7 @@ import typer
 
 from collector.commands.identity_change import print_json
 from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, read_running
+from collector.commands.privacy_catalogue import catalogue
 from collector.commands.privacy_desk import (
     NAME_HELP,
     ActorOption,
@@ -187,6 +188,7 @@ def _read_value(text: str) -> object:
         return text
 
 
+privacy_app.command("catalogue")(catalogue)
 privacy_app.command("erase")(erase)
 privacy_app.command("requests")(list_requests)
 privacy_app.command("approve")(approve)

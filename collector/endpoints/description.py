@@ -14,7 +14,7 @@ import msgspec
 from collector import __version__
 from collector.config import Config
 from collector.console.inspect_description import describe_inspect
-from collector.endpoints import gpc
+from collector.endpoints.catalogue_description import describe_catalogue
 from collector.endpoints.data_requests_description import describe_data_requests
 from collector.endpoints.exports_description import describe_exports
 from collector.endpoints.identity_description import describe_identity
@@ -58,7 +58,7 @@ def describe(config: Config) -> dict[str, Any]:
         **_describe_beacon(config, beacon, refused),
         **_describe_links(config),
         **_describe_opt_out(config),
-        **_describe_gpc(),
+        **describe_catalogue(config),
         **_describe_tag(config),
         **_describe_sites(),
         **server_paths,
@@ -215,22 +215,6 @@ def _describe_links(config: Config) -> dict[str, Any]:
     return {
         f"{config.link_path.rstrip('/')}/{{token}}": {
             "get": {"summary": "Follow a tagged link.", "parameters": [token], "responses": answers}
-        }
-    }
-
-
-def _describe_gpc() -> dict[str, Any]:
-    said = {
-        "type": "object",
-        "required": ["gpc", "lastUpdate"],
-        "properties": {"gpc": {"const": True}, "lastUpdate": {"type": "string", "format": "date"}},
-    }
-    return {
-        gpc.PATH: {
-            "get": {
-                "summary": "That Global Privacy Control is obeyed.",
-                "responses": {"200": _json("Always.", said)},
-            }
         }
     }
 
