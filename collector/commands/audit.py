@@ -61,13 +61,14 @@ def verify(
 
     read = read_running(data, config, settings)
     keyring = open_secrets(read)
+    now_ms = time.time_ns() // 1_000_000
     console = open_console()
     with open_client(read.config, keyring, "writer") as client:
         if sys.stderr.isatty():
             with console.status("…") as status:
-                verdict = verify_chain(client, keyring, lambda link: status.update(f"{link:,} links"))
+                verdict = verify_chain(client, keyring, now_ms, lambda link: status.update(f"{link:,} links"))
         else:
-            verdict = verify_chain(client, keyring)
+            verdict = verify_chain(client, keyring, now_ms)
     if as_json:
         print_json({"at_ms": time.time_ns() // 1_000_000, "sound": verdict.is_sound, **_fields(verdict)})
     else:

@@ -40,6 +40,7 @@ STEPS = {
     "close": "tombstones: nothing of them comes in any more",
     "drain": "loading what lies in the spool",
     "part": "taking others apart from them",
+    "counts": "writing what they did once more, of nobody",
     "delete": "writing files anew without them",
     "files": "looking through this host's files",
     "verify": "looking whether anything is left",
@@ -54,6 +55,9 @@ def erase(
     space: SpaceOption = DEFAULT_SPACE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    anonymise: Annotated[
+        bool, typer.Option("--anonymise", help="Keep what they did as counts, of nobody: docs/privacy.md.")
+    ] = False,
     certificate: Annotated[
         Path | None, typer.Option("--certificate", metavar="FILE", help="Write the signed certificate there.")
     ] = None,
@@ -68,9 +72,10 @@ def erase(
     \b
         tagstitch privacy erase customer=4711 --dry-run
         tagstitch privacy erase customer=4711 --certificate 4711.json
+        tagstitch privacy erase customer=4711 --anonymise             numbers of visits and events stay as they are
         tagstitch privacy erase - --yes < leavers.txt                 many at once: files are written anew once
     """
-    from collector.privacy.requests import ERASE, WAITING, Asked
+    from collector.privacy.requests import ANONYMISE, ERASE, WAITING, Asked
 
     with open_officer(read_running(data, config, settings), space, actor) as desk:
         asked = read_names(names)
@@ -81,7 +86,7 @@ def erase(
         if not yes:
             show_finding(found)
             typer.confirm("Erase all of this? It cannot be undone.", abort=True)
-        request = desk.ask(ERASE, Asked(tuple(asked)))
+        request = desk.ask(ANONYMISE if anonymise else ERASE, Asked(tuple(asked)))
         if request.state == WAITING:
             typer.echo(f"it waits for approval by somebody else: tagstitch privacy approve {request.request_id}")
             return

@@ -28,11 +28,14 @@ NOT_COPIED = frozenset(
 touched is of use to this store's own followers alone, for a day. These begin anew there, and judge everybody."""
 
 EXPIRY: Mapping[str, str] = {
+    "audit_details": "toDateTime(at) + toIntervalDay(1095) < now() + toIntervalHour(12)",
+    "audit_log": "toDateTime(at) + toIntervalDay(1095) < now() + toIntervalHour(12)",
     "audience_changes": "toDateTime(at) + toIntervalDay(90) < now() + toIntervalHour(12)",
     "events": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "offer_exposures": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "signal_withdrawals": "toDateTime(loaded_at) + toIntervalDay(30) < now() + toIntervalHour(12)",
     "sessions": "keep_days > 0 AND toDateTime(first_time) + toIntervalDay(keep_days) < now() + toIntervalDay(2)",
+    "profile_reads": "toDateTime(at) + toIntervalDay(1095) < now() + toIntervalHour(12)",
     "rejected_events": "toDateTime(received_at) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "timeline": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",
     "traits": "keep_days > 0 AND toDateTime(time) + toIntervalDay(keep_days) < now() + toIntervalHour(12)",

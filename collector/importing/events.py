@@ -41,7 +41,7 @@ from collector.event import Rejected
 from collector.importing.calls import RowReader, check_call
 from collector.importing.months import SUFFIX, MonthSorter, list_months, read_calls
 from collector.importing.rows import Form, Row, read_rows
-from collector.importing.state import ImportState, make_import_id, read_state, write_state
+from collector.importing.state import FOLDER_NAME, ImportState, make_import_id, read_state, write_state
 from collector.keyring import Keyring
 from collector.reasons import Reason
 from collector.sites.book import Site, SiteBook
@@ -49,7 +49,6 @@ from collector.spool.writer import SpoolWriter
 
 CHUNK_CALLS = 500
 STATE_CALLS = 5_000
-FOLDER_NAME = "import"
 SHOWN_REFUSALS = 20
 LONGEST_WAIT_S = 5.0
 LOCK_PATIENCE_S = 2.0  # the loader may hold the folder's lock for a moment

@@ -16,6 +16,7 @@ import msgspec
 from collector import disk
 from collector.errors import ImportFileError
 
+FOLDER_NAME = "import"
 STATE_NAME = "state.json"
 READ_BYTES = 1_048_576
 

@@ -30,7 +30,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     held, and write nothing down.
     """
 
-    kind: Literal["erase", "export", "correct", "restrict", "unrestrict", "object"]
+    kind: Literal["erase", "anonymise", "export", "correct", "restrict", "unrestrict", "object"]
     names: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=MAX_NAMES)]
     purposes: tuple[str, ...] = ("marketing",)
     traits: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def make_call(
         if call.dry_run:
             return desk.find(call.names)
         match call.kind:
-            case "erase" | "export":
+            case "erase" | "anonymise" | "export":
                 return show(desk.ask(call.kind, Asked(call.names)))
             case "correct":
                 if not call.traits:

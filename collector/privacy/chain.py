@@ -5,8 +5,8 @@
 
 An entry enters the chain within seconds (role `govern`); from then on it cannot be changed, left out or put in without
 that showing: its digest is missing, or a row has none. A row holds a random id, so that nobody is found by its digest.
-What was erased, or is over its time, leaves its link: `verify` counts such links, and tells them from rows of the log
-itself, which never go before their time.
+What was erased, or is over its time (KEEP_DAYS), leaves its link: `verify` counts such links, and tells them from rows
+of the log itself, which never go before their time.
 
 One process adds links; a second would be seen as a break. Raises StoreError.
 """
@@ -29,10 +29,13 @@ LOG, DETAILS, READ, SEAL = "log", "details", "read", "seal"
 FIRST = "0" * 64
 MOST_LINKS = 20_000
 ROWS_PER_LOOK = 100_000
+KEEP_DAYS = 1_095
+"""How long entries and looks are kept, as their tables say: three years."""
 BACK_DAYS = 3
 """How far back the role looks for rows without a link: a look waits in the spool of a host while the store is away.
 What is older is found by `verify`."""
 
+_COLUMNS = "seq, source, digest, chain, toUnixTimestamp64Milli(at) AS at_ms"
 _ROWS = {
     LOG: (
         "audit_log",
@@ -59,11 +62,12 @@ class Link(msgspec.Struct, frozen=True):
     source: str
     digest: str
     chain: str
+    at_ms: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True):
     """What a verification found. `links`: entries and looks in the chain; `gone`: links of details and looks whose row
-    was erased or is over its time; `waiting`: rows that are not in the chain yet.
+    was erased, and of any row that is over its time; `waiting`: rows that are not in the chain yet.
 
     Wrong where any of these is not empty: `broken`, numbers of links that do not fit the one before; `missing`: numbers
     of links whose entry of the log is not there as it was; `unsigned`: numbers of seals that do not verify.
@@ -102,11 +106,15 @@ def extend_chain(client: StoreClient, keyring: Keyring, now_ms: int, *, most: in
     return len(wanted)
 
 
-def verify_chain(client: StoreClient, keyring: Keyring, tell: Callable[[int], None] = lambda links: None) -> Verdict:
+def verify_chain(
+    client: StoreClient, keyring: Keyring, now_ms: int, tell: Callable[[int], None] = lambda links: None
+) -> Verdict:
     """Go through the whole chain, and through all rows that it is about. `tell` hears how many links were looked at."""
     digests = {source: _read_digests(client, source) for source in _ROWS}
     left = {source: set(found) for source, found in digests.items()}
     broken, missing, unsigned = [], [], []
+    # An entry enters the chain at most BACK_DAYS after it was made.
+    expired_ms = now_ms - (KEEP_DAYS - BACK_DAYS) * 86_400_000
     links = sealed = gone = 0
     before = Link(0, "", "", FIRST)
     for link in _read_links(client):
@@ -120,7 +128,7 @@ def verify_chain(client: StoreClient, keyring: Keyring, tell: Callable[[int], No
             links += 1
             left[link.source].discard(link.digest)
             if link.digest not in digests[link.source]:
-                if link.source == LOG:
+                if link.source == LOG and link.at_ms > expired_ms:
                     missing.append(link.seq)
                 else:
                     gone += 1
@@ -158,7 +166,7 @@ def _find_unlinked(client: StoreClient, source: str, now_ms: int, most: int) -> 
 
 
 def _read_last(client: StoreClient) -> Link:
-    rows = client.query_rows("SELECT seq, source, digest, chain FROM audit_chain ORDER BY seq DESC LIMIT 1")
+    rows = client.query_rows(f"SELECT {_COLUMNS} FROM audit_chain ORDER BY seq DESC LIMIT 1")  # noqa: S608  our own words
     return msgspec.convert(rows[0], Link) if rows else Link(0, "", "", FIRST)
 
 
@@ -166,8 +174,7 @@ def _read_links(client: StoreClient) -> Iterator[Link]:
     after = 0
     while True:
         rows = client.query_rows(
-            "SELECT seq, source, digest, chain FROM audit_chain WHERE seq > {after:UInt64} ORDER BY seq"
-            " LIMIT {most:UInt32}",
+            f"SELECT {_COLUMNS} FROM audit_chain WHERE seq > {{after:UInt64}} ORDER BY seq LIMIT {{most:UInt32}}",  # noqa: S608  our own words
             {"after": after, "most": ROWS_PER_LOOK},
         )
         for row in rows:

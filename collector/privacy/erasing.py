@@ -1,11 +1,12 @@
 """Erasing: everything that is held about people, in the store and on this host's disk, until nothing is found of it.
 
-    find ─► close ─► drain ─► part ─► delete ─► files ─► verify
+    find ─► close ─► drain ─► part ─► (counts) ─► delete ─► files ─► verify
 
     find     whom it is about, and the times in which shared browsers are theirs
     close    tombstones: the store takes nothing of them in any more, web processes begin anew with who comes back
     drain    what lies in this host's spool is loaded, so that it is found
     part     evidence that ties others to them is taken back, and stitch has seen it: the others stay as they are
+    counts   where they are anonymised instead: their events are written once more, of nobody
     delete   rows go, files of the store are written anew without them, and the files before leave the disk
     files    refused bodies, lines and damaged pieces of the spool on this host
     verify   the same conditions find nothing; if they do, from `delete` on again
@@ -31,10 +32,12 @@ from collector.identity.selection import Statement, read_around, take_back
 from collector.instance import MARKER
 from collector.keyring import Keyring
 from collector.load.drain import wait_for_spool
+from collector.privacy.anonymising import keep_counts
 from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_certificate
 from collector.privacy.deleting import Counted, Deleting, count_rows
 from collector.privacy.inventory import PLACES
 from collector.privacy.journal import JournalEntry, note_erasure
+from collector.privacy.requests import ANONYMISE
 from collector.privacy.subjects import FOR_EVER_MS, Subject, hash_keys
 from collector.privacy.tombstones import mark_key, mark_value
 from collector.privacy.traces import Names, remove_traces
@@ -101,6 +104,9 @@ class Erasing:
         request_id = self.order.request_id
         before = count_rows(self.client, request_id)
         self.remember(before)
+        if self.order.kind == ANONYMISE:
+            self.watcher.begin("counts")
+            keep_counts(self.client, self.order.space_id, request_id)
         has_shared = any(subject.shared for subject in self.order.subjects)
         deleting = Deleting(self.client, request_id, self.watcher.advance)
         found: dict[str, int] = {}
@@ -201,7 +207,11 @@ class Erasing:
             done_at=_write_time(self.now_ms()),
             places=tuple(places),
             verified=VERIFIED,
-            remarks=(*REMARKS, *(f"{folder} was away: copy erasures.jsonl into it" for folder in self._unreached)),
+            remarks=(
+                *REMARKS,
+                *((COUNTS_STAY,) if self.order.kind == ANONYMISE else ()),
+                *(f"{folder} was away: copy erasures.jsonl into it" for folder in self._unreached),
+            ),
         )
         return sign_certificate(self.keyring, certificate)
 
@@ -209,6 +219,9 @@ class Erasing:
 REMARKS = (
     "systems from which records were copied, and who was told by webhooks or exports, have what they have: tell them",
     "backups hold what they held until their keys are destroyed; who brings one back erases again by the journal",
+)
+COUNTS_STAY = (
+    "what they did stays as counts: events by the hour under ids that were drawn, with texts alone that others share"
 )
 VERIFIED = (
     "each table was asked with the condition by which it was erased, rows that no reader sees included: none is left",

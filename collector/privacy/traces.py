@@ -14,23 +14,24 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from collector import disk
-from collector.accept.kept_bodies import KeptBody
-from collector.accept.kept_bodies_files import list_files, read_bodies, seal
 from collector.config import Config
 from collector.errors import PrivacyError, PrivacyReason
 from collector.event import LandingRow
 from collector.identity.identifiers import VISITOR_KIND, is_blocked, name_identifier, own_person_id
 from collector.identity.normal_forms import normalise
-from collector.importing.events import FOLDER_NAME as IMPORT_FOLDER
+from collector.importing.state import FOLDER_NAME as IMPORT_FOLDER
 from collector.importing.state import STATE_NAME, ImportState
 from collector.keyring import Keyring
 from collector.load.loader import REFUSED_NAME
 from collector.sites.poll import read_copy
+
+if TYPE_CHECKING:
+    from collector.accept.kept_bodies import KeptBody
 
 MIN_SEARCHED_CHARS = 4
 """A shorter value stands in files by chance: it is no trace."""
@@ -82,6 +83,9 @@ def check_imports(data: Path) -> None:
 
 def _clean_kept(data: Path, keyring: Keyring, names: Names) -> int:
     """Write each file of refused bodies anew without those that name them."""
+    # What reads them brings the edge's pipeline along: half of what a role that seldom does so would load.
+    from collector.accept.kept_bodies_files import list_files, read_bodies, seal
+
     namers = _make_namers(data, keyring, names)
     removed = 0
     for file in list_files(data):

@@ -20,7 +20,7 @@ from tests.chaos.senders import Senders
 pytestmark = pytest.mark.chaos
 
 ROLES = ("web", "load", "stitch", "engine")
-ROUNDS = count_rounds(4, 200)
+ROUNDS = count_rounds(2, 200)
 # A role that dies so often would end the whole, as it should. Here it is killed by us: the supervisor goes on.
 PATIENT_SUPERVISOR = (
     sys.executable,

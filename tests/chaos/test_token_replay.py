@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -18,6 +19,7 @@ from tests.chaos.ledger import Ledger, ask_patiently
 from tests.chaos.outcome import chaos_case, count_rounds
 from tests.chaos.stream import make_line, note_acknowledged, note_sent
 from tests.running_store import (
+    NOON_MS,
     RunningStore,
     make_consent,
     make_event,
@@ -79,7 +81,12 @@ def test_replay_into_every_table(running: RunningStore) -> None:
                 evidence=[make_evidence(visitor, visitor)],
                 rejected=[make_refusal()],
                 vault=[make_vaulted(visitor)],
-                consents=[make_consent(visitor)],
+                consents=[
+                    make_consent(visitor),
+                    msgspec.structs.replace(
+                        make_consent(visitor, "withdrawn"), purpose="fingerprint", time_ms=NOON_MS + visitor
+                    ),
+                ],
                 reads=[make_read(visitor)],
             )
             for visitor in range(200)

@@ -365,6 +365,7 @@ def test_every_ttl_is_known(source: RunningStore) -> None:
         "identity_pairs",
         "offer_exposures",
         "sessions",
+        "signal_withdrawals",
         "timeline",
         "visitor_facts",
     ]

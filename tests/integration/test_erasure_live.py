@@ -26,7 +26,7 @@ CANARY = "Xk7canary"
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One instance for the module."""
-    with running_world(tmp_path_factory.mktemp("erasure"), spaces=11, options=("govern_interval_s=0.2",)) as running:
+    with running_world(tmp_path_factory.mktemp("erasure"), spaces=12, options=("govern_interval_s=0.2",)) as running:
         write_plain(running)
         yield running
 
@@ -214,6 +214,35 @@ def test_a_certificate_is_verified_again(space: Space, tmp_path: Path) -> None:
     assert (answer.returncode, "changed" in answer.stderr) == (1, True)
     requests = json.loads(command(space, "requests", "--all", "--json").stdout)
     assert (requests["state"], requests["subjects"], requests["kind"]) == ("done", "", "erase")
+
+
+def test_who_is_anonymised_stays_as_a_number(space: Space) -> None:
+    """Events and visits are as many as before, of nobody; of texts those stay that others have too."""
+    for number in range(5):
+        space.browser().view(ago_h=number + 1)
+    anna = space.browser()
+    anna.sign_in(customer="anna", ago_h=3)
+    anna.view(ago_h=2)
+    anna.send(anna.make_event("annas_own_event", 2, p={"secret": "annas-word"}))
+    space.settle()
+
+    def read(columns: str) -> list[dict[str, Any]]:
+        return space.query(f"SELECT {columns} FROM v_events WHERE space_id = {{space:String}}")
+
+    counts = "count() AS events, uniq(session_id) AS visits, countIf(event_name = 'page_view') AS views"
+    before = read(counts)
+    done = json.loads(command(space, "erase", "customer=anna", "--anonymise", "--yes", "--json").stdout)
+    assert (done["kind"], "counts" in " ".join(done["remarks"])) == ("anonymise", True)
+    assert read(counts) == before
+    rows = read(
+        "toString(person_id) AS person, customer_id, event_name, toJSONString(props) AS props, toString(time) AS at"
+    )
+    assert "anna" not in json.dumps(rows)
+    nobody = [row for row in rows if row["event_name"] == "other"]
+    assert len(nobody) >= 2, "a sign-in that few others have, and an event of a name of its own"
+    assert {(row["customer_id"], row["props"]) for row in nobody} == {("", "{}")}
+    assert all(row["at"].endswith(":00:00.000") for row in nobody)
+    assert space.customers() == {}
 
 
 def test_fingerprints_go_when_consent_to_them_is_taken_back(space: Space) -> None:

@@ -9,10 +9,11 @@ import pytest
 from collector.identity import audit
 from collector.identity.audit import AuditEntry
 from collector.keyring import make_keyring
-from collector.privacy.chain import extend_chain, verify_chain
+from collector.privacy.chain import KEEP_DAYS, extend_chain, verify_chain
 from tests.running_store import NOON_MS, RunningStore
 
 pytestmark = pytest.mark.engine
+NOW_MS = NOON_MS + 3_600_000
 
 
 def write(store: RunningStore, number: int, note: str = "") -> AuditEntry:
@@ -40,10 +41,10 @@ def test_a_chain_grows_and_verifies(store: RunningStore) -> None:
     assert extend(store) == 6
     assert extend(store) == 0
     write(store, 4)
-    verdict = verify_chain(store.writer, store.keyring)
+    verdict = verify_chain(store.writer, store.keyring, NOW_MS)
     assert (verdict.links, verdict.sealed, verdict.waiting, verdict.is_sound) == (6, 1, 2, True)
     assert extend(store) == 2
-    verdict = verify_chain(store.writer, store.keyring)
+    verdict = verify_chain(store.writer, store.keyring, NOW_MS)
     assert (verdict.links, verdict.sealed, verdict.waiting, verdict.gone, verdict.is_sound) == (8, 2, 0, 0, True)
 
 
@@ -55,7 +56,7 @@ def test_a_large_log_is_chained_in_pieces(store: RunningStore) -> None:
     while piece := extend_chain(store.writer, store.keyring, NOON_MS + 60_000, most=4):
         pieces.append(piece)
     assert pieces == [4, 4, 2]
-    assert verify_chain(store.writer, store.keyring).is_sound
+    assert verify_chain(store.writer, store.keyring, NOW_MS).is_sound
 
 
 def test_a_changed_entry_shows(store: RunningStore) -> None:
@@ -64,7 +65,7 @@ def test_a_changed_entry_shows(store: RunningStore) -> None:
     extend(store)
     sql = "ALTER TABLE audit_log UPDATE actor = 'operator:bob' WHERE audit_id = {id:UUID}"
     change(store, sql, id=entry.audit_id)
-    verdict = verify_chain(store.writer, store.keyring)
+    verdict = verify_chain(store.writer, store.keyring, NOW_MS)
     assert (len(verdict.missing), verdict.waiting, verdict.is_sound) == (1, 1, False)
 
 
@@ -73,11 +74,11 @@ def test_an_entry_that_was_taken_out_shows(store: RunningStore) -> None:
     first, second = write(store, 1), write(store, 2)
     extend(store)
     change(store, "ALTER TABLE audit_details DELETE WHERE audit_id = {id:UUID}", id=first.audit_id)
-    verdict = verify_chain(store.writer, store.keyring)
+    verdict = verify_chain(store.writer, store.keyring, NOW_MS)
     assert (verdict.gone, verdict.is_sound) == (1, True)
     assert audit.read_entry(store.writer, "main", first.audit_id).is_erased  # type: ignore[union-attr]
     change(store, "ALTER TABLE audit_log DELETE WHERE audit_id = {id:UUID}", id=second.audit_id)
-    assert len(verify_chain(store.writer, store.keyring).missing) == 1
+    assert len(verify_chain(store.writer, store.keyring, NOW_MS).missing) == 1
 
 
 @pytest.mark.parametrize(
@@ -96,12 +97,36 @@ def test_a_chain_that_was_touched_is_broken(store: RunningStore, statement: str)
     write(store, 2)
     extend(store)
     change(store, statement)
-    assert verify_chain(store.writer, store.keyring).broken
+    assert verify_chain(store.writer, store.keyring, NOW_MS).broken
 
 
 def test_a_chain_made_anew_without_the_secrets_is_not_signed(store: RunningStore) -> None:
     """Whoever makes the whole chain again needs the instance's key for its seals."""
     write(store, 1)
     extend_chain(store.writer, make_keyring(), NOON_MS + 60_000)
-    verdict = verify_chain(store.writer, store.keyring)
+    verdict = verify_chain(store.writer, store.keyring, NOW_MS)
     assert (verdict.unsigned, verdict.broken, verdict.is_sound) == ((3,), (), False)
+
+
+def test_what_is_over_its_time_leaves_its_link(store: RunningStore) -> None:
+    """Three years later the rows are gone and the chain is sound; a row that is gone earlier is missing."""
+    write(store, 1)
+    assert extend(store) == 2
+    for table in ("audit_log", "audit_details"):  # as the store does by itself when their time is over
+        change(store, f"ALTER TABLE {table} DELETE WHERE 1")
+    later_ms = NOON_MS + KEEP_DAYS * 86_400_000
+    verdict = verify_chain(store.writer, store.keyring, later_ms)
+    assert (verdict.is_sound, verdict.gone) == (True, 2)
+    early = verify_chain(store.writer, store.keyring, later_ms - 10 * 86_400_000)
+    assert (early.is_sound, len(early.missing)) == (False, 1)
+
+
+def test_the_tables_say_the_same(store: RunningStore) -> None:
+    """How long a row is kept is what the verification goes by."""
+    rows = store.query(
+        "SELECT name, create_table_query AS made FROM system.tables WHERE database = currentDatabase()"
+        " AND name IN ('audit_log', 'audit_details', 'profile_reads')"
+    )
+    assert len(rows) == 3
+    for row in rows:
+        assert f"TTL toDateTime(at) + toIntervalDay({KEEP_DAYS})" in row["made"], row["name"]

@@ -194,7 +194,7 @@ def test_everybody_has_what_v_events_says(store: RunningStore, seed: int, monkey
     monkeypatch.setattr(facts, "read_parted", note)
     chance = random.Random(seed)
     own_keys = [*stitch(store, tell(seed)), make_id(1, 0xF1)]
-    beacons = make_beacons(chance, own_keys, 240)
+    beacons = make_beacons(chance, own_keys, 160)
     for start in range(0, len(beacons), 80):
         store.load(*beacons[start : start + 80], *chance.sample(beacons[: start + 1], min(start, 20)))
     telling = Telling(store)

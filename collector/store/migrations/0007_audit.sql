@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS @name(audit_log) @on_cluster
 )
 ENGINE = @engine_everywhere(audit_log, ReplacingMergeTree)
 ORDER BY (space_id, at, audit_id)
+TTL toDateTime(at) + toIntervalDay(1095)
 SETTINGS @no_deduplication
 COMMENT 'Every change that an operator made, append-only and chained (audit_chain); names nobody';
 
@@ -42,6 +43,7 @@ CREATE TABLE IF NOT EXISTS @name(audit_details) @on_cluster
 )
 ENGINE = @engine_everywhere(audit_details, ReplacingMergeTree)
 ORDER BY (space_id, at, audit_id)
+TTL toDateTime(at) + toIntervalDay(1095)
 SETTINGS @no_deduplication
 COMMENT 'Whom an entry of audit_log is about, and all that undoing it needs; gone when one of them is erased';
 
@@ -143,6 +145,7 @@ CREATE TABLE IF NOT EXISTS @local(profile_reads) @on_cluster
 ENGINE = @engine(profile_reads, ReplacingMergeTree)
 PARTITION BY toYear(at)
 ORDER BY (space_id, at, read_id)
+TTL toDateTime(at) + toIntervalDay(1095)
 SETTINGS @deduplication, default_compression_codec = 'ZSTD(1)'
 COMMENT 'Every look at a profile: who asked for whom, when, and whether personal values were given';
 
