@@ -189,6 +189,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     privacy_approval: Annotated[
         bool, Meta(description="Whether somebody else has to approve an erasure before it is carried out.")
     ] = False
+    privacy_link_hours: Annotated[
+        float, Meta(description="How long a confirmation link to the page of one's own data opens it.", gt=0, le=720)
+    ] = 24.0
     backup_dir: Annotated[
         str,
         Meta(description="Where backups are written, and the journal of erasures; empty: `backups` in data."),

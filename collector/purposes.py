@@ -50,6 +50,8 @@ BY_PERSON = f"source IN {PERSONAL_SOURCES}"
 
 
 MAX_LETTERS = 16
+REFUSABLE = frozenset(letter for letter, purpose in PURPOSE_BY_LETTER.items() if purpose is not Purpose.ANALYTICS)
+"""Letters of the purposes that a person may refuse one by one on our page."""
 COOKIELESS = "cookieless"
 _ALL = frozenset(ASKED)
 _BY_PRESET: dict[str, frozenset[Purpose]] = {"implied": _ALL - {Purpose.FINGERPRINT}, "off": _ALL}
@@ -130,6 +132,12 @@ def read_purposes(letters: str | None, preset: str) -> frozenset[Purpose]:
     if letters is None:
         return _BY_PRESET.get(preset, frozenset())
     return frozenset(PURPOSE_BY_LETTER[letter] for letter in letters[:MAX_LETTERS] if letter in PURPOSE_BY_LETTER)
+
+
+@lru_cache(maxsize=64)
+def read_refused(letters: str) -> frozenset[Purpose]:
+    """Return what the cookie of refusals takes away. Analytics is not among it: that is refused by an objection."""
+    return frozenset(PURPOSE_BY_LETTER[letter] for letter in letters[:MAX_LETTERS] if letter in REFUSABLE)
 
 
 def spell_out(letters: str) -> str:

@@ -1,8 +1,8 @@
 """Step `consent`: what was consented to, and everything else taken out.
 
 Runs before any step that derives something. What a page has said (`c` on the wire) is read by the site's preset,
-see `purposes`. Without analytics nothing of the
-beacon is kept but the count of it, and on a cookieless site nothing that was read on the device: no id, no session, no
+see `purposes`; what its visitor has refused on our own page counts before that. Without analytics nothing of the beacon
+is kept but the count of it, and on a cookieless site nothing that was read on the device: no id, no session, no
 identifier, no fact about the browser but what every request says. `purposes.SWITCHES` has the whole table.
 """
 
@@ -12,8 +12,9 @@ from collector.accept.answers import withdraw
 from collector.accept.day_visitor import find_day_visitor
 from collector.accept.visitor import drop_sent_cookies
 from collector.event import NIL_ID, Beacon, Context, Rejected, WireEvent
-from collector.purposes import COOKIELESS, Purpose, find_purposes, name_purposes
+from collector.purposes import COOKIELESS, Purpose, find_purposes, name_purposes, read_refused
 from collector.reasons import Reason
+from collector.sites.cookies import REFUSED
 
 IDENTIFY = "identify"
 NAMES_SOMEBODY = frozenset((IDENTIFY, "alias", "group"))
@@ -28,6 +29,8 @@ def consent(beacon: Beacon, context: Context) -> Beacon | Rejected:
     envelope, preset = beacon.envelope, beacon.site.consent
     letters = envelope.consent
     purposes = find_purposes(letters, preset, context.gpc)
+    if REFUSED in context.cookies:
+        purposes -= read_refused(context.cookies[REFUSED])
     if Purpose.ANALYTICS not in purposes:
         if envelope.consent is not None and context.origin:  # somebody was asked, and did not grant it
             drop_sent_cookies(beacon, context)

@@ -19,7 +19,7 @@ from collector.commands.privacy_desk import (
     read_names,
     show_finding,
 )
-from collector.commands.privacy_requests import approve, erase, list_requests, refuse, run, verify
+from collector.commands.privacy_requests import approve, erase, link, list_requests, refuse, run, verify
 from collector.errors import PrivacyError, PrivacyReason
 from collector.sites.book import DEFAULT_SPACE
 
@@ -193,5 +193,6 @@ privacy_app.command("erase")(erase)
 privacy_app.command("requests")(list_requests)
 privacy_app.command("approve")(approve)
 privacy_app.command("refuse")(refuse)
+privacy_app.command("link")(link)
 privacy_app.command("run")(run)
 privacy_app.command("verify")(verify)

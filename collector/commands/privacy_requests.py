@@ -32,6 +32,7 @@ from collector.sites.book import DEFAULT_SPACE
 from collector.store.client import open_client
 
 if TYPE_CHECKING:
+    from collector.config import Config
     from collector.privacy.certificate import Certificate
     from collector.privacy.desk import PrivacyDesk
     from collector.privacy.requests import DataRequest
@@ -128,7 +129,7 @@ def list_requests(
     \b
         tagstitch privacy requests
     """
-    from collector.privacy.requests import FAILED, OPEN, RUNNING, WAITING
+    from collector.privacy.requests import CORRECT, FAILED, OPEN, RUNNING, WAITING
 
     with open_officer(read_running(data, config, settings), space, "") as desk:
         found = desk.list_requests(() if every else (WAITING, OPEN, RUNNING, FAILED))
@@ -143,6 +144,9 @@ def list_requests(
         typer.echo(f"{request.request_id}  {_write_day(request.requested_at_ms)}  {what}{due}  by {request.actor}")
         if request.reason:
             typer.echo(f"    {request.reason}")
+        if request.kind == CORRECT and request.subjects:
+            for name, value in request.asked.values.items():
+                typer.echo(f"    {name}: {'take the correction back' if value is None else value}")
     if not found:
         typer.echo("no request is open")
 
@@ -155,14 +159,69 @@ def approve(
     space: SpaceOption = DEFAULT_SPACE,
     actor: ActorOption = "",
 ) -> None:
-    """Approve an erasure that somebody else wrote down; then `tagstitch privacy run` carries it out.
+    """Approve what somebody else wrote down: an erasure, which `tagstitch privacy run` then carries out, or a
+    correction that the person wants, which is carried out by that.
 
     \b
         tagstitch privacy approve 5f0c9a52-…
     """
     with open_officer(read_running(data, config, settings), space, actor) as desk:
         approved = desk.approve(request)
-    typer.echo(f"approved by {approved.approved_by}: tagstitch privacy run {approved.request_id}")
+    more = "corrected" if approved.is_over else f"tagstitch privacy run {approved.request_id}"
+    typer.echo(f"approved by {approved.approved_by}: {more}")
+
+
+def link(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|REQUEST", help="Of whom: KIND=VALUE; or the id of a request of kind link.")
+    ],
+    data: DataOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    space: SpaceOption = DEFAULT_SPACE,
+    page: Annotated[
+        str, typer.Option("--page", metavar="URL", help="Of the page. [default: as the setting public_url says]")
+    ] = "",
+    actor: ActorOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a link by which somebody sees what is held about them, without signing in: for a letter or a message.
+
+    It opens once, within `privacy_link_hours`. Send it to an address that you hold for them, never to one that
+    somebody has just told you.
+
+    \b
+        tagstitch privacy requests                         who has asked for one on /x/privacy
+        tagstitch privacy link 5f0c9a52-…
+        tagstitch privacy link customer=4711 --page https://www.shop.example/x/privacy
+    """
+    from collector.privacy.confirming import ask_for_link, make_link
+
+    read = read_running(data, config, settings)
+    with open_officer(read, space, actor) as desk:
+        if "=" in name or name == "-":
+            address = page or _find_page(read.config)
+            request = ask_for_link(desk, read_names([name])[0], address)
+            if request is None:
+                raise PrivacyError(
+                    PrivacyReason.UNKNOWN,
+                    "nobody is tied to that by a sign-in or by your own systems, or a link is asked for already",
+                )
+            name = request.request_id
+        made = make_link(desk, name)
+    if as_json:
+        print_json(made)
+        return
+    typer.echo(f"send to: {', '.join(made.send_to) or 'the address that you hold'}")
+    typer.echo(f"until:   {_write_day(made.until_ms)}, once")
+    typer.echo(made.url)
+
+
+def _find_page(config: Config) -> str:
+    if not config.public_url:
+        raise PrivacyError(PrivacyReason.ARGUMENT, "say where the page is: --page https://…/x/privacy")
+    origin = "/".join(config.public_url.split("/")[:3])
+    return f"{origin}{config.beacon_path.rpartition('/')[0]}/privacy"
 
 
 def refuse(

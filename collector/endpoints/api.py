@@ -7,6 +7,7 @@ of that id exists. A key is checked against the process's snapshot of keys: no q
 from __future__ import annotations
 
 import time
+from functools import cache, partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,10 +25,10 @@ SCHEME = "Bearer "
 
 def routes(config: Config, keyring: Keyring, poller: SitePoller) -> list[Route]:
     """Return the routes."""
-    description = describe(config)
+    find_description = cache(partial(describe, config))  # made when it is first asked for: few processes ever are
 
     async def openapi(_: Request) -> Response:
-        return JSONResponse(description, headers={"cache-control": "public, max-age=300"})
+        return JSONResponse(find_description(), headers={"cache-control": "public, max-age=300"})
 
     async def sites(request: Request) -> Response:
         text = request.headers.get("authorization", "")

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from collector.accept.visitor_cookie import MAX_AGE_S
 from collector.endpoints.plain import Headers
 from collector.purposes import COOKIELESS
-from collector.sites.book import SiteBook
-from collector.sites.cookies import OPT_OUT, CookieForm, list_cookie_forms
+from collector.sites.book import Site, SiteBook
+from collector.sites.cookies import OPT_OUT, REFUSED, CookieForm, list_cookie_forms, name_tag_cookie
+from collector.sites.validate import is_below
 
 MAX_COOKIE_BYTES = 16_384
 MAX_TWINS = 3
@@ -34,7 +35,7 @@ class SiteNeeds:
         """Return what the sites of this book need."""
         if book is not self._book:
             sites = [site for site in book.sites.values() if not site.deleted]
-            names = {OPT_OUT}
+            names = {OPT_OUT, REFUSED}
             for site in sites:
                 names.update(form.name for secure in (True, False) for form in list_cookie_forms(site, secure))
                 names.update(capture.cookie for capture in site.capture_cookies)
@@ -68,6 +69,21 @@ def pick_cookies(
             elif len(twins.get(name, ())) < MAX_TWINS:
                 twins[name] = (*twins.get(name, ()), text)
     return found, twins
+
+
+def list_places(name: str, host: str, sites: Iterable[Site]) -> list[CookieForm]:
+    """Return where a cookie stands that is for all sites of a host: on it, and in each domain that its sites share
+    visitors in."""
+    domains = {site.cookie_domain for site in sites if site.cookie_domain and is_below(host, site.cookie_domain)}
+    return [CookieForm(name), *(CookieForm(name, domain) for domain in sorted(domains))]
+
+
+def list_browser_forms(site: Site, host: str, secure: bool) -> set[CookieForm]:
+    """Return every form that a cookie of ours may have, the tag's own included, which this host may take away."""
+    tag = name_tag_cookie(site)
+    tag_forms = (CookieForm(tag), CookieForm(tag, site.cookie_domain)) if site.cookie_domain else (CookieForm(tag),)
+    forms = (*list_cookie_forms(site, secure), *tag_forms)
+    return {form for form in forms if not form.domain or is_below(host, form.domain)}
 
 
 def write_visitor_cookies(value: str | None, forms: Sequence[CookieForm], secure: bool) -> Headers:

@@ -5,9 +5,11 @@
     GET  /v1/data-requests/{id}             how far it is; when it is done, the certificate
     GET  /v1/data-requests/{id}/export      the zip of what is held, of a request of kind export
     POST /v1/data-requests/{id}/approve     by another key than that which asked; or /refuse
+    POST /v1/data-requests/{id}/link        of a request of kind link: the link, and to whom it is to be sent
 
 A key needs the scope `privacy` and is one of a whole space. 202 says that an erasure is written down; the role govern
-carries it out. Names come in bodies, never in addresses, which proxies write down.
+carries it out. Names come in bodies, never in addresses, which proxies write down. What carries a request out is loaded
+with the first of them: most web processes never see one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from collector.endpoints.plain import PlainEndpoint, Receive, Scope, Send, send_
 from collector.errors import PrivacyError, PrivacyReason, RepairError, RepairReason, StoreError
 from collector.logs import get_logger
 from collector.metrics import count_request
-from collector.privacy.calls import Call, answer_export, answer_list, answer_one, make_call
 from collector.profiles.definitions import Definitions, TraitConfig, TraitRefused
 from collector.reasons import Reason
 from collector.sites.book import ApiKey
@@ -61,7 +62,6 @@ MESSAGES = {
     Reason.SIZE: f"The body is larger than {MAX_BYTES} bytes.",
     Reason.ENCODING: "The body must be UTF-8, as it is or as one gzip member.",
 }
-_DECODE = msgspec.json.Decoder(Call).decode
 _ENCODE = msgspec.json.Encoder().encode
 _ZIP = [(name, b"application/zip" if name == b"content-type" else value) for name, value in BASE]
 _Work = Callable[[], Any]
@@ -162,21 +162,35 @@ class DataRequests:
 
     def plan_call(self, key: ApiKey, scope: Scope, body: bytes) -> _Work:
         """Return the work of a new request."""
+        from collector.privacy.calls import Call, make_call
+
         definitions = Definitions(self._traits, key.space_id)
-        return self._partial(make_call, key, definitions, _DECODE(body))
+        return self._partial(make_call, key, definitions, msgspec.json.decode(body, type=Call))
 
     def plan_list(self, key: ApiKey, scope: Scope, body: bytes) -> _Work:
         """Return the work of a list."""
+        from collector.privacy.calls import answer_list
+
         states = tuple(value for name, value in _read_query(scope) if name == "state")
         return partial(answer_list, self._edge.config, self._edge.keyring, key.space_id, states)
 
     def plan_one(self, key: ApiKey, scope: Scope, body: bytes) -> _Work:
         """Return the work of one request: to see it, to approve or to refuse it."""
+        from collector.privacy.calls import answer_one
+
         step = "" if scope["method"] != "POST" else scope["path"].rpartition("/")[2]
         return self._partial(answer_one, key, scope["path_params"]["id"], step)
 
+    def plan_link(self, key: ApiKey, scope: Scope, body: bytes) -> _Work:
+        """Return the work of a confirmation link."""
+        from collector.privacy.calls import answer_link
+
+        return self._partial(answer_link, key, scope["path_params"]["id"])
+
     def plan_export(self, key: ApiKey, scope: Scope, body: bytes) -> _Work:
         """Return the work of handing over what is held."""
+        from collector.privacy.calls import answer_export
+
         language = dict(_read_query(scope)).get("language", "en")
         return self._partial(answer_export, key, scope["path_params"]["id"], language)
 
@@ -208,6 +222,7 @@ def routes(edge: Edge, note_use: Callable[[str, int], None], traits: Mapping[str
         Route(PATH, api.make_endpoint(_plan), methods=["GET", "POST"]),
         Route(one, api.make_endpoint(DataRequests.plan_one), methods=["GET"]),
         Route(f"{one}/export", api.make_endpoint(DataRequests.plan_export), methods=["GET"]),
+        Route(f"{one}/link", api.make_endpoint(DataRequests.plan_link), methods=["POST"]),
         Route(f"{one}/approve", api.make_endpoint(DataRequests.plan_one), methods=["POST"]),
         Route(f"{one}/refuse", api.make_endpoint(DataRequests.plan_one), methods=["POST"]),
     ]

@@ -8,10 +8,6 @@ import msgspec
 
 from collector.endpoints.data_requests import MESSAGES, NAME_STATUS, PATH, STATUS
 from collector.endpoints.identity_description import describe_answer, describe_endpoint, describe_refusal
-from collector.privacy.calls import Call, Listed, Shown
-from collector.privacy.desk import Finding
-from collector.privacy.requests import STATES
-from collector.privacy.words import LANGUAGES
 
 _REFUSAL = "DataRequestRefusal"
 _WORDS = (*map(str, STATUS), *map(str, NAME_STATUS), *map(str, MESSAGES), "trait", "nothing", "conflict", "too_many")
@@ -19,9 +15,16 @@ _WORDS = (*map(str, STATUS), *map(str, NAME_STATUS), *map(str, MESSAGES), "trait
 
 def describe_data_requests() -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the paths and the schemas."""
-    structs = (Call, Shown, Listed, Finding)
+    # Here, because they are loaded with the first request about somebody's data, which most processes never see.
+    from collector.privacy.calls import Call, Listed, Shown
+    from collector.privacy.confirming import MadeLink
+    from collector.privacy.desk import Finding
+    from collector.privacy.requests import STATES
+    from collector.privacy.words import LANGUAGES
+
+    structs = (Call, Shown, Listed, Finding, MadeLink)
     found, schemas = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
-    call, shown, listed, finding = found
+    call, shown, listed, finding, link = found
     schemas = {**schemas, _REFUSAL: describe_refusal(*_WORDS)}
     one = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     made = {
@@ -49,7 +52,14 @@ def describe_data_requests() -> tuple[dict[str, Any], dict[str, Any]]:
             "get": {**_describe("What is held, as a zip.", archive), "parameters": [one, language]},
         },
     }
-    for step, summary in (("approve", "Approve an erasure that waits."), ("refuse", "Refuse a request.")):
+    answers = {"200": describe_answer("The link, and to whom it is to be sent.", link)}
+    paths[f"{PATH}/{{id}}/link"] = {
+        "post": {**_describe("A confirmation link, to be sent.", answers, has_body=True), "parameters": [one]}
+    }
+    for step, summary in (
+        ("approve", "Approve an erasure or a correction that waits."),
+        ("refuse", "Refuse a request."),
+    ):
         paths[f"{PATH}/{{id}}/{step}"] = {"post": {**_describe(summary, seen, has_body=True), "parameters": [one]}}
     return paths, schemas
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from collector.accept.kept_bodies_files import KeptBodies
 from collector.accept.refusals import Refusals, Spool
 from collector.accept.validate import parse_networks
+from collector.accept.visitor_cookie import VisitorCookie, read_cookie
 from collector.config import Config
 from collector.endpoints.client_address import Networks, find_client_address, is_trusted
 from collector.endpoints.cookies import SiteNeeds, pick_cookies
@@ -25,7 +26,8 @@ from collector.id_tokens.keys import KeyBook
 from collector.keyring import Keyring
 from collector.links.recipients import RecipientWindow
 from collector.links.watch import LinkWatch
-from collector.sites.book import SiteBook
+from collector.sites.book import Site, SiteBook
+from collector.sites.cookies import list_cookie_forms
 
 MAX_KNOWN_HOPS_BYTES = 128
 """A longer X-Forwarded-For is read anew each time, so that what is kept of them stays small."""
@@ -200,6 +202,17 @@ def read_head(
         find(b"content-encoding", b"").strip().lower(),
         b"" if is_ambiguous else origin_sent,
     )
+
+
+def read_visitor_cookie(edge: Edge, site: Site, facts: RequestFacts) -> VisitorCookie | None:
+    """Return the first of the site's visitor cookies that is ours."""
+    context = facts.context
+    for form in list_cookie_forms(site, context.secure):
+        for text in (context.cookies.get(form.name, ""), *context.cookie_twins.get(form.name, ())):
+            cookie = read_cookie(edge.keyring, site.site_id, text, context.received_at_ms // 1000)
+            if cookie is not None:
+                return cookie
+    return None
 
 
 def _list_values(headers: Headers, *names: bytes) -> list[bytes]:

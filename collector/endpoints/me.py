@@ -22,9 +22,8 @@ from starlette.routing import Route
 
 from collector.accept.answers import find_told
 from collector.accept.assurance import LINKED
-from collector.accept.visitor_cookie import VisitorCookie, read_cookie
 from collector.endpoints.cors import cross_origin_headers
-from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.edge import Edge, RequestFacts, read_facts, read_visitor_cookie
 from collector.endpoints.glances import Glances
 from collector.endpoints.plain import Headers, PlainEndpoint, Receive, Scope, Send, send_answer
 from collector.errors import StoreError
@@ -35,9 +34,9 @@ from collector.offers.choice import Visit
 from collector.offers.page import PageOffers, find_granted
 from collector.privacy.tombstones import mark_key
 from collector.profiles.definitions import Definitions
-from collector.purposes import Purpose
+from collector.purposes import Purpose, read_refused
 from collector.sites.book import Site
-from collector.sites.cookies import OPT_OUT, list_cookie_forms
+from collector.sites.cookies import OPT_OUT, REFUSED
 from collector.use.records import read_for_page
 from collector.use.sources import Sources
 
@@ -118,11 +117,12 @@ class Pages:
     async def _find(self, site: Site, facts: RequestFacts) -> Me:
         """Return what is known of the browser. Raises StoreError."""
         context = facts.context
-        cookie = self._read_cookie(site, facts)
+        cookie = read_visitor_cookie(self._edge, site, facts)
         now_s = context.received_at_ms // 1000
         if cookie is None or context.cookies.get(OPT_OUT) == "1":
             return Me()
         told = find_told(cookie.consent, site.consent, gpc=context.gpc)
+        told -= read_refused(context.cookies.get(REFUSED, ""))
         if not told.issuperset((Purpose.IDENTITY, Purpose.PERSONALISATION)):
             return Me()
         if cookie.level < LINKED or cookie.until_s <= now_s or cookie.customer_key == NIL_ID:
@@ -146,16 +146,6 @@ class Pages:
         visit = Visit(customer.person_id, site.site_id, cookie.level, context.received_at_ms, granted)
         audiences, offers = self._offers.tell(site.space_id, customer.known, visit)
         return Me(known=True, level=cookie.level, traits=traits, audiences=audiences, offers=offers)
-
-    def _read_cookie(self, site: Site, facts: RequestFacts) -> VisitorCookie | None:
-        """Return the first of the site's visitor cookies that is ours."""
-        context = facts.context
-        for form in list_cookie_forms(site, context.secure):
-            for text in (context.cookies.get(form.name, ""), *context.cookie_twins.get(form.name, ())):
-                cookie = read_cookie(self._edge.keyring, site.site_id, text, context.received_at_ms // 1000)
-                if cookie is not None:
-                    return cookie
-        return None
 
 
 def find_path(beacon_path: str) -> str:

@@ -11,6 +11,7 @@ No script runs here. A form that another site makes its visitors send is refused
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 from collections.abc import Iterable
 from functools import cache
@@ -18,20 +19,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from collector.accept.own_answers import BROWSER_SOURCE, WITHDRAWN, make_own_answers
 from collector.endpoints.body import Disconnected, read_body
-from collector.endpoints.cookies import pick_cookies, write_cookie_header
-from collector.endpoints.edge import Edge, RequestFacts, read_facts
+from collector.endpoints.cookies import list_browser_forms, list_places, pick_cookies, write_cookie_header
+from collector.endpoints.edge import Edge, RequestFacts, read_facts, read_visitor_cookie
 from collector.endpoints.opt_out_text import TEXTS, OptOutText, choose_language
 from collector.endpoints.plain import Receive
+from collector.errors import SpoolError
+from collector.identity.identifiers import VISITOR_KIND, own_person_id
+from collector.purposes import ASKED
 from collector.reasons import Reason
 from collector.sites.book import Site
-from collector.sites.cookies import OPT_OUT, CookieForm, list_cookie_forms, name_tag_cookie
-from collector.sites.validate import is_below
+from collector.sites.cookies import OPT_OUT, CookieForm
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -104,16 +109,36 @@ class OptOut:
         is_objecting = b"answer=object" in answers
         # The last part alone, so that it holds under whatever path a proxy shows us.
         response = Response(status_code=303, headers={**HEADERS, "Location": request.url.path.rpartition("/")[2]})
-        host = (urlsplit(self._edge.public_origin).netloc or request.headers.get("host", "")).partition(":")[0].lower()
+        host = find_host(self._edge, request)
         sites = [site for site in facts.context.sites.sites.values() if not site.deleted]
         secure = facts.context.secure
-        for form in _list_objections(host, sites):
+        for form in list_places(OPT_OUT, host, sites):
             text_of = write_cookie_header(form, "1" if is_objecting else "", secure, http_only=False)
             response.headers.append("set-cookie", text_of)
         if is_objecting:
+            await self._note_objection(request, facts, sites)
             for form in _find_visitor_cookies(request, host, sites, secure):
                 response.headers.append("set-cookie", write_cookie_header(form, "", secure))
         return response
+
+    async def _note_objection(self, request: Request, facts: RequestFacts, sites: Iterable[Site]) -> None:
+        """Write into the ledger that the visitors of the cookies that came along have taken everything back. The
+        objection counts whether that can be written or not."""
+        context = facts.context
+        for site in sites:
+            cookie = read_visitor_cookie(self._edge, site, facts)
+            if cookie is None:
+                continue
+            key = own_person_id(self._edge.keyring.pseudonym_key, site.space_id, VISITOR_KIND, cookie.visitor_id)
+            page = str(request.url.path)
+            row = make_own_answers(site, [key], ASKED, WITHDRAWN, BROWSER_SOURCE, page, context.received_at_ms)
+            with contextlib.suppress(SpoolError):
+                await self._edge.spool.append(msgspec.json.encode(row))
+
+
+def find_host(edge: Edge, request: Request) -> str:
+    """Return the host that a page is asked from, without its port."""
+    return (urlsplit(edge.public_origin).netloc or request.headers.get("host", "")).partition(":")[0].lower()
 
 
 def _is_own_form(request: Request, public_origin: str) -> bool:
@@ -127,24 +152,13 @@ def _is_own_form(request: Request, public_origin: str) -> bool:
     return bool(origin) and origin.partition("://")[2] == request.headers.get("host", "")
 
 
-def _list_objections(host: str, sites: Iterable[Site]) -> list[CookieForm]:
-    """Return where the objection is kept: on this host, and for each domain that its sites share visitors in."""
-    domains = {site.cookie_domain for site in sites if site.cookie_domain and is_below(host, site.cookie_domain)}
-    return [CookieForm(OPT_OUT), *(CookieForm(OPT_OUT, domain) for domain in sorted(domains))]
-
-
 def _find_visitor_cookies(request: Request, host: str, sites: Iterable[Site], secure: bool) -> list[CookieForm]:
     """Return the cookies of ours that came along, in every form that they may have."""
-    forms = {form for site in sites for form in (*list_cookie_forms(site, secure), *_list_tag_forms(site))}
+    forms = {form for site in sites for form in list_browser_forms(site, host, secure)}
     names = frozenset(form.name.encode("latin-1", "replace") for form in forms)
     headers = [value for name, value in request.scope["headers"] if name == b"cookie"]
     sent, _ = pick_cookies(headers, names)
-    return sorted(form for form in forms if form.name in sent and (not form.domain or is_below(host, form.domain)))
-
-
-def _list_tag_forms(site: Site) -> Iterable[CookieForm]:
-    name = name_tag_cookie(site)
-    return [CookieForm(name), CookieForm(name, site.cookie_domain)] if site.cookie_domain else [CookieForm(name)]
+    return sorted(form for form in forms if form.name in sent)
 
 
 def routes(edge: Edge) -> list[Route]:

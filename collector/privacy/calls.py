@@ -13,6 +13,7 @@ from collector.errors import PrivacyError, PrivacyReason
 from collector.identity.names import MAX_NAME_CHARS
 from collector.keyring import Keyring
 from collector.privacy import requests
+from collector.privacy.confirming import MadeLink, make_link
 from collector.privacy.desk import Finding, PrivacyDesk
 from collector.privacy.requests import Asked, DataRequest
 from collector.privacy.words import LANGUAGES
@@ -40,7 +41,8 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Shown(msgspec.Struct, frozen=True):
     """A request, as the API shows it: whom it is about is not in it. Times in milliseconds since 1970.
 
-    `certificate`: of an erasure that was carried out, signed.
+    `wanted`: of a correction that waits, the traits as the person wants them. `certificate`: of an erasure that was
+    carried out, signed.
     """
 
     request_id: str
@@ -54,6 +56,7 @@ class Shown(msgspec.Struct, frozen=True):
     approved_by: str
     step: str
     reason: str
+    wanted: dict[str, Any] | None = None
     certificate: dict[str, Any] | None = None
 
 
@@ -105,6 +108,12 @@ def answer_one(config: Config, keyring: Keyring, space_id: str, actor: str, requ
         return show(desk.read(request_id))
 
 
+def answer_link(config: Config, keyring: Keyring, space_id: str, actor: str, request_id: str) -> MadeLink:
+    """Return the confirmation link of a request of kind link, to be sent to whom it names. Raises as `answer_one`."""
+    with open_client(config, keyring, "writer") as client:
+        return make_link(PrivacyDesk(client, config, keyring, space_id, actor, "api"), request_id)
+
+
 def answer_export(config: Config, keyring: Keyring, space_id: str, actor: str, request_id: str, language: str) -> bytes:
     """Return the zip of a request of kind export that is open; it is answered by that. Raises as `answer_one`."""
     words = LANGUAGES.get(language)
@@ -119,6 +128,7 @@ def answer_export(config: Config, keyring: Keyring, space_id: str, actor: str, r
 
 def show(request: DataRequest) -> Shown:
     """Return what the API shows of a request."""
-    fields = {name: getattr(request, name) for name in Shown.__struct_fields__ if name != "certificate"}
+    fields = {name: getattr(request, name) for name in Shown.__struct_fields__ if name not in ("certificate", "wanted")}
     certificate = msgspec.json.decode(request.certificate) if request.certificate else None
-    return Shown(**fields, certificate=certificate)
+    wanted = request.asked.values if request.kind == requests.CORRECT and request.subjects else None
+    return Shown(**fields, wanted=wanted, certificate=certificate)

@@ -39,6 +39,7 @@ from collector.profiles.states import State, set_state
 from collector.profiles.traits import correct
 from collector.purposes import Purpose
 from collector.store.client import StoreClient
+from collector.use.config import read_use
 
 LOCK_NAME = "privacy.lock"
 MOST_PEOPLE = 10_000
@@ -150,25 +151,22 @@ class PrivacyDesk:
         """Put values right: what is said here beats all sources. `values`: by trait, None takes a correction back.
 
         Raises as `find`, TraitRefused where a trait is not declared or a value not of its type."""
-        for name, value in values.items():
-            if value is not None:
-                definitions.check(name, value)
+        _check(values, definitions)
         request = self.ask(requests.CORRECT, Asked(tuple(names)))
-        for subject in self.find_subjects(names):
-            key = find_main_key(subject)
-            for name, value in values.items():
-                correct(
-                    *(self.client, self.keyring, definitions, key, name, value),
-                    actor=self.actor,
-                    now_ms=self.now_ms(),
-                )
+        self._put_right(Asked(tuple(names), dict(values)), definitions)
         return self._close(request, state=requests.DONE)
 
-    def ask(self, kind: str, asked: Asked) -> DataRequest:
-        """Write a request down. With a second pair of eyes it waits for `approve`. Raises as `find`."""
+    def ask_to_correct(self, names: Sequence[str], values: Mapping[str, Any], definitions: Definitions) -> DataRequest:
+        """Write down what somebody wants put right; an officer carries it out by approving it. Raises as `correct`."""
+        _check(values, definitions)
+        return self.ask(requests.CORRECT, Asked(tuple(names), dict(values)), waits=True)
+
+    def ask(self, kind: str, asked: Asked, *, waits: bool = False) -> DataRequest:
+        """Write a request down. `waits`: for `approve`, as an erasure does where the settings want a second pair of
+        eyes. Raises as `find`."""
         subjects = self.find_subjects(asked.names)
         now_ms = self.now_ms()
-        waits = kind in (requests.ERASE, requests.ANONYMISE) and self.config.privacy_approval
+        waits = waits or (kind in (requests.ERASE, requests.ANONYMISE) and self.config.privacy_approval)
         request = DataRequest(
             request_id=str(uuid4()),
             kind=kind,
@@ -186,13 +184,18 @@ class PrivacyDesk:
         return request
 
     def approve(self, request_id: str) -> DataRequest:
-        """Approve a request that waits for it, as somebody else than who wrote it down. Raises as `read`."""
+        """Approve a request that waits for it, as somebody else than who wrote it down. A correction is carried out by
+        that. Raises as `read`, TraitRefused where a trait is not declared any more."""
         request = self.read(request_id)
         if request.state != requests.WAITING:
             raise PrivacyError(PrivacyReason.CONFLICT, f"this request is {request.state}: it does not wait")
         if request.actor == self.actor:
             raise PrivacyError(PrivacyReason.CONFLICT, f"{self.actor} wrote it down: somebody else has to approve it")
+        if request.kind == requests.CORRECT:
+            self._put_right(request.asked, Definitions(read_use(self.config).traits, self.space_id))
         self._note("approved", request)
+        if request.kind == requests.CORRECT:
+            return self._close(request, state=requests.DONE, approved_by=self.actor)
         return self._change(request, state=requests.OPEN, approved_by=self.actor)
 
     def refuse(self, request_id: str) -> DataRequest:
@@ -246,7 +249,22 @@ class PrivacyDesk:
             self._note("carried out", told.request)
             return self._close(told.request, state=requests.DONE, certificate=text, step="done", reason=""), certificate
 
+    def close(self, request: DataRequest, **fields: object) -> DataRequest:
+        """Write the last version of a request, which names nobody any more. Raises StoreError."""
+        return self._close(request, **fields)
+
     # --- inside
+
+    def _put_right(self, asked: Asked, definitions: Definitions) -> None:
+        _check(asked.values, definitions)
+        for subject in self.find_subjects(asked.names):
+            key = find_main_key(subject)
+            for name, value in asked.values.items():
+                correct(
+                    *(self.client, self.keyring, definitions, key, name, value),
+                    actor=self.actor,
+                    now_ms=self.now_ms(),
+                )
 
     def change(self, request: DataRequest, **fields: object) -> DataRequest:
         """Write the next version of a request. Raises StoreError."""
@@ -304,6 +322,12 @@ class PrivacyDesk:
             yield
         finally:
             disk.close(lock)
+
+
+def _check(values: Mapping[str, Any], definitions: Definitions) -> None:
+    for name, value in values.items():
+        if value is not None:
+            definitions.check(name, value)
 
 
 def _read_id(text: str) -> str:

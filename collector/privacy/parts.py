@@ -116,15 +116,29 @@ NOT_SHOWN = {
 
 def read_part(client: StoreClient, space_id: str, part: Part, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a part. `params`: as `render_for` binds them. Raises StoreError."""
-    place = next(place for place in PLACES if place.table == part.table)
     columns = ", ".join(f"{said or f'held.{name}'} AS {name}" for name, said in part.columns.items())
-    sql = (
-        f"SELECT {columns} FROM {part.table} AS held FINAL"  # noqa: S608  our own words
-        f" WHERE space_id = {{space:String}} AND ({render_for(place.erase)}) AND {part.where} ORDER BY {part.order}"
-    )
-    if part.table in ("webhook_deliveries", "customer_records"):
-        sql = sql.replace("space_id = {space:String}", "held.space_id = {space:String}")
-    yield from client.query_rows(sql, {"space": space_id, **params})
+    yield from client.query_rows(f"SELECT {columns} {_find(part)} ORDER BY {part.order}", {"space": space_id, **params})
+
+
+def read_newest(
+    client: StoreClient, space_id: str, part: Part, params: dict[str, Any], most: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many rows a part has, and the last of them, newest first. `params`: as for `read_part`. Raises
+    StoreError."""
+    bound = {"space": space_id, **params}
+    count = int(client.query_rows(f"SELECT count() AS count {_find(part)}", bound)[0]["count"])
+    if not count or not most:
+        return count, []
+    columns = ", ".join(f"{said or f'held.{name}'} AS {name}" for name, said in part.columns.items())
+    order = ", ".join(f"{column} DESC" for column in part.order.split(", "))
+    return count, list(client.query_rows(f"SELECT {columns} {_find(part)} ORDER BY {order} LIMIT {most:d}", bound))
+
+
+def _find(part: Part) -> str:
+    place = next(place for place in PLACES if place.table == part.table)
+    space = "held.space_id" if part.table in ("webhook_deliveries", "customer_records") else "space_id"
+    condition = f"{space} = {{space:String}} AND ({render_for(place.erase)}) AND {part.where}"
+    return f"FROM {part.table} AS held FINAL WHERE {condition}"
 
 
 def read_meanings(client: StoreClient, part: Part) -> dict[str, str]:

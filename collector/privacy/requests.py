@@ -22,14 +22,19 @@ from collector.privacy.traces import Names
 from collector.store.client import StoreClient
 from collector.store.writer import insert_rows
 
-COMMAND = "command"
-"""By which way a request came that a command was given."""
+COMMAND, PAGE = "command", "page"
+"""By which way a request came: a command was given, or the person has asked on our page."""
+
+PERSON = "person"
+"""Who has asked on our page."""
 
 WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED = "waiting", "open", "running", "done", "refused", "failed"
 STATES = (WAITING, OPEN, RUNNING, DONE, REFUSED, FAILED)
 ERASE, ANONYMISE, EXPORT, CORRECT = "erase", "anonymise", "export", "correct"
 RESTRICT, UNRESTRICT, OBJECT = "restrict", "unrestrict", "object"
-KINDS = (ERASE, ANONYMISE, EXPORT, CORRECT, RESTRICT, UNRESTRICT, OBJECT)
+LINK = "link"
+"""A confirmation link is to be sent to somebody who wants to see what is held, and has not proved who they are."""
+KINDS = (ERASE, ANONYMISE, EXPORT, CORRECT, RESTRICT, UNRESTRICT, OBJECT, LINK)
 DAY_MS = 86_400_000
 DUE_DAYS = 30
 """Never more than the shortest month, so that it is kept in each."""
@@ -52,7 +57,7 @@ class Asked(msgspec.Struct, frozen=True):
     """
 
     names: tuple[str, ...] = ()
-    values: dict[str, Any] = {}  # of an objection: purposes
+    values: dict[str, Any] = {}  # of an objection: purposes; of a correction that waits: traits; of a link: page
     found: tuple[Subject, ...] = ()
     traces: Names | None = None
     counted: dict[str, tuple[int, int]] = {}
@@ -140,6 +145,15 @@ def list_open(client: StoreClient) -> list[tuple[str, DataRequest]]:
         {"states": [OPEN, RUNNING], "kinds": [ERASE, ANONYMISE]},
     )
     return [(row["space_id"], read_request(client, row["space_id"], row["request_id"])) for row in rows]
+
+
+def list_spaces(client: StoreClient, kind: str) -> list[str]:
+    """Return the spaces that have requests of a kind which are not over. Raises StoreError."""
+    rows = client.query_rows(
+        "SELECT DISTINCT space_id FROM data_requests FINAL WHERE kind = {kind:String} AND state = {running:String}",
+        {"kind": kind, "running": RUNNING},
+    )
+    return sorted(row["space_id"] for row in rows)
 
 
 def count_requests(client: StoreClient, now_ms: int) -> tuple[int, int]:

@@ -4,6 +4,7 @@
                                erasures that are open are carried out, one after the other
     at any time                fingerprints are hidden as soon as consent to them is taken back
     every AGAIN_S              fingerprints that are hidden are deleted; backups that are over their time go
+                               confirmation links that nobody has opened in time are closed
                                erasures of the last AGAIN_DAYS are looked at once more: what came in since is erased too
 
 One of these is enough. A store that does not answer is waited for, with one line in the log; what an erasure waits for
@@ -26,6 +27,7 @@ from collector.keyring import Keyring
 from collector.logs import get_logger
 from collector.privacy import requests
 from collector.privacy.chain import extend_chain
+from collector.privacy.confirming import close_old
 from collector.privacy.desk import PrivacyDesk
 from collector.privacy.erasing import erase_again
 from collector.privacy.govern_status import GovernStatus, write_status
@@ -77,6 +79,7 @@ class Governor:
         if self._clock() >= self._again_at:
             self._remove_old_backups()
             self._delete_signals()
+            self._close_links()
             self._again_at = self._clock() + AGAIN_S
             found = erase_again(self._client, self._now_ms() - AGAIN_DAYS * 86_400_000)
             self._note(found_again=self.status.found_again + found)
@@ -115,6 +118,13 @@ class Governor:
             delete_signals(self._client)
         except PrivacyError as error:
             get_logger().warning("fingerprints cannot be deleted", reason=str(error))
+
+    def _close_links(self) -> None:
+        """Close requests whose confirmation links nobody has opened in time."""
+        for space_id in requests.list_spaces(self._client, requests.LINK):
+            desk = PrivacyDesk(self._client, self._config, self._keyring, space_id, ACTOR, "role", self._now_ms)
+            if closed := close_old(desk):
+                get_logger().info("confirmation links were not opened in time", space=space_id, count=closed)
 
     def _remove_old_backups(self) -> None:
         """Destroy keys of backups whose time is over, and remove the backups."""

@@ -15,6 +15,11 @@ from collector.sites.book import Site
 OPT_OUT = "_ts_out"
 """With the value 1: this browser has objected. Set by the tag or by our page, readable by both."""
 
+REFUSED = "_ts_no"
+"""Letters of the purposes that were refused on our page for whatever a banner says, such as `fm`. As unsigned as an
+objection, and as plain for scripts: whoever makes one up takes something from themselves. It stays when the visitor's
+cookie goes."""
+
 TAG_COOKIE = "_ts_v"
 """Where the tag keeps its own state, unless the site names its cookies."""
 

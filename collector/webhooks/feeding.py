@@ -145,9 +145,10 @@ class Feed:
             deliverer.drop([one.delivery_id for one in found if one.webhook == name])
 
     async def _forget(self, name: str) -> None:
+        # In this order: who sees that it is gone may ask for a replay, and what is pending by that must not be dropped.
+        await self._ask(partial(drop_all, webhook=name, reason=GONE_REASON))
         now_ms = max(_now_ms(), self._progress[name].replay_ms + 1)
         await self._write(msgspec.structs.replace(self._progress[name], gone_ms=now_ms))
-        await self._ask(partial(drop_all, webhook=name, reason=GONE_REASON))
         get_logger().info("what a webhook was to be told is dropped", webhook=name)
 
     async def _write(self, progress: Progress) -> None:

@@ -155,7 +155,6 @@ def _live(instance: RunningInstance, hook: dict[str, str]) -> None:
     for words in (
         ("privacy", "export", f"visitor={visitor}", "--to", str(instance.data.parent / "held.zip"), *options),
         ("privacy", "erase", f"visitor={visitor}", "--yes", *options),
-        ("doctor", *options),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "collector", *words], env=environ, capture_output=True, check=False
