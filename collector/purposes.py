@@ -81,7 +81,7 @@ _DEVICE = (Place.TAG, Place.EDGE)
 
 SWITCHES = (
     Switch(
-        "an objection is kept on the device, and refusals are counted without what was refused",
+        "an objection, or the refusal of a purpose, is kept on the device; what is refused is counted, and not kept",
         Purpose.NECESSARY,
         _DEVICE,
     ),

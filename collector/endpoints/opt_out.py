@@ -31,6 +31,7 @@ from collector.endpoints.cookies import list_browser_forms, list_places, pick_co
 from collector.endpoints.edge import Edge, RequestFacts, read_facts, read_visitor_cookie
 from collector.endpoints.opt_out_text import TEXTS, OptOutText, choose_language
 from collector.endpoints.plain import Receive
+from collector.endpoints.privacy_sitting import find_path
 from collector.errors import SpoolError
 from collector.identity.identifiers import VISITOR_KIND, own_person_id
 from collector.purposes import ASKED
@@ -91,6 +92,7 @@ class OptOut:
             language=language,
             text=TEXTS[language],
             is_out=facts.context.cookies.get(OPT_OUT) == "1",
+            own_data_path=find_path(self._edge.config),
             style=Markup(STYLE),  # noqa: S704  our own file
         )
         return HTMLResponse(text, headers=HEADERS)

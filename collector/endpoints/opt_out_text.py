@@ -18,6 +18,7 @@ class OptOutText:
     what: tuple[str, ...]
     how_title: str
     how: tuple[str, ...]
+    own_data: str
     refused: str
 
 
@@ -41,9 +42,9 @@ ENGLISH = OptOutText(
         "recognised are deleted at once.",
         "Another browser or device does not know of it, and neither does this one after its cookies were deleted: "
         "object there again.",
-        "What was recorded earlier is not deleted by it. For that, write to the site's operator, who is named in its "
-        "privacy notice.",
+        "What was recorded earlier is not deleted by it: see it, take it along or have it erased on the page below.",
     ),
+    own_data="What is held about you",
     refused="The answer did not come from this page. Open the page itself and try again.",
 )
 
@@ -67,9 +68,10 @@ GERMAN = OptOutText(
         "erkannt wurden, werden sofort gelöscht.",
         "Ein anderer Browser oder ein anderes Gerät weiß nichts davon, und auch dieser nicht mehr, wenn seine Cookies "
         "gelöscht wurden: Widersprechen Sie dann noch einmal.",
-        "Was früher festgehalten wurde, wird dadurch nicht gelöscht. Dafür schreiben Sie dem Betreiber der Website; "
-        "wer das ist, sagt die Datenschutzerklärung.",
+        "Was früher festgehalten wurde, wird dadurch nicht gelöscht: Auf der Seite unten können Sie es ansehen, "
+        "mitnehmen und löschen lassen.",
     ),
+    own_data="Was über Sie gespeichert ist",
     refused="Die Antwort kam nicht von dieser Seite. Öffnen Sie die Seite selbst und versuchen Sie es noch einmal.",
 )
 

@@ -126,7 +126,8 @@ class PrivacyPage:
         from collector.privacy.page_tokens import write_sitting
 
         site = page.site
-        page.traits = tuple(Definitions(self._traits, site.space_id).traits)
+        declared = Definitions(self._traits, site.space_id).traits
+        page.traits = tuple((name, trait.sentence or name) for name, trait in declared.items())
         page.can_send = bool(find_address(self._edge, request, site))
         page.link_hours = self._edge.config.privacy_link_hours
         return page.render(sitting, write_sitting(self._edge.keyring, sitting), view)

@@ -35,14 +35,14 @@ _NOBODYS_SITE = Site(site_id="", space_id="")
 
 @dataclass(slots=True)
 class Page:
-    """One answer. `path`: last part of the page's own; `traits`: names that may be put right; `can_send`: whether a
-    confirmation link may be asked for."""
+    """One answer. `path`: last part of the page's own; `traits`: those that may be put right, name and words;
+    `can_send`: whether a confirmation link may be asked for."""
 
     language: str
     path: str
     is_framed: bool = False
     site: Site = _NOBODYS_SITE
-    traits: tuple[str, ...] = ()
+    traits: tuple[tuple[str, str], ...] = ()
     can_send: bool = False
     link_hours: float = 0.0
     asks_to_erase: bool = False

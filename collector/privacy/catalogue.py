@@ -17,7 +17,7 @@ import msgspec
 from collector.privacy.inventory import PLACES
 from collector.purposes import Purpose
 from collector.sites.book import Site
-from collector.sites.cookies import OPT_OUT, list_cookie_forms, name_tag_cookie
+from collector.sites.cookies import OPT_OUT, REFUSED, list_cookie_forms, name_tag_cookie
 from collector.store.document import list_tables
 
 
@@ -113,7 +113,7 @@ class Cookie(msgspec.Struct, frozen=True):
     name: str
     kind: str  # cookie or storage
     set_by: str  # collector or tag
-    role: str  # visitor, session, objection, touch, claims, queue, proof: `catalogue_words` says what each is for
+    role: str  # visitor, session, objection, refusals and so on: `catalogue_words` says what each is for
     purpose: Purpose
     days: int
     is_http_only: bool = False
@@ -141,6 +141,7 @@ def list_cookies(site: Site) -> list[Cookie]:
         Cookie(visitor, "cookie", "collector", "visitor", Purpose.ANALYTICS, 400, is_http_only=True),
         Cookie(tag, "cookie", "tag", "session", Purpose.ANALYTICS, 400),
         Cookie(OPT_OUT, "cookie", "tag", "objection", Purpose.NECESSARY, 400),
+        Cookie(REFUSED, "cookie", "collector", "refusals", Purpose.NECESSARY, 400),
         *(Cookie(tag + name, "storage", "tag", role, Purpose.ANALYTICS, 0) for name, role in storage),
     ]
 

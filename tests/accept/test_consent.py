@@ -66,6 +66,18 @@ def test_without_analytics_only_the_count_is_kept(letters: str) -> None:
     assert b"Pregnancy" not in read_line(answer)
 
 
+@pytest.mark.parametrize(
+    ("cookie", "left"),
+    [("m", {A, I, F, P}), ("fim", {A, P}), ("a", {A, I, F, P, M}), ("xyz", {A, I, F, P, M}), ("", None)],
+)
+def test_what_was_refused_on_our_page_counts_before_the_banner(cookie: str, left: set[Purpose] | None) -> None:
+    """A letter for each purpose; analytics is not among them, and what is no letter refuses nothing."""
+    body = make_body(c="aifpm", f=SIGNALS)
+    row = take(body, make_context(cookies={"_ts_no": cookie}))[1]
+    assert set(row.consent.split(",")) == (set(ASKED) if left is None else left)
+    assert bool(row.fingerprint) == (left is None or F in left)
+
+
 def test_a_withdrawal_takes_the_cookie_away() -> None:
     """A page that says no with our cookie in the browser is answered with the cookie's removal."""
     cookie = write_cookie(KEYRING, "shop", VisitorCookie(VISITOR, NOW_S))

@@ -76,6 +76,20 @@ def read_signals(context: BrowserContext, url: str) -> dict[str, Any]:
     return signals
 
 
+def test_nothing_is_read_where_it_was_refused(context: BrowserContext, signals_page: str) -> None:
+    """The collector's page has noted a refusal in a cookie; that counts before any banner."""
+    asked = """Promise.race([run(), new Promise((done) => setTimeout(done, 1500, 'no answer'))])"""
+    for refused, is_read in (("fm", False), ("m", True)):
+        context.add_cookies([{"name": "_ts_no", "value": refused, "url": signals_page}])
+        page = context.new_page()
+        page.goto(signals_page)
+        page.evaluate(
+            "window.read = 0; navigator.mediaDevices && (Screen.prototype.__defineGetter__('width', () => ++read))"
+        )
+        assert (page.evaluate(asked) != "no answer") == is_read
+        assert (page.evaluate("read") > 0) == is_read
+
+
 def test_the_signals_are_those_that_the_collector_knows(context: BrowserContext, signals_page: str) -> None:
     """All names of version 2 and no other; each is a value that the collector can use, or a failure with a reason."""
     signals = read_signals(context, signals_page)

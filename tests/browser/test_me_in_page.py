@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -172,3 +173,81 @@ def test_a_page_of_another_origin_reads_nothing(open_reader: Callable[..., Reade
         assert "TypeError" in reader.page.evaluate(read, address)
     reader.page.goto(address)
     assert "Ada" not in reader.page.content()
+
+
+FRAME = """() => new Promise((done) => {
+  const frame = document.body.appendChild(document.createElement('iframe'));
+  frame.onload = () => done(String(frame.contentDocument));
+  frame.src = '/x/privacy?s=demo';
+})"""
+WINDOW = """() => new Promise((done) => {
+  const opened = open('/x/privacy?s=demo');
+  setTimeout(() => { try { done(opened.document.body.innerText) } catch (error) { done(error.name) } }, 1500);
+})"""
+
+
+def test_no_script_of_the_site_reads_the_page_of_ones_own_data(
+    instance: RunningInstance, open_reader: Callable[..., Reader]
+) -> None:
+    """Not by asking for it, not in a frame, not in a window, though it stands under the site's own name; the person in
+    front of it reads it, and refuses in the frame by a window of its own."""
+    reader = open_reader()
+    reader.consent()
+    reader.sign_in("4711")
+    instance.until(
+        "SELECT count() AS n FROM v_events WHERE customer_id = '4711'",
+        lambda rows: rows[0]["n"] > 0,
+        limit_s=PATIENCE_S,
+    )
+    page, context = reader.page, reader.context
+    page.route("**/own-page", lambda route: route.fulfill(body="<h1>the shop</h1>", content_type="text/html"))
+    page.goto(f"{instance.url}/own-page")
+    fetched = page.evaluate("fetch('/x/privacy?s=demo').then((answer) => answer.text())")
+    assert "does not say how it opened the page" in fetched
+    assert "Ada" not in fetched
+    assert page.evaluate(FRAME) == "null"
+    with context.expect_page() as opened:
+        assert page.evaluate(WINDOW) in ("SecurityError", "TypeError")
+    opened.value.close()
+    frame = page.frame(url="**/x/privacy?s=demo")
+    assert frame is not None
+    assert "held about you, on all your devices" in frame.inner_text("main")
+    assert "Ada" in frame.inner_text("main")
+    with context.expect_page() as opened:
+        frame.click("button[aria-label='Refuse: Advertising']")
+    assert "Advertising is refused by you" in opened.value.inner_text("[role=status]")
+    assert {cookie["name"]: cookie["value"] for cookie in context.cookies()}["_ts_no"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("language", "title"), [("en", "What is held about you"), ("de", "Was über Sie gespeichert ist")]
+)
+def test_the_page_of_ones_own_data_by_keyboard_and_screen_reader(
+    instance: RunningInstance, chromium: Browser, language: str, title: str
+) -> None:
+    """Each field and button has a name, headings follow each other, everything is reached by the keyboard, and what
+    came of it is announced; nothing is wider than a small screen."""
+    reader = Reader(chromium, instance, locale=language, viewport={"width": 360, "height": 740})
+    reader.consent()
+    page = reader.page
+    page.goto(f"{instance.url}/x/privacy?s=demo")
+    assert page.get_by_role("heading", level=1).all_inner_texts() == [title]
+    assert page.locator("html").get_attribute("lang") == language
+    for control in page.locator("input:not([type=hidden]), select").all():
+        name = control.get_attribute("id")
+        assert page.locator(f"label[for='{name}']").inner_text()
+    names = [button.get_attribute("aria-label") or button.inner_text() for button in page.get_by_role("button").all()]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    levels = [int(tag.evaluate("(node) => node.tagName[1]")) for tag in page.locator("h1, h2, h3").all()]
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.locator("html").evaluate("(root) => root.scrollWidth <= root.clientWidth")
+    button = page.get_by_role("button", name=("Refuse: " if language == "en" else "Ablehnen: ")).first
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if button.evaluate("(node) => node === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=status]")
+    assert page.locator("main > [role=status]").count() == 1
+    reader.context.close()

@@ -303,6 +303,7 @@ def test_a_page_is_told_what_its_visitors_level_reaches(desk: Desk) -> None:
         "claimed",
         "forwarded",
         "opted out",
+        "refused",
         "not personalised",
         "not identified",
     ],
@@ -320,6 +321,7 @@ def test_whoever_is_not_known_gets_the_same_answer(desk: Desk, how: str) -> None
         "claimed": sign_in(desk, 1),
         "forwarded": sign_in(desk, 2, customer="5001"),
         "opted out": {"Cookie": f"{good}; _ts_out=1"},
+        "refused": {"Cookie": f"{good}; _ts_no=p"},
         "not personalised": sign_in(desk, 3, consent="aim1"),
         "not identified": sign_in(desk, 3, consent="apm1"),
     }[how]

@@ -71,11 +71,11 @@ def test_languages() -> None:
 
 
 def test_cookies_are_those_of_the_site() -> None:
-    """Under the site's own names; nothing but the objection without consent."""
+    """Under the site's own names; nothing but the objection and refusals without consent."""
     cookies = {cookie.name: cookie for cookie in list_cookies(SHOP)}
-    assert set(cookies) == {"sid", "sid_v", "_ts_out", "sid_vt", "sid_vc", "sid_vq", "sid_vg"}
+    assert set(cookies) == {"sid", "sid_v", "_ts_out", "_ts_no", "sid_vt", "sid_vc", "sid_vq", "sid_vg"}
     assert cookies["sid"].is_http_only
-    assert [one.name for one in cookies.values() if one.purpose == "necessary"] == ["_ts_out"]
+    assert [one.name for one in cookies.values() if one.purpose == "necessary"] == ["_ts_out", "_ts_no"]
     assert "__Host-ts_blog" in {cookie.name for cookie in list_cookies(Site("blog"))}
 
 

@@ -1,2 +1,2 @@
 /*! tagstitch 0.1.0 | Apache-2.0 */
-"use strict";(()=>{var e={f:"XAdMtlDGJvIRn+g4oHi1H1ptL3yyrB3+Z/oKMURFAbg=",v:"Lk+KfOCJPk1uTK01ks3AWRNuIJiwInDL2dKxpgAn1eI=",m:"mexo3NF81QKwlphx/0wh6+31kWKz7F7/P2Ea1KV07cM=",o:"5W2sK4u5PObkLBZr2akn92D2YakK32HxlwufoBfERmg=",c:"bRRDsu/pkPoky8mAMFLpIHCwx70CirICKOdd9VvLbp0=",p:"gBXGrRW5Ur8hv3ZO4HlQ6QhHCewZmZzur/Xnpl8FFhE="};var o=document.currentScript;o&&(o.run=e);})();
+"use strict";(()=>{var u={f:"0Den7SmnM8MTdz1iWDPKGUIE9Vuh6VQ01H7Uu4V6CH0=",v:"Lk+KfOCJPk1uTK01ks3AWRNuIJiwInDL2dKxpgAn1eI=",m:"mexo3NF81QKwlphx/0wh6+31kWKz7F7/P2Ea1KV07cM=",o:"5W2sK4u5PObkLBZr2akn92D2YakK32HxlwufoBfERmg=",c:"bRRDsu/pkPoky8mAMFLpIHCwx70CirICKOdd9VvLbp0=",p:"gBXGrRW5Ur8hv3ZO4HlQ6QhHCewZmZzur/Xnpl8FFhE="};var e=document.currentScript;e&&(e.run=u);})();

@@ -105,7 +105,7 @@ function loadModule(key, settings, use2, isWanted = () => true) {
   };
   if (settings.script) {
     whenIdle(() => {
-      load("i", "cbZ/HYp5K6TVU5NZxFlMuu8LEAQKCPwpgK5AdPt3oHk=", (digests) => load(key, digests[key], use2));
+      load("i", "U1MtwCVfI3a7N0v6yBOdPh6tadI0oU8QExoLeo65lDo=", (digests) => load(key, digests[key], use2));
     }, 2e3);
   }
 }

@@ -58,7 +58,7 @@ CREATE TABLE IF NOT EXISTS @local(consent_ledger) @on_cluster
     purpose LowCardinality(String) COMMENT 'What it was about: analytics, identity, fingerprint, personalisation or marketing',
     time DateTime64(3, 'UTC') COMMENT 'When it was said; the latest entry holds',
     state LowCardinality(String) COMMENT 'granted, denied or withdrawn',
-    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, privacy (the page of one''s own data), objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     site_id LowCardinality(String) COMMENT 'Site on which it was said; empty: on none',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
     page String COMMENT 'Address of the page on which it was said; empty: on none',
@@ -307,7 +307,7 @@ CREATE OR REPLACE VIEW @name(v_consent_history) @on_cluster
     purpose LowCardinality(String) COMMENT 'What it was about: analytics, identity, fingerprint, personalisation or marketing',
     time DateTime64(3, 'UTC') COMMENT 'When it was said',
     state LowCardinality(String) COMMENT 'granted, denied or withdrawn',
-    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, privacy (the page of one''s own data), objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     site_id LowCardinality(String) COMMENT 'Site on which it was said; empty: on none',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
     page String COMMENT 'Address of the page on which it was said; empty: on none',
@@ -330,7 +330,7 @@ CREATE OR REPLACE VIEW @name(v_consents) @on_cluster
     purpose LowCardinality(String) COMMENT 'What it is about: analytics, identity, fingerprint, personalisation or marketing',
     state LowCardinality(String) COMMENT 'What holds: granted, denied or withdrawn',
     since DateTime64(3, 'UTC') COMMENT 'When that was said',
-    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, objection, unsubscribe, preferences, or list (a column of a list of recipients)',
+    source LowCardinality(String) COMMENT 'By which way: a page (tag, or what it calls itself), a consent tool (tcf, gpp, google), a signal of the browser (gpc, dnt), opt_out, privacy (the page of one''s own data), objection, unsubscribe, preferences, or list (a column of a list of recipients)',
     policy_version UInt16 COMMENT 'Version of the policy that it was said to',
     entries UInt64 COMMENT 'How often anything was said about it'
 )
