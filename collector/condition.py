@@ -1,8 +1,9 @@
 """How the instance on this host is doing, read from its data folder alone. For `/metrics` and `tagstitch status`.
 
 Nothing is asked: not the store, which may be away, and no process, which may be dead. Who runs writes down how it is
-doing (`run/roles.json`, `run/metrics/`, `run/stitch.json`, `run/activate.json`, `load/status.json`), and the spool lies
-there to be looked at. Never raises for what is missing; a folder in which nothing runs gives a Condition that says so.
+doing (`run/roles.json`, `run/metrics/`, `run/stitch.json`, `run/activate.json`, `run/govern.json`,
+`load/status.json`), and the spool lies there to be looked at. Never raises for what is missing; a folder in which
+nothing runs gives a Condition that says so.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collector.identity.stitching.stitch_status import StitchStatus, read_stitch
 from collector.load.maintenance import is_maintenance
 from collector.load.status import LoadStatus, is_loading, read_load_status
 from collector.metrics import Totals
+from collector.privacy.govern_status import GovernStatus, read_govern_status
 from collector.role_board import RoleState, read_roles
 from collector.shared_totals import is_fresh, read_web_totals, sum_totals
 from collector.spool.survey import SpoolSurvey, survey_spool
@@ -53,6 +55,7 @@ class Condition:
     disk_free_bytes: int
     stitch: StitchStatus | None = None
     activate: ActivateStatus | None = None
+    govern: GovernStatus | None = None
 
     @property
     def load_lag_s(self) -> float:
@@ -104,6 +107,7 @@ def read_condition(data: Path, now_ms: int) -> Condition:
         disk_free_bytes=free,
         stitch=read_stitch_status(data),
         activate=read_activate_status(data),
+        govern=read_govern_status(data),
     )
 
 

@@ -22,6 +22,7 @@ from collector.load.counts import LoaderCounts
 from collector.load.status import PAUSES as PAUSE_WORDS
 from collector.load.status import LoadStatusFile, Position
 from collector.metrics import SEPARATOR, Histogram, Totals
+from collector.privacy.govern_status import GovernStatus, write_status
 from collector.role_board import RoleBoard
 from collector.shared_totals import SharedTotals
 from tests.edge_examples import KEYRING
@@ -148,6 +149,23 @@ def test_a_stitch_that_is_late_is_said(folder: Folder) -> None:
     assert judge(folder.look(Asked("ready", "answers", 100))) == []
     (finding,) = judge(folder.look(Asked("ready", "answers", 2500)))
     assert (finding.level, finding.sentence[:28]) == ("look", "stitch is 2,500 batches behi")
+
+
+def test_requests_of_people_are_said(folder: Folder) -> None:
+    """What waits, what is late, and tables from which nobody can be erased; what does not run is seen."""
+    assert "govern" not in show(folder.look())
+    write_status(folder.data, GovernStatus(NOON_MS, 1, waiting=3, erased=7))
+    facts = folder.look()
+    assert judge(facts) == []
+    assert "3 requests wait" in show(facts)
+    assert describe(facts)["govern"]["erased"] == 7
+    write_status(folder.data, GovernStatus(NOON_MS, 1, waiting=3, late=2, unlisted=1, trouble="the store is away"))
+    said = {finding.level: finding.sentence for finding in judge(folder.look())}
+    assert said["bad"] == "2 requests of people are late: `tagstitch privacy requests`"
+    assert "tagstitch privacy tables" in said["look"]
+    write_status(folder.data, GovernStatus(NOON_MS - 600_000, 1, waiting=3))
+    assert "govern does not run" in judge(folder.look())[0].sentence
+    assert "not running" in show(folder.look())
 
 
 def test_nothing_runs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from collector.commands.identity_change import print_json
-from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, read_running
+from collector.commands.options import ConfigOption, DataOption, JsonOption, SetOption, open_writer, read_running
 from collector.commands.privacy_catalogue import catalogue
 from collector.commands.privacy_desk import (
     NAME_HELP,
@@ -176,6 +176,33 @@ def object_to(
     typer.echo(f"objected to: {', '.join(purpose or ['marketing'])}")
 
 
+def tables(
+    data: DataOption = None, config: ConfigOption = None, settings: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """List what analysts have put into database analytics, and how people are erased from it.
+
+    A table is found by its columns person_id, own_person_id, visitor_id, customer_id and customer_key, or by what its
+    comment says. No erasure begins while there is one of which nobody knows. Ends with status 1 then.
+
+    \b
+        tagstitch privacy tables
+    """
+    from collector.privacy.materialised import list_materialised, write_fix
+
+    with open_writer(read_running(data, config, settings)) as client:
+        found = list_materialised(client)
+    for table in found:
+        if as_json:
+            print_json(table._asdict())
+            continue
+        typer.echo(f"{table.name}  {table.holds}")
+        if table.problem:
+            typer.echo(f"    {write_fix(table.name)}")
+    if not found and not as_json:
+        typer.echo("analysts have made no table")
+    raise typer.Exit(int(any(table.problem for table in found)))
+
+
 def _read_value(text: str) -> object:
     """Return a value: nothing, JSON, or else the text itself."""
     import json
@@ -189,6 +216,7 @@ def _read_value(text: str) -> object:
 
 
 privacy_app.command("catalogue")(catalogue)
+privacy_app.command("tables")(tables)
 privacy_app.command("erase")(erase)
 privacy_app.command("requests")(list_requests)
 privacy_app.command("approve")(approve)

@@ -21,6 +21,7 @@ from collector.commands.status_screen import draw, judge
 from collector.errors import KeyringError
 from collector.instance import MARKER
 from collector.keyring import Keyring
+from collector.privacy.govern_status import GovernStatus
 from collector.store.dsn import find_address
 
 INTERVAL_S = 1.0
@@ -109,6 +110,7 @@ def describe(facts: Facts) -> dict[str, Any]:
         "load": msgspec.to_builtins(counts) if counts is not None else None,
         "stitch_batches_behind": facts.asked.batches_behind,
         "activate": None if (activate := condition.activate) is None else _describe_activate(activate, condition.at_ms),
+        "govern": None if (govern := condition.govern) is None else _describe_govern(govern, condition.at_ms),
         "disk_free_bytes": condition.disk_free_bytes,
         "settings_age_s": condition.settings_age_s,
         "maintenance": condition.is_maintenance,
@@ -124,3 +126,8 @@ def _describe_activate(status: ActivateStatus, now_ms: int) -> dict[str, Any]:
         "round_judged": status.round_judged,
         **msgspec.to_builtins(status.counts),
     }
+
+
+def _describe_govern(status: GovernStatus, now_ms: int) -> dict[str, Any]:
+    said = {name: value for name, value in msgspec.to_builtins(status).items() if name not in ("at_ms", "pid")}
+    return {"is_running": status.is_fresh(now_ms), **said}

@@ -16,6 +16,7 @@ from rich.text import Text
 from collector import __version__
 from collector.audiences.activate_status import ActivateStatus
 from collector.commands.status_facts import NOT_YET, Facts
+from collector.privacy.govern_status import GovernStatus
 
 Level = Literal["good", "look", "bad"]
 STYLES: dict[Level, str] = {"good": "green", "look": "yellow", "bad": "bold red"}
@@ -73,6 +74,7 @@ def judge(facts: Facts) -> list[Finding]:
             found.append(Finding("bad", f"audiences stand still: {activate.trouble}"))
         elif activate.find_lag_s(condition.at_ms) > LATE_S:
             found.append(Finding("look", f"audiences are {_duration(activate.find_lag_s(condition.at_ms))} behind"))
+    found += _judge_govern(condition.govern, condition.at_ms)
     if condition.spool.bytes > config.max_spool_bytes * FULL:
         found.append(Finding("look", "the spool is nearly full: at max_spool_bytes beacons are answered 503"))
     if 0 < condition.disk_free_bytes < config.min_free_bytes:
@@ -189,6 +191,8 @@ def _draw_way(facts: Facts) -> Table:
     table.add_row("stitch", position, "")
     if condition.activate is not None:
         table.add_row("activate", *_say_activate(condition.activate, condition.at_ms))
+    if condition.govern is not None:
+        table.add_row("govern", *_say_govern(condition.govern, condition.at_ms))
     table.add_row("store", "answers" if facts.asked.store == "answers" else Text("away", style="red"), "")
     table.add_row("disk", f"{_bytes(condition.disk_free_bytes)} free", "")
     age = condition.settings_age_s
@@ -204,6 +208,31 @@ def _say_activate(status: ActivateStatus, now_ms: int) -> tuple[RenderableType, 
     position = "stands still" if status.trouble else "caught up" if lag_s <= 0 else f"{_duration(lag_s)} behind"
     judged = f"judging {status.round}, {status.round_judged:,} people so far" if status.round else ""
     return Text(position, style="red" if status.trouble else ""), Text(judged, style="dim")
+
+
+def _judge_govern(status: GovernStatus | None, now_ms: int) -> list[Finding]:
+    """Return what is wrong with the requests of people."""
+    if status is None:
+        return []
+    found = []
+    if status.late:
+        found.append(Finding("bad", f"{status.late:,} requests of people are late: `tagstitch privacy requests`"))
+    if not status.is_fresh(now_ms) and status.waiting:
+        found.append(Finding("look", "requests of people wait, and govern does not run"))
+    elif status.trouble:
+        found.append(Finding("look", f"govern stands still: {status.trouble}"))
+    if status.unlisted:
+        tables = f"{status.unlisted:,} tables of analysts"
+        found.append(Finding("look", f"nobody can be erased from {tables}: `tagstitch privacy tables`"))
+    return found
+
+
+def _say_govern(status: GovernStatus, now_ms: int) -> tuple[RenderableType, RenderableType]:
+    """Return how many requests of people wait, and what was done."""
+    if not status.is_fresh(now_ms):
+        return Text("not running", style="yellow"), f"last seen {_duration((now_ms - status.at_ms) / 1000)} ago"
+    waits = f"{status.waiting:,} requests wait" if status.waiting else "no request waits"
+    return Text(waits, style="red" if status.late else ""), Text(f"{status.erased:,} erased", style="dim")
 
 
 def _table(second_width: int = 0) -> Table:

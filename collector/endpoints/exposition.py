@@ -1,8 +1,8 @@
 """The condition of an instance in Prometheus' text format: every metric with its name, unit and sentence, once.
 
 Labels are closed sets, site ids or names of processes. Counters of web are the sum of all its processes and do not go
-back over a restart; those of loader, stitch and activate are of their life, as they say themselves, so that they begin
-anew when these do.
+back over a restart; those of loader, stitch, activate and govern are of their life, as they say themselves, so that
+they begin anew when these do.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ ACTIVATE_COUNTERS = {
     "rounds": "Times that everybody of a space was judged.",
     "errors": "Statements of activate that failed.",
 }
+GOVERN_COUNTERS = {
+    "linked": "Entries that entered the chain of the audit log.",
+    "erased": "Erasures carried out.",
+    "found_again": "Rows of erased people that came in afterwards, and were erased too.",
+}
 WEBHOOK_COUNTERS = {
     "made": "Deliveries made of changes of audiences.",
     "tries": "Times that a delivery was sent.",
@@ -87,6 +92,7 @@ class _Families:
         yield from _show_load(condition)
         yield from _show_stitch(condition)
         yield from _show_activate(condition)
+        yield from _show_govern(condition)
         yield from _show_processes(condition)
 
 
@@ -168,6 +174,17 @@ def _show_activate(condition: Condition) -> Iterator[Metric]:
     for webhook, counts in sorted(status.webhooks.items()):
         waiting.add_metric([webhook], counts.waiting)
     yield waiting
+
+
+def _show_govern(condition: Condition) -> Iterator[Metric]:
+    status = condition.govern
+    if status is None:
+        return
+    yield _gauge("data_requests_waiting", "Requests of people that are not answered.", status.waiting)
+    yield _gauge("data_requests_late", "Those of them that are over their deadline.", status.late)
+    yield _gauge("unlisted_tables", "Tables of analysts from which nobody can be erased.", status.unlisted)
+    for name, sentence in GOVERN_COUNTERS.items():
+        yield CounterMetricFamily(f"{PREFIX}govern_{name}", sentence, value=getattr(status, name))
 
 
 def _show_processes(condition: Condition) -> Iterator[Metric]:

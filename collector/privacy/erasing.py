@@ -7,7 +7,8 @@
     drain    what lies in this host's spool is loaded, so that it is found
     part     evidence that ties others to them is taken back, and stitch has seen it: the others stay as they are
     counts   where they are anonymised instead: their events are written once more, of nobody
-    delete   rows go, files of the store are written anew without them, and the files before leave the disk
+    delete   rows go, those of analysts' tables too; files of the store are written anew without them, and the files
+             before leave the disk
     files    refused bodies, lines and damaged pieces of the spool on this host
     verify   the same conditions find nothing; if they do, from `delete` on again
 
@@ -37,6 +38,7 @@ from collector.privacy.certificate import FORMAT, Certificate, Erased, sign_cert
 from collector.privacy.deleting import Counted, Deleting, count_rows
 from collector.privacy.inventory import PLACES
 from collector.privacy.journal import JournalEntry, note_erasure
+from collector.privacy.materialised import check_listed, erase_materialised
 from collector.privacy.requests import ANONYMISE
 from collector.privacy.subjects import FOR_EVER_MS, Subject, hash_keys
 from collector.privacy.tombstones import mark_key, mark_value
@@ -90,12 +92,14 @@ class Erasing:
     remember: Callable[[Mapping[str, Counted]], None] = lambda counts: None  # of what there was, for who begins again
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     _unreached: tuple[str, ...] = ()
+    _materialised: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> Certificate:
         """Erase, and return the certificate. Raises PrivacyError where something is left, InstanceError where this
         host's spool cannot be drained, StoreError."""
         begun_ms = self.now_ms()
         names = self.order.names
+        check_listed(self.client)
         self._close(begun_ms)
         self.watcher.begin("drain")
         self._drain()
@@ -113,6 +117,8 @@ class Erasing:
         for round_number in range(ROUNDS):
             self.watcher.begin("delete")
             deleting.delete(count_rows(self.client, request_id) if round_number else before, has_shared=has_shared)
+            for name, count in erase_materialised(self.client, names).items():
+                self._materialised[name] = self._materialised.get(name, 0) + count
             self.watcher.begin("files")
             removed = remove_traces(self.config, self.keyring, names)
             for name, count in removed.items():
@@ -192,6 +198,7 @@ class Erasing:
     def _certify(self, begun_ms: int, before: Mapping[str, tuple[int, int]], files: Mapping[str, int]) -> Certificate:
         there = {name: max(counts, tuple(self.order.counted.get(name, (0, 0)))) for name, counts in before.items()}
         places = [Erased(place.table, place.holds, *there[place.table]) for place in PLACES]
+        places += [Erased(name, "a table of analysts", count) for name, count in sorted(self._materialised.items())]
         places += [Erased(name, "files of this host", count) for name, count in sorted(files.items())]
         identifiers = {item.key for subject in self.order.subjects for item in subject.held}
         certificate = Certificate(
@@ -225,6 +232,7 @@ COUNTS_STAY = (
 )
 VERIFIED = (
     "each table was asked with the condition by which it was erased, rows that no reader sees included: none is left",
+    "each table of analysts says by which columns it names people, or that it names nobody, and was asked by these",
     "no file of the store that was replaced by the erasing is on disk any more",
     "what lay in the spool of this host when it began was loaded first, and what comes later is refused by tombstones",
 )

@@ -18,8 +18,9 @@ FRESH_MS = 60_000
 
 class GovernStatus(msgspec.Struct, frozen=True):
     """What stands in the file. `at_ms`: when it was written; `waiting`, `late`: requests of people; `linked`: entries
-    that this life of the role has put into the chain; `erased`: requests that it has carried out; `found_again`: rows
-    of erased people that came in afterwards, and were erased too; `trouble`: why it stands still, "" where it does not.
+    that this life of the role has put into the chain; `erased`: requests that it has carried out; `unlisted`: tables of
+    analysts that do not say how people are erased from them; `found_again`: rows of erased people that came in
+    afterwards, and were erased too; `trouble`: why it stands still, "" where it does not.
     """
 
     at_ms: int
@@ -28,6 +29,7 @@ class GovernStatus(msgspec.Struct, frozen=True):
     late: int = 0
     linked: int = 0
     erased: int = 0
+    unlisted: int = 0
     found_again: int = 0
     trouble: str = ""
 
@@ -46,7 +48,7 @@ def write_status(data: Path, status: GovernStatus) -> None:
         get_logger().warning("govern's status cannot be written", reason=error.strerror or str(error))
 
 
-def read_status(data: Path) -> GovernStatus | None:
+def read_govern_status(data: Path) -> GovernStatus | None:
     """Return what the role of this folder wrote last, None where none did."""
     try:
         return msgspec.json.decode((data / "run" / "govern.json").read_bytes(), type=GovernStatus)

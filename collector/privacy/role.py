@@ -32,6 +32,7 @@ from collector.privacy.desk import PrivacyDesk
 from collector.privacy.erasing import erase_again
 from collector.privacy.govern_status import GovernStatus, write_status
 from collector.privacy.journal import find_backups
+from collector.privacy.materialised import list_materialised
 from collector.privacy.requests import DataRequest
 from collector.privacy.signals import delete_signals, watch_signals
 from collector.store.client import StoreClient, open_client
@@ -84,7 +85,8 @@ class Governor:
             found = erase_again(self._client, self._now_ms() - AGAIN_DAYS * 86_400_000)
             self._note(found_again=self.status.found_again + found)
         waiting, late = requests.count_requests(self._client, self._now_ms())
-        self._note(waiting=waiting, late=late, trouble="")
+        unlisted = sum(bool(table.problem) for table in list_materialised(self._client))
+        self._note(waiting=waiting, late=late, unlisted=unlisted, trouble="")
 
     def say(self, trouble: str) -> None:
         """Write down why it does not go on."""

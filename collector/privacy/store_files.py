@@ -21,16 +21,21 @@ def _hear_nothing(done: int, total: int) -> None:
 
 
 def wait_for_mutations(
-    client: StoreClient, tables: Sequence[str], tell: Callable[[int, int], None] = _hear_nothing
+    client: StoreClient,
+    tables: Sequence[str],
+    tell: Callable[[int, int], None] = _hear_nothing,
+    *,
+    database: str = "",
 ) -> None:
-    """Wait until these tables are written anew. `tables`: their local names. Raises PrivacyError, StoreError."""
+    """Wait until these tables are written anew. `tables`: their local names; `database`: "" for ours. Raises
+    PrivacyError, StoreError."""
     total = 0
     while tables:
         row = client.query_rows(
             "SELECT sum(parts_to_do) AS parts, count() AS mutations, max(latest_fail_reason) AS reason"
             " FROM system.mutations"
             " WHERE database = {database:String} AND table IN {tables:Array(String)} AND NOT is_done",
-            {"database": client.database, "tables": list(tables)},
+            {"database": database or client.database, "tables": list(tables)},
         )[0]
         if not int(row["mutations"]):
             return
@@ -42,13 +47,19 @@ def wait_for_mutations(
 
 
 def wait_for_files(
-    client: StoreClient, tables: Sequence[str], tell: Callable[[int, int], None] = _hear_nothing
+    client: StoreClient,
+    tables: Sequence[str],
+    tell: Callable[[int, int], None] = _hear_nothing,
+    *,
+    database: str = "",
 ) -> None:
-    """Wait until no part is on disk that was replaced before now. `tables`: as views name them.
+    """Wait until no part is on disk that was replaced before now. `tables`: as views name them; `database`: "" for
+    ours.
 
     Raises PrivacyError where they stay for PATIENCE_S, StoreError.
     """
-    params = {"database": client.database, "tables": [name_local(client, table) for table in tables]}
+    local = list(tables) if database else [name_local(client, table) for table in tables]
+    params = {"database": database or client.database, "tables": local}
     until = int(client.query_rows("SELECT toUnixTimestamp(now()) AS at")[0]["at"])
     deadline, total = time.monotonic() + PATIENCE_S, 0
     while True:

@@ -16,6 +16,7 @@ from collector.endpoints.exposition import expose
 from collector.load.counts import LoaderCounts
 from collector.load.status import LoadStatusFile, Position
 from collector.metrics import COUNTERS, SEPARATOR, Totals
+from collector.privacy.govern_status import GovernStatus, write_status
 from collector.role_board import RoleBoard
 from collector.shared_totals import SharedTotals
 from collector.spool.writer import SpoolCounts, read_spool_totals
@@ -35,6 +36,7 @@ def labels_by_name(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[st
     LoadStatusFile(data, Position, str, LoaderCounts(), lambda: NOON_MS).write()
     RoleBoard(data).note_start("web-0", 1)
     ActivateStatusFile(data, lambda: NOON_MS).write()
+    write_status(data, GovernStatus(NOON_MS, 1))
     counters = {name: {SEPARATOR.join("x" for _ in form.labels): 1} for name, form in COUNTERS.items()}
     spool = read_spool_totals(SpoolCounts())
     totals = Totals(counters, spool.histograms)
