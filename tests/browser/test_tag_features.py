@@ -88,7 +88,8 @@ def test_an_add_on_is_imported_under_a_strict_policy_once_its_purpose_is_granted
     page_server.event_names_are(site, [*seen, "consent", "consent", "b"])
     assert page.evaluate("started") == 1
     assert page.evaluate("refused") == []
-    assert leave(page, page_server, site) == [*seen, "consent", "consent", "b"]
+    # Two beacons may overtake each other on the way; nothing else may come.
+    assert sorted(leave(page, page_server, site)) == sorted([*seen, "consent", "consent", "b"])
     assert asked.count("ratings.mjs") == asked.count("stars.mjs") == 1
 
 

@@ -9,11 +9,12 @@ import pytest
 from collector.errors import PrivacyError
 from collector.privacy.materialised import check_listed, erase_materialised, list_materialised, write_fix
 from collector.privacy.traces import Names
+from collector.store.rendering import CLEANUP
 from tests.running_store import RunningStore, make_id
 
 pytestmark = pytest.mark.engine
 ANNA, BEN = make_id(1, 0xAA), make_id(2, 0xAA)
-MERGE_TREE = "ENGINE = MergeTree ORDER BY tuple()"
+MERGE_TREE = f"ENGINE = MergeTree ORDER BY tuple() SETTINGS {CLEANUP}"
 
 
 @pytest.fixture
